@@ -1,0 +1,69 @@
+# Everything a contributor needs. `make` alone explains it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+STAMP := $(VENV)/.installed
+BIN := $(VENV)/bin
+# Candidates for making .venv, best first; the first that runs and is 3.11 or newer is taken.
+PYTHON ?= python3.13 python3.12 python3.11 python3
+# Processes pytest uses, and anything else to hand to it: make test ARGS="-k digest"
+WORKERS ?= auto
+ARGS ?=
+# A goal for the demo's model to plan instead of the written plan.
+GOAL ?=
+
+.PHONY: help install demo test lint format gen check-gen proto-baseline lock up bench torture clean
+
+help: ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv from the hash-locked requirements; leaves .venv/bin/interlock ready
+
+$(STAMP): pyproject.toml scripts/bootstrap $(wildcard requirements/*.txt)
+	@PYTHON="$(PYTHON)" scripts/bootstrap
+	@touch $@
+
+demo: $(STAMP) ## Run a real plan on a real library, approve, verify, roll back (GOAL="…" lets the model plan)
+	@scripts/demo $(if $(GOAL),--goal "$(GOAL)")
+
+test: $(STAMP) lint ## Lint, then run every test (WORKERS=n, ARGS="-k name" or paths)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not bench and not torture" $(ARGS)
+
+lint: $(STAMP) check-gen ## ruff, mypy --strict, import contracts, buf lint and breaking, generated code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python scripts/protos.py lint
+
+format: $(STAMP) ## Format the code and fix what ruff can fix
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+gen: $(STAMP) ## Generate gen/ from protos/
+	@$(BIN)/python scripts/protos.py generate
+
+check-gen: $(STAMP) ## Fail when gen/ is not what protos/ generates
+	@$(BIN)/python scripts/protos.py check
+
+proto-baseline: $(STAMP) ## Accept the protos as they are as the new baseline for breaking changes
+	@$(BIN)/python scripts/protos.py baseline
+
+lock: $(STAMP) ## Renew the hash-locked requirements (ARGS=--upgrade for newer versions)
+	@scripts/lock $(ARGS)
+
+up: $(STAMP) ## Start every service on embedded defaults; Ctrl-C stops them
+	@$(BIN)/interlock up $(ARGS)
+
+bench: $(STAMP) ## Measure the hot path on this machine
+	@$(BIN)/python -m pytest -p no:xdist -m bench -s tests $(ARGS)
+
+torture: $(STAMP) ## Long randomized tests: kills, races, hostile steps
+	@$(BIN)/python -m pytest -n $(WORKERS) -m torture tests $(ARGS)
+
+clean: ## Remove .venv, caches, build output and the demo's files
+	@rm -rf $(VENV) .venv.lock .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
