@@ -30,6 +30,7 @@ class Address:
 
     @property
     def is_unix(self) -> bool:
+        """Whether it is the path of a unix socket."""
         return bool(self.path)
 
     @property

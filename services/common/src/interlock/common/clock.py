@@ -25,9 +25,11 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
+        """The system's UTC time."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
+        """CLOCK_MONOTONIC, in seconds."""
         return time.monotonic()
 
 
@@ -39,13 +41,15 @@ class ManualClock:
         self._monotonic = 0.0
 
     def now(self) -> datetime:
+        """The time it was set to."""
         return self._now
 
     def monotonic(self) -> float:
+        """Seconds advanced so far."""
         return self._monotonic
 
     def advance(self, seconds: float) -> None:
-        """Move both readings forward. Negative values are refused: `set_now` models a clock that is set back."""
+        """Move both readings forward. Refuses negative values; `set_now` sets the wall clock back."""
         if seconds < 0:
             raise ValueError("a monotonic clock cannot go back")
         self._now += timedelta(seconds=seconds)
@@ -57,7 +61,7 @@ class ManualClock:
 
 
 def rfc3339(moment: datetime) -> str:
-    """`2026-11-22T12:00:00.000000Z`: the one text form of times in journal events. Needs an aware datetime."""
+    """`2026-11-22T12:00:00.000000Z`: how journal events write times. Needs an aware datetime."""
     if moment.tzinfo is None:
         raise ValueError("a time without a zone has no RFC 3339 form")
     # isoformat, because strftime does not pad years below 1000 on Linux.

@@ -138,7 +138,7 @@ def service_address(service: str, env: Env | None = None) -> Address:
 def load_token(create: bool = True, env: Env | None = None) -> str:
     """The bearer token shared by the local services: `INTERLOCK_TOKEN`, else the file `<data>/token`.
 
-    With `create`, a missing file is made with a random token, mode 0600, atomically: of several processes that
+    With `create`, a missing file is made with a random token, mode 0600, atomically: several processes that
     start at once all get the same token. Raises UNAUTHENTICATED when there is none and `create` is false, and
     PERMISSION_DENIED when other users could read the file.
     """

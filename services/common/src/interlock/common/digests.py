@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from interlock.common.errors import InterlockError, Reason
 
@@ -59,11 +59,14 @@ def digest_text(raw: bytes) -> str:
 
 
 def canonical_json(obj: Any) -> bytes:
-    """RFC 8785 bytes of `obj`. Raises INVALID_ARGUMENT for floats, non-text keys, lone surrogates, large integers.
+    """RFC 8785 bytes of `obj`.
 
-    Equal to `rfc8785.dumps` on everything it accepts. The C encoder of `json` does the work: with floats out of
-    the way it differs from RFC 8785 only in the order of keys, by code point instead of UTF-16 code unit, and
-    those orders agree unless a key has a character beyond U+FFFF. Such values are put in order here first.
+    Equal to `rfc8785.dumps` on everything it accepts. The C encoder of `json` does the work: with floats out
+    of the way it differs from RFC 8785 only in the order of keys, by code point instead of UTF-16 code unit,
+    and those orders agree unless a key has a character beyond U+FFFF. Such values are put in order here first.
+
+    Raises INVALID_ARGUMENT for floats, keys that are not text, lone surrogates, integers beyond 2**53-1 and
+    nesting deeper than MAX_DEPTH.
     """
     if _check(obj, 0):
         text = _DUMP_IN_ORDER(_in_utf16_order(obj))
@@ -72,7 +75,7 @@ def canonical_json(obj: Any) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        _refuse("text with a lone surrogate has no canonical JSON form")
+        raise _refusal("text with a lone surrogate has no canonical JSON form") from None
 
 
 def digest_json(obj: Any, domain: str) -> str:
@@ -93,10 +96,10 @@ def _check(obj: Any, depth: int) -> bool:
         return False
     if kind is int:
         if not -SAFE_INTEGER <= obj <= SAFE_INTEGER:
-            _refuse("an integer beyond ±(2**53-1) must be written as a string")
+            raise _refusal("an integer beyond ±(2**53-1) must be written as a string")
         return False
     if depth >= MAX_DEPTH:
-        _refuse(f"a value nested deeper than {MAX_DEPTH} levels has no canonical JSON form here")
+        raise _refusal(f"a value nested deeper than {MAX_DEPTH} levels has no canonical JSON form here")
     if isinstance(obj, dict):
         return _check_object(obj, depth)
     if isinstance(obj, (list, tuple)):
@@ -111,7 +114,7 @@ def _check_object(obj: dict[Any, Any], depth: int) -> bool:
     unusual = False
     for key, value in obj.items():
         if not isinstance(key, str):
-            _refuse(f"an object's key must be text, not {type(key).__name__}")
+            raise _refusal(f"an object's key must be text, not {type(key).__name__}")
         if not key.isascii() and max(key) > "\uffff":
             unusual = True
         unusual |= _check(value, depth + 1)
@@ -125,8 +128,8 @@ def _check_scalar(obj: Any, depth: int) -> bool:
     if isinstance(obj, int):
         return _check(int(obj), depth)
     if isinstance(obj, float):
-        _refuse("floating-point numbers have no place in canonical JSON; use an integer or text")
-    _refuse(f"a {type(obj).__name__} has no canonical JSON form")
+        raise _refusal("floating-point numbers have no place in canonical JSON; use an integer or text")
+    raise _refusal(f"a {type(obj).__name__} has no canonical JSON form")
 
 
 def _in_utf16_order(obj: Any) -> Any:
@@ -138,5 +141,5 @@ def _in_utf16_order(obj: Any) -> Any:
     return obj
 
 
-def _refuse(why: str) -> NoReturn:
-    raise InterlockError(Reason.INVALID_ARGUMENT, f"Cannot write canonical JSON: {why}.")
+def _refusal(why: str) -> InterlockError:
+    return InterlockError(Reason.INVALID_ARGUMENT, f"Cannot write canonical JSON: {why}.")

@@ -3,7 +3,7 @@
     Exception
     └── InterlockError(reason, message)      every expected failure; safe to show to a caller
 
-Anything else that escapes a handler is a defect: callers see INTERNAL and a request id, the log sees the rest.
+Anything else that escapes a handler is a defect: callers see INTERNAL and a request id, the log sees all.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Violation(NamedTuple):
 class InterlockError(Exception):
     """An expected failure with a documented reason.
 
-    `str(error)` is the message alone and is safe to show: it never holds secrets, driver text or stack traces.
+    `str(error)` is the message alone and is safe to show: no secrets, driver text or stack traces.
 
     Args:
         reason: why, from the documented list.

@@ -41,6 +41,7 @@ class UlidIds:
         self._random = 0
 
     def new(self, prefix: str) -> str:
+        """A ULID later than every earlier one of this object."""
         millis = int(self._clock.now().timestamp() * 1000)
         if millis > self._millis:
             self._millis = millis
@@ -60,6 +61,7 @@ class SequentialIds:
         self._counts: dict[str, int] = {}
 
     def new(self, prefix: str) -> str:
+        """The next number of this prefix, written as a ULID."""
         count = self._counts.get(prefix, 0) + 1
         self._counts[prefix] = count
         return f"{prefix}-{_encode(count)}"

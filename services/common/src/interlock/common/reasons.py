@@ -26,7 +26,7 @@ class Reason(StrEnum):
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     CURSOR_EXPIRED = "CURSOR_EXPIRED"
     CURSOR_INVALID = "CURSOR_INVALID"
-    PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"
+    PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"  # noqa: S105 (a name, not a password)
     RUN_NOT_FOUND = "RUN_NOT_FOUND"
     RUN_WRONG_STATE = "RUN_WRONG_STATE"
     RUN_CONFLICT = "RUN_CONFLICT"
@@ -104,15 +104,14 @@ class ReasonInfo(NamedTuple):
 
 
 _R = Reason
-_ARG, _PRE, _NOT, _BUSY, _GONE = (
-    "INVALID_ARGUMENT",
-    "FAILED_PRECONDITION",
-    "NOT_FOUND",
-    "ABORTED",
-    "UNAVAILABLE",
-)
+_ARG = "INVALID_ARGUMENT"
+_PRE = "FAILED_PRECONDITION"
+_NOT = "NOT_FOUND"
+_BUSY = "ABORTED"
+_GONE = "UNAVAILABLE"
 _LIMIT = "RESOURCE_EXHAUSTED"
 
+# fmt: off  (a table: code, retryable; meaning; fix)
 TABLE: Final[dict[Reason, ReasonInfo]] = {
     _R.INVALID_ARGUMENT: ReasonInfo(
         _ARG,
@@ -447,3 +446,4 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
         _GONE, True, "The database cannot be reached.", "Check that PostgreSQL runs and the URL is right."
     ),
 }
+# fmt: on
