@@ -1,0 +1,47 @@
+"""What every test gets: a hypothesis profile, and an environment that is nobody's in particular.
+
+Tests run in parallel processes: nothing here has a fixed port or path. Databases, services and workspaces come from
+the conftest of the directory that needs them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# `ci` finds the same examples every time; a new seed is tried on purpose: HYPOTHESIS_PROFILE=explore make test
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.register_profile(
+    "torture", deadline=None, print_blob=True, max_examples=5000, suppress_health_check=[HealthCheck.too_slow]
+)
+
+_XDG = ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
+_SCRATCH = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+    _forget_the_developer()
+    scratch = tempfile.mkdtemp(prefix="interlock-tests-")
+    config.stash[_SCRATCH] = scratch
+    for name in _XDG:
+        os.environ[name] = os.path.join(scratch, name.lower())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash.get(_SCRATCH, ""), ignore_errors=True)
+
+
+def _forget_the_developer() -> None:
+    """No test talks to the services, database, model or collector that this shell happens to be set up for."""
+    kept = {"INTERLOCK_TEST_DATABASE_URL"}
+    for name in list(os.environ):
+        if name.startswith(("INTERLOCK_", "OTEL_")) and name not in kept:
+            del os.environ[name]
+    os.environ["NO_COLOR"] = "1"
+    os.environ.pop("FORCE_COLOR", None)
