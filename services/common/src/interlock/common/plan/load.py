@@ -37,15 +37,21 @@ def load(document: bytes | str) -> Node:
         return load_yaml(text)
     try:
         return load_json(text)
-    except DocumentError as json_error:
-        try:  # a YAML flow mapping also starts with a brace
-            return load_yaml(text)
+    except _NotJson as json_error:
+        if re.match(r'\s*{\s*"', text):
+            raise  # meant as JSON: its parser knows best where it breaks
+        try:
+            return load_yaml(text)  # a YAML flow mapping also starts with a brace
         except DocumentError as yaml_error:
-            raise (yaml_error if yaml_error.problem.line else json_error) from None
+            raise yaml_error from json_error
+
+
+class _NotJson(DocumentError):
+    """The text is not JSON by its syntax."""
 
 
 def _decode(document: bytes | str) -> str:
-    raw = checked_text(document).encode() if isinstance(document, str) else document
+    raw = _encode(document) if isinstance(document, str) else document
     if len(raw) > MAX_DOCUMENT_BYTES:
         raise DocumentError(
             f"the document has {len(raw):,} bytes; a plan may have {MAX_DOCUMENT_BYTES:,}",
@@ -56,6 +62,13 @@ def _decode(document: bytes | str) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DocumentError("the document is not UTF-8 text", line=line, column=1) from None
+
+
+def _encode(text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DocumentError("the document contains a lone surrogate, which is not valid Unicode") from None
 
 
 def load_json(text: str) -> Node:
@@ -69,7 +82,7 @@ def load_json(text: str) -> Node:
             parse_constant=_no_constant,
         )
     except json.JSONDecodeError as error:
-        raise DocumentError(f"not JSON: {error.msg}", line=error.lineno, column=error.colno) from None
+        raise _NotJson(f"not JSON: {error.msg}", line=error.lineno, column=error.colno) from None
     except RecursionError:
         raise DocumentError(f"nested more than {MAX_DEPTH} levels deep") from None
     return node_of(data)
@@ -101,7 +114,7 @@ def load_yaml(text: str) -> Node:
 
 
 class _Builder:
-    """Builds nodes from a stream of YAML events without recursion in the parser's own code."""
+    """Builds nodes from a stream of YAML events; its recursion is bounded by MAX_DEPTH."""
 
     def __init__(self, events: Iterator[Any]) -> None:
         self._events = events
@@ -172,13 +185,11 @@ def _key(event: Any) -> str:
 
 
 def _scalar(event: Any) -> str | int | Decimal | bool | None:
-    text = str(event.value)
-    if event.implicit[0]:
-        try:
-            return plain_scalar(text)
-        except DocumentError as error:
-            raise _at(event, str(error)) from None
-    return text
+    try:
+        text = checked_text(str(event.value))
+        return plain_scalar(text) if event.implicit[0] else text
+    except DocumentError as error:
+        raise _at(event, str(error)) from None
 
 
 def plain_scalar(text: str) -> str | int | Decimal | bool | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 
-class StepKind(str, Enum):
+class StepKind(StrEnum):
     """The five kinds of step; the value is the key used in a document."""
 
     READ_FILE = "read_file"
@@ -17,7 +17,7 @@ class StepKind(str, Enum):
     SUMMARIZE = "summarize"
 
 
-class Gate(str, Enum):
+class Gate(StrEnum):
     """Where a step waits for approval: before it runs, before its effect is published, both, or nowhere."""
 
     NONE = "none"
@@ -26,7 +26,7 @@ class Gate(str, Enum):
     BOTH = "both"
 
 
-class OnFailure(str, Enum):
+class OnFailure(StrEnum):
     """What a failed step does to its run."""
 
     STOP = "stop"

@@ -14,7 +14,7 @@ from interlock.common.plan.problems import DocumentError
 class Node:
     """A value and its 1-based position (0 when unknown). Lists and mappings hold nodes."""
 
-    value: str | int | Decimal | bool | None | list[Node] | dict[str, Node]
+    value: str | int | Decimal | bool | list[Node] | dict[str, Node] | None
     line: int = 0
     column: int = 0
 
@@ -78,7 +78,9 @@ def checked_key(key: object) -> str:
 
 
 def checked_text(text: str) -> str:
-    """Text that can be encoded as UTF-8 (JSON escapes can spell lone surrogates), or DocumentError."""
+    """Text without NUL that can be encoded as UTF-8 (escapes can spell lone surrogates), or DocumentError."""
+    if "\0" in text:
+        raise DocumentError("text contains a NUL character, which no path, command or database can hold")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

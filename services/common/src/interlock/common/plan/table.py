@@ -19,7 +19,7 @@ from interlock.common.plan.model import (
     StepKind,
     SummarizeInput,
 )
-from interlock.common.plan.types import (
+from interlock.common.plan.values import (
     Choice,
     Dollars,
     DurationMs,
@@ -198,8 +198,8 @@ GOAL = Field("goal", Text(min_chars=1, max_chars=limits.MAX_GOAL), "What is to b
 LABELS = Field(
     "labels",
     MapOf(
-        "[a-z0-9](?:[a-z0-9._/-]{0,61}[a-z0-9])?",
-        "a label key (lower case letters, digits and . _ / -)",
+        "[a-zA-Z0-9][a-zA-Z0-9._/-]{0,62}",
+        "a label key (letters, digits and . _ / -, at most 63)",
         Text(max_chars=limits.MAX_LABEL_VALUE),
         limits.MAX_LABELS,
     ),

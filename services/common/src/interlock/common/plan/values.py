@@ -97,8 +97,6 @@ class WorkspacePath:
 
     def read(self, node: Node, path: str, problems: Problems) -> str:
         text = Text(min_chars=1, max_bytes=MAX_PATH_BYTES).read(node, path, problems)
-        if "\0" in text:
-            raise refuse(node, path, problems, "contains a NUL character")
         if text.startswith("/") or ".." in text.split("/"):
             how = "is absolute" if text.startswith("/") else "goes outside the workspace"
             fix = "Give the path relative to the workspace root, without `..`."
