@@ -1,0 +1,164 @@
+"""OpenTelemetry traces and metrics, configured by the standard OTEL_* variables.
+
+Nothing is exported unless OTEL_EXPORTER_OTLP_ENDPOINT (or its TRACES or METRICS variant) is set and
+OTEL_SDK_DISABLED is not true. Trace context still passes through every call then, at almost no cost, so that a
+caller's own trace is not broken. Samplers, headers, limits and timeouts are read by the SDK itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from interlock.common.config import env_bool, env_text
+
+_INSTRUMENTATION: Final = "interlock"
+_FLUSH_MILLIS: Final = 5000
+_W3C: Final = TraceContextTextMapPropagator()
+
+TRACEPARENT: Final = "traceparent"
+
+
+class Telemetry:
+    """The process's exporters. One per process, made by `setup`."""
+
+    def __init__(self, service_name: str) -> None:
+        resource = Resource.create({"service.name": service_name, "service.namespace": "interlock"})
+        self.tracing = _wanted("TRACES")
+        self.measuring = _wanted("METRICS")
+        self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False) if self.tracing else None
+        self._meters: MeterProvider | None = None
+        if self._tracers is not None:
+            self._tracers.add_span_processor(BatchSpanProcessor(_span_exporter()))
+        if self.measuring:
+            reader = PeriodicExportingMetricReader(_metric_exporter())
+            self._meters = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
+
+    def tracer(self) -> Tracer:
+        """Spans of this process; without exporters, spans that only pass their parent's context on."""
+        provider = self._tracers or trace.NoOpTracerProvider()
+        return provider.get_tracer(_INSTRUMENTATION)
+
+    def meter(self) -> metrics.Meter:
+        """Instruments of this process; without exporters they do nothing."""
+        provider = self._meters or metrics.NoOpMeterProvider()
+        return provider.get_meter(_INSTRUMENTATION)
+
+    def shutdown(self) -> None:
+        """Send what is waiting, at most five seconds each, and stop the exporters' threads. Blocks."""
+        if self._tracers is not None:
+            self._tracers.force_flush(_FLUSH_MILLIS)
+            self._tracers.shutdown()
+        if self._meters is not None:
+            self._meters.shutdown(_FLUSH_MILLIS)
+
+
+_active: Telemetry | None = None
+_NO_TRACER: Final = trace.NoOpTracerProvider().get_tracer(_INSTRUMENTATION)
+_NO_METER: Final = metrics.NoOpMeterProvider().get_meter(_INSTRUMENTATION)
+
+
+def setup(service_name: str) -> Telemetry:
+    """Start the process's telemetry as `interlock-<svc>`. Call `shutdown()` on the result before exit.
+
+    A second call replaces the first, whose exporters stay the caller's to shut down.
+    """
+    global _active
+    _active = Telemetry(service_name)
+    return _active
+
+
+def enabled() -> bool:
+    """Whether spans of this process go anywhere."""
+    return _active is not None and _active.tracing
+
+
+def tracer() -> Tracer:
+    """The process's tracer; one that does nothing before `setup`."""
+    return _active.tracer() if _active is not None else _NO_TRACER
+
+
+def meter() -> metrics.Meter:
+    """The process's meter; one that does nothing before `setup`."""
+    return _active.meter() if _active is not None else _NO_METER
+
+
+def inject() -> str:
+    """The current span as W3C `traceparent` text, to be stored or sent; empty when there is none."""
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier)
+    return carrier.get(TRACEPARENT, "")
+
+
+def extract(traceparent: str) -> otel_context.Context:
+    """The context a `traceparent` text stands for; one without a parent when the text is empty or malformed."""
+    return _W3C.extract({TRACEPARENT: traceparent}, context=otel_context.Context())
+
+
+@contextmanager
+def span(
+    name: str,
+    *,
+    traceparent: str | None = None,
+    kind: SpanKind = SpanKind.INTERNAL,
+    attributes: Mapping[str, Any] | None = None,
+) -> Iterator[Span]:
+    """A span around the block, current within it.
+
+    With `traceparent` its parent is that stored text, be it days old; otherwise the current span. An exception
+    marks the span as failed by its type alone: texts of exceptions stay in the process.
+    """
+    parent = None if traceparent is None else extract(traceparent)
+    with tracer().start_as_current_span(
+        name,
+        context=parent,
+        kind=kind,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as current:
+        try:
+            yield current
+        except Exception as error:
+            mark_failed(current, error)
+            raise
+
+
+def mark_failed(current: Span, error: BaseException) -> None:
+    """Set a span's error status and `error.type`: the reason of an InterlockError, else the class's name."""
+    reason = getattr(error, "reason", None)
+    kind = str(reason) if reason is not None else type(error).__name__
+    current.set_attribute("error.type", kind)
+    current.set_status(trace.StatusCode.ERROR, kind)
+
+
+def _wanted(signal: str) -> bool:
+    if env_bool("OTEL_SDK_DISABLED", False):
+        return False
+    if env_text(f"OTEL_{signal}_EXPORTER", "otlp") != "otlp":
+        return False
+    return bool(env_text("OTEL_EXPORTER_OTLP_ENDPOINT") or env_text(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
+
+
+def _span_exporter() -> Any:
+    # Imported only where something is exported: it costs start-up time.
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()
+
+
+def _metric_exporter() -> Any:
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+
+    return OTLPMetricExporter()
