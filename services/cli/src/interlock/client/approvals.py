@@ -1,0 +1,133 @@
+"""Approvals: what waits for a decision, and deciding."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+
+from interlock.client.connection import Connection
+from interlock.client.streams import resuming
+from interlock.common.errors import InterlockError, Reason
+from interlock.v1 import approval_pb2 as pb
+from interlock.v1.decision_pb2 import (
+    ApprovalEventKind,
+    ApprovalRecord,
+    Approve,
+    Decision,
+    Edit,
+    Reject,
+    RejectAction,
+    Skip,
+)
+from interlock.v1.step_pb2 import StepInput
+
+_RESOLVED = ApprovalEventKind.APPROVAL_EVENT_KIND_RESOLVED
+_REJECT_ACTIONS = {
+    "fail": RejectAction.REJECT_ACTION_FAIL_RUN,
+    "skip": RejectAction.REJECT_ACTION_SKIP_STEP,
+    "replan": RejectAction.REJECT_ACTION_REPLAN,
+}
+
+
+class ApprovalCalls(Connection):
+    """Calls of the approval service."""
+
+    async def list_approvals(
+        self, *, states: Iterable[int] = (), matching: pb.ApprovalFilter | None = None, limit: int = 100
+    ) -> list[ApprovalRecord]:
+        """Approvals, oldest first, without previews; pending ones unless `states` says otherwise."""
+        found: list[ApprovalRecord] = []
+        request = pb.ListApprovalsRequest(filter=matching)
+        request.states.extend(states)  # type: ignore[arg-type]  # numbers of ApprovalState
+        while len(found) < limit:
+            request.page_size = min(500, limit - len(found))
+            page = await self.call(self.approval.ListApprovals, request)
+            found.extend(page.approvals)
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+        return found
+
+    async def get_approval(self, approval_id: str) -> ApprovalRecord:
+        """One approval with its full preview."""
+        request = pb.GetApprovalRequest(approval_id=approval_id)
+        return (await self.call(self.approval.GetApproval, request)).approval
+
+    async def subscribe_approvals(
+        self, matching: pb.ApprovalFilter | None = None, *, cursor: str = "", with_preview: bool = True
+    ) -> AsyncIterator[pb.SubscribeResponse]:
+        """What is pending, then every change, for ever; resumes by itself. Includes heartbeats."""
+
+        def open_at(position: str) -> AsyncIterator[pb.SubscribeResponse]:
+            request = pb.SubscribeRequest(filter=matching, cursor=position, with_preview=with_preview)
+            return self.stream(self.approval.Subscribe, request)
+
+        while True:
+            async for message in resuming(open_at, cursor, self.retry):
+                cursor = message.cursor or cursor
+                yield message
+
+    async def approvals(
+        self,
+        *,
+        run_id: str = "",
+        workspace_id: str = "",
+        labels: Mapping[str, str] | None = None,
+        with_preview: bool = True,
+    ) -> AsyncIterator[ApprovalRecord]:
+        """Approvals that wait for a decision: those pending now, then each new one as it is asked."""
+        chosen = pb.ApprovalFilter(run_id=run_id, workspace_id=workspace_id, labels=labels or {})
+        async for message in self.subscribe_approvals(chosen, with_preview=with_preview):
+            if message.HasField("event") and message.event.kind != _RESOLVED:
+                yield message.event.approval
+
+    async def decide(
+        self,
+        approval: ApprovalRecord,
+        verdict: str,
+        comment: str = "",
+        *,
+        on_reject: str = "fail",
+        edit: StepInput | None = None,
+        channel: str = "sdk",
+        request_id: str = "",
+    ) -> ApprovalRecord:
+        """Decide about exactly what `approval` shows: its digest goes along, another one is refused.
+
+        Args:
+            approval: as received from `approvals`, `get_approval` or `subscribe_approvals`.
+            verdict: `approve`, `reject`, `skip` or `edit`.
+            comment: why; shown to everyone and journaled.
+            on_reject: what a rejection leads to: `fail` the run, `skip` the step, or `replan`.
+            edit: the new input, of the same kind, for `edit`.
+            channel: through what the decision came; at most 40 characters.
+
+        Raises APPROVAL_ALREADY_DECIDED, APPROVAL_EXPIRED, APPROVAL_DIGEST_MISMATCH, PERMISSION_DENIED.
+        """
+        decision = Decision(comment=comment, channel=channel, digest=approval.digest)
+        _set_verdict(decision, verdict, on_reject, edit)
+        request = pb.DecideRequest(
+            request_id=self.request_id(request_id),
+            approval_id=approval.approval_id,
+            run_id=approval.run_id,
+            step=approval.step,
+            decision=decision,
+        )
+        return (await self.call(self.approval.Decide, request)).approval
+
+
+def _set_verdict(decision: Decision, verdict: str, on_reject: str, edit: StepInput | None) -> None:
+    if verdict == "approve":
+        decision.approve.CopyFrom(Approve())
+    elif verdict == "skip":
+        decision.skip.CopyFrom(Skip())
+    elif verdict == "reject" and on_reject in _REJECT_ACTIONS:
+        decision.reject.CopyFrom(Reject(action=_REJECT_ACTIONS[on_reject]))
+    elif verdict == "edit" and edit is not None:
+        decision.edit.CopyFrom(Edit(input=edit))
+    else:
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            f"{verdict!r} is not a complete verdict.",
+            field="verdict",
+            fix="Use approve, skip, reject (on_reject: fail, skip or replan), or edit with the new input.",
+        )

@@ -1,0 +1,167 @@
+"""Channels, deadlines, retries and errors, for all calls of the client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from interlock.client.endpoints import Endpoints, resolve
+from interlock.client.retry import Retry, may_repeat
+from interlock.common.client import channel, error_from_rpc
+from interlock.common.clock import SystemClock
+from interlock.common.config import load_token
+from interlock.common.ids import UlidIds
+from interlock.v1.approval_pb2_grpc import ApprovalStub
+from interlock.v1.executor_pb2_grpc import ExecutorStub
+from interlock.v1.orchestrator_pb2_grpc import OrchestratorStub
+from interlock.v1.planner_pb2_grpc import PlannerStub
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+_STUBS: Mapping[str, Any] = {
+    "orchestrator": OrchestratorStub,
+    "executor": ExecutorStub,
+    "planner": PlannerStub,
+    "approval": ApprovalStub,
+}
+
+
+class Connection:
+    """Opens a channel to each service when it is first needed; closes them all.
+
+    Args:
+        orchestrator, executor, planner, approval: addresses (`host:port`, `unix:/path`). Those not given come
+            from `INTERLOCK_<SERVICE>_ADDRESS`, then from a running `interlock up` on the data directory, then
+            from the defaults.
+        token: the bearer token; by default `INTERLOCK_TOKEN`, then the data directory's token file.
+        directory: the data directory; by default `INTERLOCK_DATA_DIR` or the user's.
+        timeout: seconds a call may take, unless it says otherwise. Streams have none.
+        retry: how often and how fast a call is repeated when its service is not reached.
+    """
+
+    def __init__(
+        self,
+        *,
+        orchestrator: str = "",
+        executor: str = "",
+        planner: str = "",
+        approval: str = "",
+        token: str = "",
+        directory: str | Path | None = None,
+        timeout: float = 60.0,
+        retry: Retry | None = None,
+    ) -> None:
+        env = dict(os.environ)
+        if directory is not None:
+            env["INTERLOCK_DATA_DIR"] = str(Path(directory).expanduser().absolute())
+        given = Endpoints(orchestrator, executor, planner, approval)
+        self.endpoints = resolve(given, env=env)
+        self.retry = retry or Retry()
+        self._token = token or load_token(create=False, env=env)
+        self._timeout = timeout
+        self._ids = UlidIds(SystemClock())
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._stubs: dict[str, Any] = {}
+        self._owners: dict[int, str] = {}  # id of a stub's method → service; the stubs keep the methods alive
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every channel. Calls under way end; steps do not."""
+        channels, self._channels = list(self._channels.values()), {}
+        self._stubs.clear()
+        for each in channels:
+            await each.close(None)
+
+    def request_id(self, given: str = "") -> str:
+        """`given`, or a new id: 128 characters at most, of `A-Za-z0-9._:/-`."""
+        return given or self._ids.new("req")
+
+    @property
+    def orchestrator(self) -> OrchestratorStub:
+        """The generated stub of the orchestrator, for calls this client has no method for."""
+        stub: OrchestratorStub = self._stub("orchestrator")
+        return stub
+
+    @property
+    def executor(self) -> ExecutorStub:
+        """The generated stub of the executor."""
+        stub: ExecutorStub = self._stub("executor")
+        return stub
+
+    @property
+    def planner(self) -> PlannerStub:
+        """The generated stub of the planner."""
+        stub: PlannerStub = self._stub("planner")
+        return stub
+
+    @property
+    def approval(self) -> ApprovalStub:
+        """The generated stub of the approval service."""
+        stub: ApprovalStub = self._stub("approval")
+        return stub
+
+    async def call(
+        self,
+        rpc: grpc.UnaryUnaryMultiCallable[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        seconds: float | None = None,
+    ) -> ResponseT:
+        """One call, repeated while its service cannot be reached. Raises InterlockError.
+
+        A mutation must have its `request_id` set, so that the repetition is the same request. `seconds` is the
+        deadline of each try.
+        """
+        multicallable: Any = rpc
+        deadline = self._timeout if seconds is None else seconds
+        delays = self.retry.delays()
+        while True:
+            try:
+                response: ResponseT = await multicallable(request, timeout=deadline)
+                return response
+            except grpc.aio.AioRpcError as failure:
+                error = error_from_rpc(failure, self._service_of(rpc))
+            delay = next(delays, None) if may_repeat(error) else None
+            if delay is None:
+                raise error
+            await asyncio.sleep(delay)
+
+    async def stream(
+        self, rpc: grpc.UnaryStreamMultiCallable[RequestT, ResponseT], request: RequestT
+    ) -> AsyncIterator[ResponseT]:
+        """The messages of one streaming call, without repetition. Raises InterlockError.
+
+        Leaving the loop early ends the call on the server as well.
+        """
+        multicallable: Any = rpc
+        call = multicallable(request)
+        try:
+            async for message in call:
+                yield message
+        except grpc.aio.AioRpcError as failure:
+            raise error_from_rpc(failure, self._service_of(rpc)) from None
+        finally:
+            call.cancel()
+
+    def _stub(self, service: str) -> Any:
+        if service not in self._stubs:
+            opened = channel(self.endpoints.get(service), self._token)
+            self._channels[service] = opened
+            stub = self._stubs[service] = _STUBS[service](opened)
+            self._owners.update((id(rpc), service) for rpc in vars(stub).values())
+        return self._stubs[service]
+
+    def _service_of(self, rpc: object) -> str:
+        return self._owners.get(id(rpc), "service")

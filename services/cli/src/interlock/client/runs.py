@@ -1,0 +1,157 @@
+"""Runs and steps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+
+from interlock.client.connection import Connection
+from interlock.v1 import orchestrator_pb2 as pb
+from interlock.v1.policy_pb2 import Budget, Policy
+from interlock.v1.run_pb2 import Run
+from interlock.v1.step_pb2 import Step, StepSpec
+
+PLANNING_TIMEOUT = 600.0
+"""Seconds a call that asks a model may take."""
+
+_PAGE = 500
+
+
+class RunCalls(Connection):
+    """Calls of the orchestrator about runs and their steps. Every mutation gets a `request_id`."""
+
+    async def create_run(
+        self,
+        goal: str,
+        workspace_id: str,
+        steps: Iterable[StepSpec] = (),
+        *,
+        policy: Policy | None = None,
+        budget: Budget | None = None,
+        labels: Mapping[str, str] | None = None,
+        start: bool = False,
+        request_id: str = "",
+    ) -> Run:
+        """Create a run, with or without steps (at most 10,000), and start it where asked."""
+        request = pb.CreateRunRequest(
+            request_id=self.request_id(request_id),
+            goal=goal,
+            workspace_id=workspace_id,
+            steps=steps,
+            policy=policy,
+            budget=budget,
+            labels=labels or {},
+            start=start,
+        )
+        return (await self.call(self.orchestrator.CreateRun, request)).run
+
+    async def get_run(self, run_id: str, *, without_steps: bool = False) -> Run:
+        """A run; its steps carry the heads of large outputs only."""
+        request = pb.GetRunRequest(run_id=run_id, without_steps=without_steps)
+        return (await self.call(self.orchestrator.GetRun, request)).run
+
+    async def list_runs(
+        self,
+        *,
+        states: Iterable[int] = (),
+        workspace_id: str = "",
+        labels: Mapping[str, str] | None = None,
+        limit: int = 100,
+    ) -> list[Run]:
+        """The newest runs that match, at most `limit`, without their steps."""
+        found: list[Run] = []
+        request = pb.ListRunsRequest(workspace_id=workspace_id, labels=labels or {})
+        request.states.extend(states)  # type: ignore[arg-type]  # numbers of RunState
+        while len(found) < limit:
+            request.page_size = min(_PAGE, limit - len(found))
+            page = await self.call(self.orchestrator.ListRuns, request)
+            found.extend(page.runs)
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+        return found
+
+    async def plan_run(
+        self, run_id: str, *, additional_context: str = "", max_steps: int = 0, request_id: str = ""
+    ) -> Run:
+        """Ask the planner for steps towards the run's goal; returns when they are there."""
+        request = pb.PlanRunRequest(
+            request_id=self.request_id(request_id),
+            run_id=run_id,
+            additional_context=additional_context,
+            max_steps=max_steps,
+        )
+        return (await self.call(self.orchestrator.PlanRun, request, seconds=PLANNING_TIMEOUT)).run
+
+    async def start_run(self, run_id: str, *, request_id: str = "") -> Run:
+        """Start a planned run."""
+        request = pb.StartRunRequest(request_id=self.request_id(request_id), run_id=run_id)
+        return (await self.call(self.orchestrator.StartRun, request)).run
+
+    async def execute_next_step(
+        self, run_id: str, *, request_id: str = "", seconds: float = 3600.0
+    ) -> pb.ExecuteNextStepResponse:
+        """Carry out the next step only; returns when it has ended or waits for a decision."""
+        request = pb.ExecuteNextStepRequest(request_id=self.request_id(request_id), run_id=run_id)
+        return await self.call(self.orchestrator.ExecuteNextStep, request, seconds=seconds)
+
+    async def pause_run(self, run_id: str, comment: str = "", *, request_id: str = "") -> Run:
+        """Hold the run after the step that is under way."""
+        request = pb.PauseRunRequest(request_id=self.request_id(request_id), run_id=run_id, comment=comment)
+        return (await self.call(self.orchestrator.PauseRun, request)).run
+
+    async def resume_run(self, run_id: str, *, request_id: str = "") -> Run:
+        """Let a paused run go on."""
+        request = pb.ResumeRunRequest(request_id=self.request_id(request_id), run_id=run_id)
+        return (await self.call(self.orchestrator.ResumeRun, request)).run
+
+    async def cancel_run(self, run_id: str, comment: str = "", *, request_id: str = "") -> Run:
+        """End the run; the step under way is stopped down to its process tree."""
+        request = pb.CancelRunRequest(request_id=self.request_id(request_id), run_id=run_id, comment=comment)
+        return (await self.call(self.orchestrator.CancelRun, request)).run
+
+    async def rollback_run(
+        self, run_id: str, to_step: int = 0, comment: str = "", *, request_id: str = ""
+    ) -> pb.RollbackRunResponse:
+        """Put the workspace back to the tree after `to_step`; 0 = before the first step."""
+        request = pb.RollbackRunRequest(
+            request_id=self.request_id(request_id), run_id=run_id, to_step=to_step, comment=comment
+        )
+        return await self.call(self.orchestrator.RollbackRun, request)
+
+    async def get_cost(self, run_id: str) -> pb.GetCostResponse:
+        """What the run cost so far, in all and per step that asked a model."""
+        return await self.call(self.orchestrator.GetCost, pb.GetCostRequest(run_id=run_id))
+
+    async def add_steps(
+        self, run_id: str, steps: Iterable[StepSpec], *, request_id: str = ""
+    ) -> pb.AddStepsResponse:
+        """Append steps to an open run."""
+        request = pb.AddStepsRequest(request_id=self.request_id(request_id), run_id=run_id, steps=steps)
+        return await self.call(self.orchestrator.AddSteps, request)
+
+    async def get_step(self, run_id: str, step: int) -> Step:
+        """One step with its outputs as kept."""
+        return (await self.call(self.orchestrator.GetStep, pb.GetStepRequest(run_id=run_id, step=step))).step
+
+    async def list_steps(self, run_id: str) -> AsyncIterator[Step]:
+        """All steps of a run by number, page by page; large outputs are cut."""
+        request = pb.ListStepsRequest(run_id=run_id, page_size=_PAGE)
+        while True:
+            page = await self.call(self.orchestrator.ListSteps, request)
+            for step in page.steps:
+                yield step
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def retry_step(self, run_id: str, step: int, *, request_id: str = "") -> Run:
+        """Try a FAILED, REJECTED or OUTCOME_UNKNOWN step again."""
+        request = pb.RetryStepRequest(request_id=self.request_id(request_id), run_id=run_id, step=step)
+        return (await self.call(self.orchestrator.RetryStep, request)).run
+
+    async def skip_step(self, run_id: str, step: int, comment: str = "", *, request_id: str = "") -> Run:
+        """Pass over a step that has not taken effect."""
+        request = pb.SkipStepRequest(
+            request_id=self.request_id(request_id), run_id=run_id, step=step, comment=comment
+        )
+        return (await self.call(self.orchestrator.SkipStep, request)).run

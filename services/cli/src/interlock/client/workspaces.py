@@ -1,0 +1,111 @@
+"""Workspaces and the executor."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from interlock.client.connection import Connection
+from interlock.common.errors import InterlockError, Reason
+from interlock.v1 import executor_pb2 as pb
+from interlock.v1.workspace_pb2 import DirectorySource, FileEntry, Snapshot, Workspace, WorkspaceSource
+
+IMPORT_TIMEOUT = 900.0
+"""Seconds the import of a workspace may take: all its content is read once."""
+
+
+class WorkspaceCalls(Connection):
+    """Calls of the executor about workspaces."""
+
+    async def create_workspace(
+        self, source: WorkspaceSource, labels: Mapping[str, str] | None = None, *, request_id: str = ""
+    ) -> Workspace:
+        """Make a directory, a clone or an archive a workspace."""
+        request = pb.CreateWorkspaceRequest(
+            request_id=self.request_id(request_id), source=source, labels=labels or {}
+        )
+        return (await self.call(self.executor.CreateWorkspace, request, seconds=IMPORT_TIMEOUT)).workspace
+
+    async def open_directory(self, path: str | Path) -> Workspace:
+        """The workspace of a directory on the executor's machine, created if it is not one yet."""
+        wanted, real = _spellings(path)
+        try:
+            source = WorkspaceSource(directory=DirectorySource(path=wanted))
+            return await self.create_workspace(source)
+        except InterlockError as error:
+            if error.reason is not Reason.WORKSPACE_EXISTS:
+                raise
+            found = await self._existing({wanted, real}, error)
+            if found is None:
+                raise
+            return found
+
+    async def _existing(self, paths: set[str], error: InterlockError) -> Workspace | None:
+        """The workspace at exactly this path; not one inside it or around it."""
+        known = error.metadata.get("workspace_id")
+        if known:
+            workspace = await self.get_workspace(known)
+            return workspace if workspace.path in paths else None
+        async for workspace in self.list_workspaces():
+            if workspace.path in paths:
+                return workspace
+        return None
+
+    async def get_workspace(self, workspace_id: str) -> Workspace:
+        """A workspace and the tree it is at."""
+        request = pb.GetWorkspaceRequest(workspace_id=workspace_id)
+        return (await self.call(self.executor.GetWorkspace, request)).workspace
+
+    async def list_workspaces(self) -> AsyncIterator[Workspace]:
+        """All workspaces by id."""
+        request = pb.ListWorkspacesRequest(page_size=500)
+        while True:
+            page = await self.call(self.executor.ListWorkspaces, request)
+            for workspace in page.workspaces:
+                yield workspace
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def list_files(self, workspace_id: str, tree: str = "", path: str = "") -> AsyncIterator[FileEntry]:
+        """Entries of a tree (by default the head) at or below `path`, in byte order."""
+        request = pb.ListFilesRequest(workspace_id=workspace_id, tree=tree, path=path, page_size=5000)
+        while True:
+            page = await self.call(self.executor.ListFiles, request)
+            for entry in page.entries:
+                yield entry
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+            request.tree = page.tree
+
+    async def read_file(
+        self, workspace_id: str, path: str, *, tree: str = "", offset: int = 0, limit: int = 0
+    ) -> pb.ReadFileResponse:
+        """Bytes of a file of a tree; `limit` 0 = 1 MiB, at most 8 MiB."""
+        request = pb.ReadFileRequest(
+            workspace_id=workspace_id, tree=tree, path=path, offset=offset, limit=limit
+        )
+        return await self.call(self.executor.ReadFile, request)
+
+    async def diff_trees(
+        self, workspace_id: str, from_tree: str = "", to_tree: str = ""
+    ) -> pb.DiffTreesResponse:
+        """How two trees differ; by default the first one and the head."""
+        request = pb.DiffTreesRequest(workspace_id=workspace_id, from_tree=from_tree, to_tree=to_tree)
+        return await self.call(self.executor.DiffTrees, request)
+
+    async def list_snapshots(self, workspace_id: str, limit: int = 100) -> list[Snapshot]:
+        """Trees the workspace has been at, newest first, at most 1,000."""
+        request = pb.ListSnapshotsRequest(workspace_id=workspace_id, page_size=min(limit, 1000))
+        return list((await self.call(self.executor.ListSnapshots, request)).snapshots)
+
+    async def executor_info(self) -> pb.GetExecutorInfoResponse:
+        """Sandbox tier, limits and findings of the executor's self-test."""
+        return await self.call(self.executor.GetExecutorInfo, pb.GetExecutorInfoRequest())
+
+
+def _spellings(path: str | Path) -> tuple[str, str]:
+    """The path made absolute, and the same without symbolic links."""
+    absolute = Path(path).expanduser().absolute()
+    return str(absolute), str(absolute.resolve())

@@ -1,0 +1,32 @@
+"""`python -m interlock.verify FILE`: exit 0 when the bundle is whole, 1 when not, 2 when it cannot be read."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from interlock.verify.bundle import verify_file
+
+
+def main() -> int:
+    """Verify the file named on the command line and say what was found."""
+    parser = argparse.ArgumentParser(
+        prog="python -m interlock.verify", description="Verify a journal bundle."
+    )
+    parser.add_argument("file")
+    parser.add_argument("--head", default="", help="digest of the last event, as known from elsewhere")
+    arguments = parser.parse_args()
+    try:
+        report = verify_file(arguments.file, arguments.head)
+    except OSError as error:
+        print(f"Cannot read {arguments.file}: {error.strerror}", file=sys.stderr)
+        return 2
+    for problem in report.problems:
+        print(ascii(str(problem))[1:-1], file=sys.stderr)
+    verdict = "verified" if report.ok else f"NOT verified: {len(report.problems)} problems"
+    print(f"{verdict}: {report.events} events, {report.payloads} payloads, head {report.head}")
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""Reads a journal bundle line by line and names everything that is wrong with it.
+
+The format is docs/journal-format.md, version 1: a header, the events in order, the payloads in order of their
+digests, an end line. Every line is canonical JSON, so there is exactly one way to write a given bundle.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from interlock.verify import canonical
+from interlock.verify.chain import ZERO, Chain, is_digest
+
+MAX_PROBLEMS = 100
+"""Problems listed; more are counted as one last entry."""
+
+MAX_LINE_BYTES = 256 * 1024 * 1024
+"""Longest line read."""
+
+_HEADER = {"bundle", "version", "run_id", "events", "head"}
+_MEDIA_TYPE = re.compile(r"(application/(json|octet-stream)|text/plain; charset=utf-8)")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: the line of the file (from 1; 0 = the whole file), where, and what."""
+
+    line: int
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        return f"{place}{self.where}: {self.message}"
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found. `ok` means that every check passed, for all `events` events and `payloads` payloads."""
+
+    run_id: str = ""
+    events: int = 0
+    payloads: int = 0
+    head: str = ""
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def add(self, line: int, where: str, message: str) -> None:
+        """Note a problem, up to MAX_PROBLEMS."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(line, where, message))
+        elif len(self.problems) == MAX_PROBLEMS:
+            self.problems.append(Problem(0, "bundle", "there are more problems; they are not listed"))
+
+
+def verify_file(path: str | Path, head: str = "") -> Report:
+    """Verify a bundle file. Raises OSError when it cannot be read."""
+    with open(path, "rb") as file:
+        return verify_bundle(iter(lambda: file.readline(MAX_LINE_BYTES), b""), head)
+
+
+def verify_bundle(lines: Iterable[bytes], head: str = "") -> Report:
+    """Verify the lines of a bundle, each with its newline.
+
+    Args:
+        lines: the bundle, split after every newline.
+        head: digest of the last event as known from elsewhere; empty = trust the one in the header. Without
+            it a bundle proves that it is whole, not that it is the one somebody saw before.
+    """
+    reader = _Reader()
+    for number, raw in enumerate(lines, 1):
+        reader.line(number, raw)
+    reader.finish(head)
+    return reader.report
+
+
+class _Reader:
+    """Takes lines in order and checks each against what came before."""
+
+    def __init__(self) -> None:
+        self.report = Report()
+        self._chain = Chain(self.report)
+        self._header: dict[str, Any] = {}
+        self._payloads: set[str] = set()
+        self._last_payload = ""
+        self._lines = 0
+        self._ended = False
+
+    def line(self, number: int, raw: bytes) -> None:
+        self._lines = number
+        value = self._value(number, raw)
+        if self._ended:
+            self.report.add(number, "bundle", "there is something after the end line")
+        elif number == 1:
+            self._read_header(value)
+        elif value is not None:
+            self._read_record(number, value)
+
+    def finish(self, head: str) -> None:
+        report, chain = self.report, self._chain
+        if not self._ended:
+            report.add(self._lines, "bundle", "the end line is missing: the file was cut")
+        if self._header and self._header.get("events") != chain.count:
+            report.add(1, "header", f"says {self._header.get('events')} events; there are {chain.count}")
+        if self._header and self._header.get("head") != chain.head:
+            report.add(1, "header", f"its head is not the digest of the last event, {chain.head}")
+        if head and head != chain.head:
+            report.add(0, "bundle", f"its head is {chain.head}, not the expected {head}")
+        for digest, seq in sorted(chain.wanted.items(), key=lambda item: item[1]):
+            if digest not in self._payloads:
+                report.add(0, f"event {seq}", f"refers to the payload {digest}, which is missing")
+        report.events, report.payloads, report.head = chain.count, len(self._payloads), chain.head
+
+    def _value(self, number: int, raw: bytes) -> dict[str, Any] | None:
+        if not raw.endswith(b"\n"):
+            self.report.add(
+                number, "bundle", "the line does not end with a newline: it was cut or is too long"
+            )
+            return None
+        try:
+            value = canonical.parse(raw[:-1])
+        except canonical.NotCanonicalError as error:
+            self.report.add(number, "bundle", f"the line is {error}")
+            return None
+        if not isinstance(value, dict):
+            self.report.add(number, "bundle", "the line is not an object")
+            return None
+        return value
+
+    def _read_header(self, value: dict[str, Any] | None) -> None:
+        if value is None or set(value) != _HEADER or value["bundle"] != "interlock-journal":
+            self.report.add(1, "header", "this is not an Interlock journal bundle")
+            return
+        if value["version"] != 1 or isinstance(value["version"], bool):
+            self.report.add(1, "header", f"bundle version {value['version']!r} is not known here; 1 is")
+        if not isinstance(value["run_id"], str) or not is_digest(value["head"]):
+            self.report.add(1, "header", "its run id or head is malformed")
+        self._header = value
+        self.report.run_id = self._chain.run_id = str(value["run_id"])
+
+    def _read_record(self, number: int, value: dict[str, Any]) -> None:
+        keys = set(value)
+        if keys == {"event"}:
+            self._read_event(number, value["event"])
+        elif keys == {"payload", "media_type", "data"}:
+            self._read_payload(number, value)
+        elif keys == {"end", "lines"}:
+            self._read_end(number, value)
+        else:
+            self.report.add(number, "bundle", "the line is neither an event, nor a payload, nor the end")
+
+    def _read_event(self, number: int, text: object) -> None:
+        if self._last_payload:
+            self.report.add(number, "bundle", "an event stands after a payload")
+        data = _base64(text)
+        if data is None:
+            self.report.add(number, f"event {self._chain.count + 1}", "its base64 is malformed")
+            return
+        self._chain.event(number, data)
+
+    def _read_payload(self, number: int, value: dict[str, Any]) -> None:
+        digest = value["payload"]
+        where = f"payload {digest}"[:100]
+        if not is_digest(digest):
+            self.report.add(number, where, "its name is not a digest")
+            return
+        if digest <= self._last_payload:
+            self.report.add(number, where, "it stands twice or out of order")
+        if digest not in self._chain.wanted:
+            self.report.add(number, where, "no event refers to it")
+        if not isinstance(value["media_type"], str) or not _MEDIA_TYPE.fullmatch(value["media_type"]):
+            self.report.add(number, where, f"its media type {value['media_type']!r} is not known")
+        data = _base64(value["data"])
+        if data is None or "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+            self.report.add(number, where, "its content is not what its digest names")
+        self._payloads.add(digest)
+        self._last_payload = digest
+
+    def _read_end(self, number: int, value: dict[str, Any]) -> None:
+        self._ended = True
+        if value["end"] is not True or value["lines"] != number or isinstance(value["lines"], bool):
+            self.report.add(number, "end", f"says {value['lines']!r} lines; this is line {number}")
+
+
+def _base64(text: object) -> bytes | None:
+    """The bytes, or None unless the text is the one standard encoding of them (RFC 4648, section 4)."""
+    if not isinstance(text, str) or not text.isascii():
+        return None
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return data if base64.b64encode(data).decode() == text else None
+
+
+def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines with their newlines, from chunks cut anywhere."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+    if rest:
+        yield rest
+
+
+__all__ = ["MAX_PROBLEMS", "ZERO", "Problem", "Report", "split_lines", "verify_bundle", "verify_file"]

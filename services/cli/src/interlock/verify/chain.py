@@ -1,0 +1,94 @@
+"""The hash chain of one run's events."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Protocol
+
+from interlock.verify import canonical
+
+ZERO = "sha256:" + "0" * 64
+"""`prev` of the first event."""
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+_KEYS = {"v", "run_id", "seq", "prev", "at", "type", "step", "data"}
+
+
+class Findings(Protocol):
+    """Where problems go."""
+
+    def add(self, line: int, where: str, message: str) -> None:
+        """Note a problem."""
+        ...
+
+
+class Chain:
+    """Takes events in order; `count`, `head` and `wanted` (payload digest → first seq) are what it saw."""
+
+    def __init__(self, findings: Findings) -> None:
+        self.run_id = ""
+        self.count = 0
+        self.head = ZERO
+        self.wanted: dict[str, int] = {}
+        self._findings = findings
+
+    def event(self, line: int, data: bytes) -> None:
+        """Check the next event's canonical bytes."""
+        self.count += 1
+        where = f"event {self.count}"
+        previous, self.head = self.head, "sha256:" + hashlib.sha256(data).hexdigest()
+        try:
+            event = canonical.parse(data)
+        except canonical.NotCanonicalError as error:
+            self._findings.add(line, where, f"its bytes are {error}")
+            return
+        for message in self._wrong(event, previous):
+            self._findings.add(line, where, message)
+        if isinstance(event, dict):
+            self._collect(event.get("data"))
+
+    def _wrong(self, event: Any, previous: str) -> list[str]:
+        if not isinstance(event, dict) or set(event) != _KEYS:
+            return ["it does not have the fields of an event"]
+        found = []
+        if event["v"] != 1 or isinstance(event["v"], bool):
+            found.append(f"event version {event['v']!r} is not known here; 1 is")
+        if event["run_id"] != self.run_id:
+            found.append(f"it belongs to {event['run_id']!r}, not to {self.run_id!r}")
+        if event["seq"] != self.count or isinstance(event["seq"], bool):
+            found.append(f"its seq is {event['seq']!r}: an event was removed, added or moved")
+        if event["prev"] != previous:
+            found.append("its prev is not the digest of the event before: that one was changed or replaced")
+        return found + _malformed(event)
+
+    def _collect(self, value: Any, key: str = "") -> None:
+        """Digests under keys that end in `_payload`, at any depth; a list of digests counts as well."""
+        if isinstance(value, dict):
+            for name, item in value.items():
+                self._collect(item, name)
+        elif isinstance(value, list):
+            for item in value:
+                self._collect(item, key)
+        elif key.endswith("_payload") and is_digest(value):
+            self.wanted.setdefault(value, self.count)
+
+
+def is_digest(value: object) -> bool:
+    """Whether it is text of the form `sha256:<64 lower-case hex>`."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def _malformed(event: dict[str, Any]) -> list[str]:
+    found = []
+    if not (isinstance(event["at"], str) and _TIME.fullmatch(event["at"])):
+        found.append("its time is malformed")
+    if not (isinstance(event["type"], str) and _TYPE.fullmatch(event["type"])):
+        found.append("its type is malformed")
+    if not isinstance(event["step"], int) or isinstance(event["step"], bool) or event["step"] < 0:
+        found.append("its step is malformed")
+    if not isinstance(event["data"], dict):
+        found.append("its data is not an object")
+    return found
