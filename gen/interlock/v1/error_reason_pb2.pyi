@@ -166,6 +166,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The database has another schema revision; `interlock db upgrade` upgrades it."""
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 71
     """PostgreSQL cannot be reached; try again."""
+    ERROR_REASON_STEP_REJECTED: _ErrorReason.ValueType  # 72
+    """A decision refused the step."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -316,4 +318,6 @@ ERROR_REASON_DATABASE_REVISION_MISMATCH: ErrorReason.ValueType  # 70
 """The database has another schema revision; `interlock db upgrade` upgrades it."""
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 71
 """PostgreSQL cannot be reached; try again."""
+ERROR_REASON_STEP_REJECTED: ErrorReason.ValueType  # 72
+"""A decision refused the step."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     RUN_BUDGET_REACHED = "RUN_BUDGET_REACHED"
     STEP_NOT_FOUND = "STEP_NOT_FOUND"
     STEP_WRONG_STATE = "STEP_WRONG_STATE"
+    STEP_REJECTED = "STEP_REJECTED"
     STEP_KIND_UNKNOWN = "STEP_KIND_UNKNOWN"
     STEP_FIELD_MISSING = "STEP_FIELD_MISSING"
     PLAN_INVALID = "PLAN_INVALID"
@@ -214,6 +215,9 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
     ),
     _R.STEP_WRONG_STATE: ReasonInfo(
         _PRE, False, "The step's state does not allow this.", "Read the step; the error names its state."
+    ),
+    _R.STEP_REJECTED: ReasonInfo(
+        _PRE, False, "A decision refused the step.", "Read the decision's comment; retry or skip the step."
     ),
     _R.STEP_KIND_UNKNOWN: ReasonInfo(
         _ARG,

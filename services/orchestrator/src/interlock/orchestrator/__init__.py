@@ -1,0 +1,1 @@
+"""The orchestrator: owns runs, steps, approvals and the journal; drives steps."""

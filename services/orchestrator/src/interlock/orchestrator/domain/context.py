@@ -1,0 +1,16 @@
+"""What a decision needs from outside, given as values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The time, a source of ids (`new_id("apr")` → `apr-…`), and who asks."""
+
+    now: datetime
+    new_id: Callable[[str], str]
+    subject: str = ""

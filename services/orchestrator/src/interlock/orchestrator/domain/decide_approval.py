@@ -1,0 +1,149 @@
+"""Decisions about approvals: the first one wins, and only about what its digest names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.chain import parse_time
+from interlock.orchestrator.domain.context import Context
+from interlock.orchestrator.domain.decide_step import failed
+from interlock.orchestrator.domain.model import (
+    Approval,
+    Failure,
+    Json,
+    RejectAction,
+    Run,
+    RunState,
+    Step,
+    StepKind,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One person's or rule's answer. `input` and `kind` are of an edit, `action` of a rejection."""
+
+    verdict: Verdict
+    digest: str
+    subject: str
+    channel: str = ""
+    comment: str = ""
+    action: RejectAction = RejectAction.FAIL_RUN
+    kind: StepKind | None = None
+    input: Json | None = None
+
+
+def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list[e.Event]:
+    """Records a decision about a pending approval.
+
+    Raises APPROVAL_ALREADY_DECIDED, APPROVAL_EXPIRED, APPROVAL_DIGEST_MISMATCH, RUN_WRONG_STATE.
+    """
+    step, approval = _pending(run, approval_id)
+    if is_expired(approval, ctx.now):
+        raise InterlockError(
+            Reason.APPROVAL_EXPIRED,
+            f"The approval {approval_id} expired at {approval.expires_at}.",
+            metadata={"approval_id": approval_id, "expires_at": approval.expires_at},
+        )
+    if decision.digest != approval.digest:
+        raise InterlockError(
+            Reason.APPROVAL_DIGEST_MISMATCH,
+            f"The decision is about {decision.digest}, but {approval_id} asks about {approval.digest}.",
+            field="decision.digest",
+            fix="Look at the approval again and decide about what it shows now.",
+            metadata={"approval_id": approval_id, "digest": approval.digest},
+        )
+    recorded = e.ApprovalDecided(
+        approval_id,
+        decision.verdict,
+        decision.digest,
+        decision.subject,
+        decision.channel,
+        decision.comment,
+        decision.action if decision.verdict is Verdict.REJECT else None,
+        step=step.number,
+    )
+    return [recorded, *_CONSEQUENCES[decision.verdict](run, step, decision)]
+
+
+def expire(run: Run, ctx: Context, approval_id: str) -> list[e.Event]:
+    """Fails the step of an approval whose time is over; nothing, when it was resolved or is not over yet."""
+    found = next((s for s in run.steps if s.approval and s.approval.approval_id == approval_id), None)
+    if found is None or found.approval is None or not is_expired(found.approval, ctx.now):
+        return []
+    failure = Failure(
+        Reason.APPROVAL_EXPIRED.value,
+        f"Nobody decided about {approval_id} before {found.approval.expires_at}.",
+        fix=f"Ask again with `interlock step retry {run.run_id} {found.number}`.",
+    )
+    expired = e.ApprovalExpired(approval_id, step=found.number)
+    return [expired, *failed(found, failure, may_retry=False)]
+
+
+def is_expired(approval: Approval, now: datetime) -> bool:
+    """Whether the approval's time is over."""
+    return bool(approval.expires_at) and now >= parse_time(approval.expires_at)
+
+
+def _pending(run: Run, approval_id: str) -> tuple[Step, Approval]:
+    for step in run.steps:
+        if step.approval is not None and step.approval.approval_id == approval_id:
+            return step, step.approval
+    raise InterlockError(
+        Reason.APPROVAL_ALREADY_DECIDED,
+        f"The approval {approval_id} is not pending any more.",
+        metadata={"approval_id": approval_id},
+    )
+
+
+def _approved(run: Run, step: Step, decision: Decision) -> list[e.Event]:
+    return []
+
+
+def _skipped(run: Run, step: Step, decision: Decision) -> list[e.Event]:
+    return [e.StepSkipped(decision.subject, decision.comment, step=step.number)]
+
+
+def _edited(run: Run, step: Step, decision: Decision) -> list[e.Event]:
+    if decision.input is None or decision.kind is not step.spec.kind:
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            f"An edit of step {step.number} must be a {step.spec.kind.value} input.",
+            field="decision.edit.input",
+        )
+    return [e.StepEdited(step.attempt + 1, decision.input, step=step.number)]
+
+
+def _rejected(run: Run, step: Step, decision: Decision) -> list[e.Event]:
+    said = f": {decision.comment}" if decision.comment else "."
+    failure = Failure(
+        Reason.STEP_REJECTED.value,
+        f"{decision.subject or 'Someone'} rejected step {step.number}{said}",
+        fix=f"Retry or skip the step: `interlock step retry {run.run_id} {step.number}`.",
+    )
+    rejected = e.StepRejected(failure, step=step.number)
+    if decision.action is RejectAction.SKIP_STEP:
+        return [rejected]
+    if decision.action is RejectAction.FAIL_RUN:
+        return [rejected, e.RunFailed(failure)]
+    if run.state is RunState.PAUSED:
+        raise InterlockError(
+            Reason.RUN_WRONG_STATE,
+            f"The run {run.run_id} is PAUSED; it cannot be planned again before it is resumed.",
+            metadata={"run_id": run.run_id, "current": run.state.value, "allowed": "AWAITING_APPROVAL"},
+        )
+    feedback = decision.comment or failure.message
+    return [rejected, e.PlanningStarted(feedback=feedback, by=decision.subject)]
+
+
+_CONSEQUENCES: dict[Verdict, Callable[[Run, Step, Decision], list[e.Event]]] = {
+    Verdict.APPROVE: _approved,
+    Verdict.REJECT: _rejected,
+    Verdict.SKIP: _skipped,
+    Verdict.EDIT: _edited,
+}

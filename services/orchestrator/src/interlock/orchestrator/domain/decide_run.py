@@ -1,0 +1,246 @@
+"""Commands about a run: each turns the state into events, or refuses with a typed error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.advance import next_pending
+from interlock.orchestrator.domain.context import Context
+from interlock.orchestrator.domain.gates import check_gate
+from interlock.orchestrator.domain.model import (
+    MAX_STEPS,
+    RUN_FINAL,
+    STEP_ACTIVE,
+    Budget,
+    Failure,
+    Json,
+    ModelCall,
+    PauseReason,
+    Policy,
+    Run,
+    RunState,
+    StepSpec,
+    StepState,
+)
+from interlock.orchestrator.domain.refuse import require_run, require_step
+
+EVENT_STEPS = 200
+"""Most steps in one `run.steps_added` event, so that no event grows without bound."""
+
+OPEN = frozenset(RunState) - RUN_FINAL
+REOPENABLE = (StepState.FAILED, StepState.REJECTED, StepState.OUTCOME_UNKNOWN)
+
+
+def create(
+    ctx: Context,
+    *,
+    goal: str,
+    workspace_id: str,
+    specs: Sequence[StepSpec] = (),
+    policy: Policy | None = None,
+    budget: Budget | None = None,
+    labels: Json | None = None,
+    traceparent: str = "",
+    start: bool = False,
+) -> list[e.Event]:
+    """A new run, with its steps and started if asked for. Raises RUN_EMPTY_PLAN, RUN_TOO_MANY_STEPS."""
+    policy = policy or Policy()
+    if start and not specs:
+        raise _empty_plan("The run")
+    created = e.RunCreated(
+        goal, workspace_id, ctx.subject, policy, budget or Budget(), dict(labels or {}), traceparent
+    )
+    events = [created, *_added(specs, first=1, policy=policy, by=ctx.subject)]
+    return [*events, e.RunStarted(ctx.subject)] if start else events
+
+
+def add_steps(run: Run, ctx: Context, specs: Sequence[StepSpec]) -> list[e.Event]:
+    """Appends steps to an open run."""
+    allowed = OPEN - {RunState.PLANNING}
+    require_run(run, allowed, "add steps")
+    return _added(specs, first=len(run.steps) + 1, policy=run.policy, by=ctx.subject)
+
+
+def plan(run: Run, ctx: Context, *, additional_context: str = "", max_steps: int = 0) -> list[e.Event]:
+    """Starts planning towards the run's goal."""
+    require_run(run, (RunState.CREATED, RunState.PLANNED), "plan it")
+    return [e.PlanningStarted(additional_context, max_steps, by=ctx.subject)]
+
+
+def planned(run: Run, ctx: Context, specs: Sequence[StepSpec], calls: Sequence[ModelCall]) -> list[e.Event]:
+    """Records the planner's answer. An answer that nobody waits for any more leaves only its cost."""
+    called: list[e.Event] = [e.ModelCalled(call) for call in calls]
+    if run.planning is None or run.cancelling:
+        return called
+    replan = bool(run.planning.feedback)
+    try:
+        added = _added(specs, first=len(run.steps) + 1, policy=run.policy, by="planner")
+    except InterlockError as error:
+        return [*called, *_planning_failed(run, failure_of(error))]
+    return [*called, e.Planned(len(specs), replaces_pending=replan), *added]
+
+
+def planning_failed(
+    run: Run, ctx: Context, failure: Failure, calls: Sequence[ModelCall] = ()
+) -> list[e.Event]:
+    """Records that there is no plan. A run that was being re-planned fails, a new one is as it was before."""
+    called: list[e.Event] = [e.ModelCalled(call) for call in calls]
+    if run.planning is None or run.cancelling:
+        return called
+    return [*called, *_planning_failed(run, failure)]
+
+
+def start(run: Run, ctx: Context) -> list[e.Event]:
+    """Starts a planned run."""
+    if run.state is RunState.CREATED:
+        raise _empty_plan(f"The run {run.run_id}")
+    require_run(run, (RunState.PLANNED,), "start it")
+    return [e.RunStarted(ctx.subject)]
+
+
+def execute_next(run: Run, ctx: Context) -> list[e.Event]:
+    """Lets a run go on for one step."""
+    if run.state is RunState.CREATED:
+        raise _empty_plan(f"The run {run.run_id}")
+    require_run(run, (RunState.PLANNED, RunState.PAUSED), "execute its next step")
+    if run.state is RunState.PLANNED:
+        return [e.RunStarted(ctx.subject, single_step=True)]
+    if run.current is None and next_pending(run) is None:
+        return [e.RunResumed(ctx.subject), e.RunCompleted()]
+    return [e.RunResumed(ctx.subject, single_step=True)]
+
+
+def pause(run: Run, ctx: Context, comment: str = "") -> list[e.Event]:
+    """Holds a run after the step under way."""
+    require_run(run, (RunState.RUNNING, RunState.AWAITING_APPROVAL), "pause it")
+    return [e.RunPaused(PauseReason.REQUESTED.value, ctx.subject, comment)]
+
+
+def resume(run: Run, ctx: Context) -> list[e.Event]:
+    """Lets a paused run go on. One whose step has an unknown outcome needs a retry or a skip first."""
+    require_run(run, (RunState.PAUSED,), "resume it")
+    unknown = [s.number for s in run.steps if s.state is StepState.OUTCOME_UNKNOWN]
+    if unknown:
+        raise InterlockError(
+            Reason.RUN_WRONG_STATE,
+            f"Step {unknown[0]} of {run.run_id} has an unknown outcome; say first what is to become of it.",
+            fix=f"Check what the step did, then `interlock step retry {run.run_id} {unknown[0]}` or `step skip`.",
+            metadata={"run_id": run.run_id, "current": run.state.value, "step": str(unknown[0])},
+        )
+    return [e.RunResumed(ctx.subject)]
+
+
+def cancel(run: Run, ctx: Context, comment: str = "") -> list[e.Event]:
+    """Ends a run; asking again while it is being cancelled changes nothing."""
+    if run.cancelling:
+        return []
+    require_run(run, OPEN, "cancel it")
+    return [e.CancelRequested(ctx.subject, comment)]
+
+
+def retry_step(run: Run, ctx: Context, number: int) -> list[e.Event]:
+    """Tries a step again, with new gates; a run that had failed or waited because of it goes on."""
+    require_run(run, _AMENDABLE, "retry a step")
+    require_step(run, number, REOPENABLE, "retry it")
+    return [e.StepRetried(ctx.subject, step=number), *_reopened(run, ctx)]
+
+
+def skip_step(run: Run, ctx: Context, number: int, comment: str = "") -> list[e.Event]:
+    """Passes over a step that has not taken effect; a run that had failed because of it goes on."""
+    require_run(run, _AMENDABLE, "skip a step")
+    allowed = (StepState.PENDING, StepState.AWAITING_APPROVAL, *REOPENABLE)
+    step = require_step(run, number, allowed, "skip it")
+    withdrawn: list[e.Event] = []
+    if step.approval is not None:
+        withdrawn = [e.ApprovalCancelled(step.approval.approval_id, step=number)]
+    skipped = e.StepSkipped(ctx.subject, comment, step=number)
+    reopened = _reopened(run, ctx) if step.state in REOPENABLE else []
+    return [*withdrawn, skipped, *reopened]
+
+
+def roll_back(run: Run, ctx: Context, *, to_step: int, comment: str = "") -> list[e.Event]:
+    """Records the intent to go back to the tree after a step, or before the first one."""
+    require_run(run, (RunState.PAUSED, *RUN_FINAL), "roll it back")
+    if run.current is not None and run.current.state in STEP_ACTIVE - {StepState.AWAITING_APPROVAL}:
+        require_step(run, run.current.number, (StepState.AWAITING_APPROVAL,), "roll the run back")
+    tree = _tree_after(run, to_step)
+    return [e.RollbackRequested(ctx.new_id("op"), tree, to_step, ctx.subject, comment)]
+
+
+def rolled_back(run: Run, ctx: Context, operation_id: str, head: str, previous: str) -> list[e.Event]:
+    """Records that the older tree is published."""
+    if run.rollback is None or run.rollback.operation_id != operation_id:
+        return []
+    return [e.RolledBack(operation_id, head, previous)]
+
+
+def rollback_failed(run: Run, ctx: Context, operation_id: str, failure: Failure) -> list[e.Event]:
+    """Records that nothing was published."""
+    if run.rollback is None or run.rollback.operation_id != operation_id:
+        return []
+    return [e.RollbackFailed(operation_id, failure)]
+
+
+def failure_of(error: InterlockError) -> Failure:
+    """An error as journaled data."""
+    return Failure(error.reason.value, error.message, error.field, error.fix, dict(error.metadata))
+
+
+_AMENDABLE = (
+    RunState.RUNNING,
+    RunState.AWAITING_APPROVAL,
+    RunState.PAUSED,
+    RunState.FAILED,
+    RunState.PLANNED,
+)
+
+
+def _added(specs: Sequence[StepSpec], *, first: int, policy: Policy, by: str) -> list[e.Event]:
+    total = first - 1 + len(specs)
+    if total > MAX_STEPS:
+        raise InterlockError(
+            Reason.RUN_TOO_MANY_STEPS,
+            f"A run has at most {MAX_STEPS} steps; this would make {total}.",
+            field="steps",
+        )
+    for index, spec in enumerate(specs):
+        check_gate(spec, policy, field=f"steps[{index}]")
+    return [
+        e.StepsAdded(first + at, tuple(specs[at : at + EVENT_STEPS]), by)
+        for at in range(0, len(specs), EVENT_STEPS)
+    ]
+
+
+def _planning_failed(run: Run, failure: Failure) -> list[e.Event]:
+    replan = run.planning is not None and bool(run.planning.feedback)
+    return [e.RunFailed(failure)] if replan else [e.PlanningFailed(failure)]
+
+
+def _reopened(run: Run, ctx: Context) -> list[e.Event]:
+    waits = run.state is RunState.PAUSED and run.pause_reason == PauseReason.OUTCOME_UNKNOWN
+    return [e.RunResumed(ctx.subject)] if waits or run.state is RunState.FAILED else []
+
+
+def _tree_after(run: Run, number: int) -> str:
+    if number:
+        require_step(run, number, frozenset(StepState) - {StepState.PENDING}, "roll back to it")
+    known = [s.head_tree for s in run.steps[:number] if s.head_tree]
+    tree = known[-1] if known else run.base_tree
+    if not tree:
+        raise InterlockError(
+            Reason.TREE_NOT_FOUND,
+            f"The run {run.run_id} has not touched its workspace, so there is nothing to go back to.",
+            metadata={"run_id": run.run_id},
+        )
+    return tree
+
+
+def _empty_plan(what: str) -> InterlockError:
+    return InterlockError(
+        Reason.RUN_EMPTY_PLAN,
+        f"{what} has no steps to execute.",
+        field="steps",
+        fix="Add steps with `interlock step add`, or let the planner make them with PlanRun.",
+    )

@@ -1,0 +1,42 @@
+"""Which gate a step waits at."""
+
+from __future__ import annotations
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.domain.model import WRITING_KINDS, Gate, Policy, StepKind, StepSpec
+
+_STRENGTH = {Gate.NONE: 0, Gate.COMMAND: 1, Gate.EFFECT: 1, Gate.BOTH: 2}
+
+
+def default_gate(kind: StepKind, policy: Policy) -> Gate:
+    """The gate of a step that names none."""
+    if kind is StepKind.EDIT_FILE:
+        return policy.edit_file_gate
+    return policy.run_command_gate if kind is StepKind.RUN_COMMAND else Gate.NONE
+
+
+def effective_gate(spec: StepSpec, policy: Policy) -> Gate:
+    """The gate in force: the step's own where it is allowed, else the policy's.
+
+    A command that asks for network has no preview, so a gate that would preview it becomes COMMAND. Writing a
+    file runs nothing, so its gates all become EFFECT.
+    """
+    if spec.kind not in WRITING_KINDS:
+        return Gate.NONE
+    gate = spec.gate or default_gate(spec.kind, policy)
+    if spec.kind is StepKind.EDIT_FILE:
+        return Gate.NONE if gate is Gate.NONE else Gate.EFFECT
+    return Gate.COMMAND if gate is not Gate.NONE and spec.input.get("network") else gate
+
+
+def check_gate(spec: StepSpec, policy: Policy, *, field: str) -> None:
+    """Refuses a step that asks for a weaker gate than its run's policy, unless the policy lets steps do so."""
+    floor = default_gate(spec.kind, policy)
+    if spec.gate is None or policy.steps_may_weaken or _STRENGTH[spec.gate] >= _STRENGTH[floor]:
+        return
+    raise InterlockError(
+        Reason.INVALID_ARGUMENT,
+        f"The step asks for the gate {spec.gate.value!r}, weaker than {floor.value!r} of the policy {policy.name!r}.",
+        field=f"{field}.gate",
+        fix="Leave the gate out, or create the run with a policy that has `steps_may_weaken`.",
+    )

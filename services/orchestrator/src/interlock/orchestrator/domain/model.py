@@ -1,0 +1,298 @@
+"""States, specifications and records of runs and steps: frozen, JSON-friendly, without behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as default
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+MAX_STEPS = 10_000
+"""Most steps of one run."""
+
+MAX_ATTEMPTS = 100
+"""Most attempts of one step, retries, edits and renewed previews included."""
+
+ZERO_DIGEST = "sha256:" + "0" * 64
+"""`prev` of a run's first event."""
+
+Json = Mapping[str, Any]
+"""An object of a journal event: text keys; text, integers, booleans, null, lists and objects as values."""
+
+
+class RunState(StrEnum):
+    """Where a run is in its life."""
+
+    CREATED = "CREATED"
+    PLANNING = "PLANNING"
+    PLANNED = "PLANNED"
+    RUNNING = "RUNNING"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class StepState(StrEnum):
+    """Where a step is in its life."""
+
+    PENDING = "PENDING"
+    PREPARING = "PREPARING"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
+    APPROVED = "APPROVED"
+    APPLYING = "APPLYING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    REJECTED = "REJECTED"
+    SKIPPED = "SKIPPED"
+    CANCELLED = "CANCELLED"
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+
+
+class StepKind(StrEnum):
+    """What a step does."""
+
+    READ_FILE = "read_file"
+    ANALYZE = "analyze"
+    EDIT_FILE = "edit_file"
+    RUN_COMMAND = "run_command"
+    SUMMARIZE = "summarize"
+
+
+class Gate(StrEnum):
+    """Where a step waits. COMMAND and EFFECT are also the two questions an approval can ask."""
+
+    NONE = "none"
+    COMMAND = "command"
+    EFFECT = "effect"
+    BOTH = "both"
+
+
+class OnFailure(StrEnum):
+    """What follows a failed step."""
+
+    STOP = "stop"
+    CONTINUE = "continue"
+
+
+class Verdict(StrEnum):
+    """What a decision says."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    SKIP = "skip"
+    EDIT = "edit"
+
+
+class RejectAction(StrEnum):
+    """What a rejection leads to."""
+
+    FAIL_RUN = "fail_run"
+    SKIP_STEP = "skip_step"
+    REPLAN = "replan"
+
+
+class PauseReason(StrEnum):
+    """Why a run is PAUSED."""
+
+    REQUESTED = "requested"
+    BUDGET_REACHED = "budget_reached"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    SINGLE_STEP = "single_step"
+
+
+RUN_FINAL = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED})
+STEP_ACTIVE = frozenset(
+    {StepState.PREPARING, StepState.AWAITING_APPROVAL, StepState.APPROVED, StepState.APPLYING}
+)
+STEP_FINAL = frozenset(StepState) - STEP_ACTIVE - {StepState.PENDING, StepState.OUTCOME_UNKNOWN}
+MODEL_KINDS = frozenset({StepKind.ANALYZE, StepKind.SUMMARIZE})
+WRITING_KINDS = frozenset({StepKind.EDIT_FILE, StepKind.RUN_COMMAND})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Gates of the dangerous kinds, and how long approvals stay open (microseconds; None = for ever)."""
+
+    name: str = "default"
+    edit_file_gate: Gate = Gate.EFFECT
+    run_command_gate: Gate = Gate.COMMAND
+    steps_may_weaken: bool = False
+    approval_timeout_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Most micro-US-dollars and model calls; 0 = no limit."""
+
+    max_cost_micros: int = 0
+    max_model_calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """What a step is asked to do.
+
+    `input` holds the fields of the kind's input message under their proto names. Long texts are kept in the
+    payload table: their key then ends in `_payload` and the value is the text's digest.
+    """
+
+    kind: StepKind
+    input: Json
+    name: str = ""
+    gate: Gate | None = None
+    retries: int = 0
+    on_failure: OnFailure = OnFailure.STOP
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a step or run failed: a reason's name and what people should know."""
+
+    reason: str
+    message: str
+    field: str = ""
+    fix: str = ""
+    metadata: Json = default(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One call of a model. None = not reported, which is not 0. Latency in microseconds."""
+
+    purpose: str
+    gateway: str
+    model: str
+    prompt_version: str
+    prompt_payload: str
+    reply_payload: str
+    finish_reason: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_micros: int | None = None
+    latency_us: int = 0
+    cache_hit: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the executor computed: the facts a decision is bound to. `effect_payload` names the whole effect.
+
+    `effect_digest` is empty while only the request is known (a COMMAND gate's proposal).
+    """
+
+    request_digest: str
+    base_tree: str
+    effect_payload: str
+    effect_digest: str = ""
+    result_tree: str = ""
+    exit_code: int | None = None
+
+    @property
+    def changes_tree(self) -> bool:
+        """Whether there is anything to publish."""
+        return bool(self.result_tree) and self.result_tree != self.base_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The open question of a step. `expires_at` is RFC 3339 text, empty = never."""
+
+    approval_id: str
+    gate: Gate
+    digest: str
+    attempt: int
+    expires_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step as the journal tells it."""
+
+    number: int
+    spec: StepSpec
+    state: StepState = StepState.PENDING
+    attempt: int = 0
+    gate: Gate = Gate.NONE
+    approval: Approval | None = None
+    last_approval_id: str = ""
+    approved_request: str = ""
+    approved_digest: str = ""
+    draft_payload: str = ""
+    prepared: Prepared | None = None
+    reply_payload: str = ""
+    model_calls: tuple[ModelCall, ...] = ()
+    failures: int = 0
+    failure: Failure | None = None
+    head_tree: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """The step's name in `context_keys`."""
+        return f"step-{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """A rollback that was recorded and not yet carried out."""
+
+    operation_id: str
+    tree: str
+    to_step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """What the planner was asked for; `feedback` marks a re-plan."""
+
+    additional_context: str = ""
+    max_steps: int = 0
+    feedback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run as the journal tells it, and the head of its chain (`seq`, `head`)."""
+
+    run_id: str
+    goal: str
+    workspace_id: str
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+    policy: Policy = Policy()
+    budget: Budget = Budget()
+    labels: Json = default(default_factory=dict)
+    traceparent: str = ""
+    state: RunState = RunState.CREATED
+    pause_reason: str = ""
+    steps_allowed: int | None = None
+    cancelling: bool = False
+    planning: Planning | None = None
+    rollback: Rollback | None = None
+    failure: Failure | None = None
+    steps: tuple[Step, ...] = ()
+    steps_done: int = 0
+    cursor: int = 0
+    scan_from: int = 1
+    discards: tuple[tuple[int, int], ...] = ()
+    model_calls: tuple[ModelCall, ...] = ()
+    base_tree: str = ""
+    head_tree: str = ""
+    seq: int = 0
+    head: str = ZERO_DIGEST
+
+    def step(self, number: int) -> Step | None:
+        """The step with this number, if there is one."""
+        return self.steps[number - 1] if 0 < number <= len(self.steps) else None
+
+    @property
+    def current(self) -> Step | None:
+        """The step under way, if there is one; a run has at most one."""
+        step = self.step(self.cursor)
+        return step if step is not None and step.state in STEP_ACTIVE else None

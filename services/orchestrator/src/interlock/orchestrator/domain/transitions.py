@@ -1,0 +1,97 @@
+"""The transition tables of runs and steps: the whole of the state machine in two dictionaries.
+
+`evolve` refuses an event that is not in the table, and docs/state-machine.md is generated from it. Where a row
+has two targets, the first is the usual one and `evolve` says when the second applies.
+"""
+
+from __future__ import annotations
+
+from interlock.orchestrator.domain.model import RunState as R
+from interlock.orchestrator.domain.model import StepState as S
+
+ANY_OPEN = (R.CREATED, R.PLANNING, R.PLANNED, R.RUNNING, R.AWAITING_APPROVAL, R.PAUSED)
+AT_WORK = (R.RUNNING, R.AWAITING_APPROVAL, R.PAUSED)
+
+
+def _stay(*states: R) -> dict[R, tuple[R, ...]]:
+    return {state: (state,) for state in states}
+
+
+RUN: dict[str, dict[R, tuple[R, ...]]] = {
+    "run.steps_added": {
+        R.CREATED: (R.PLANNED,),
+        **_stay(R.PLANNED, R.RUNNING, R.AWAITING_APPROVAL, R.PAUSED),
+    },
+    "run.planning_started": {R.CREATED: (R.PLANNING,), R.PLANNED: (R.PLANNING,), R.RUNNING: (R.PLANNING,)},
+    "run.planned": {R.PLANNING: (R.PLANNED, R.RUNNING)},
+    "run.planning_failed": {R.PLANNING: (R.CREATED, R.PLANNED)},
+    "run.started": {R.PLANNED: (R.RUNNING,)},
+    "run.paused": {R.RUNNING: (R.PAUSED,), R.AWAITING_APPROVAL: (R.PAUSED,)},
+    "run.resumed": {R.PAUSED: (R.RUNNING, R.AWAITING_APPROVAL), R.FAILED: (R.RUNNING,)},
+    "run.completed": {R.RUNNING: (R.COMPLETED,)},
+    "run.failed": dict.fromkeys((R.PLANNING, *AT_WORK), (R.FAILED,)),
+    "run.cancel_requested": _stay(*ANY_OPEN),
+    "run.cancelled": dict.fromkeys(ANY_OPEN, (R.CANCELLED,)),
+    "run.rollback_requested": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
+    "run.rolled_back": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
+    "run.rollback_failed": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
+    "approval.requested": {R.RUNNING: (R.AWAITING_APPROVAL,), R.PAUSED: (R.PAUSED,)},
+    "approval.decided": {R.AWAITING_APPROVAL: (R.RUNNING,), R.PAUSED: (R.PAUSED,)},
+    "approval.expired": {R.AWAITING_APPROVAL: (R.RUNNING,), R.PAUSED: (R.PAUSED,)},
+    "approval.cancelled": {R.AWAITING_APPROVAL: (R.RUNNING,), R.PAUSED: (R.PAUSED,)},
+}
+"""Event type → run state before → possible run states after. Other events leave the run's state alone."""
+
+_REOPENABLE = (S.FAILED, S.REJECTED, S.OUTCOME_UNKNOWN)
+
+STEP: dict[str, dict[S, tuple[S, ...]]] = {
+    "step.started": {S.PENDING: (S.PREPARING,)},
+    "step.drafted": {S.PREPARING: (S.PREPARING,)},
+    "step.proposed": {S.PREPARING: (S.PREPARING,)},
+    "step.prepared": {S.PREPARING: (S.PREPARING,), S.APPLYING: (S.APPLYING,)},
+    "approval.requested": {S.PREPARING: (S.AWAITING_APPROVAL,)},
+    "approval.decided": {S.AWAITING_APPROVAL: (S.APPROVED, S.AWAITING_APPROVAL)},
+    "approval.expired": {S.AWAITING_APPROVAL: (S.AWAITING_APPROVAL,)},
+    "approval.cancelled": {S.AWAITING_APPROVAL: (S.AWAITING_APPROVAL,)},
+    "step.edited": {S.AWAITING_APPROVAL: (S.PREPARING,)},
+    "step.executing": {S.APPROVED: (S.PREPARING,)},
+    "step.applying": {S.APPROVED: (S.APPLYING,), S.PREPARING: (S.APPLYING,)},
+    "step.preview_superseded": {S.PREPARING: (S.PREPARING,), S.APPLYING: (S.PREPARING,)},
+    "step.succeeded": {S.PREPARING: (S.SUCCEEDED,), S.APPLYING: (S.SUCCEEDED,)},
+    "step.failed": dict.fromkeys((S.PREPARING, S.AWAITING_APPROVAL, S.APPLYING), (S.FAILED, S.PENDING)),
+    "step.rejected": {S.AWAITING_APPROVAL: (S.REJECTED,)},
+    "step.skipped": dict.fromkeys((S.PENDING, S.AWAITING_APPROVAL, *_REOPENABLE), (S.SKIPPED,)),
+    "step.cancelled": dict.fromkeys(
+        (S.PREPARING, S.AWAITING_APPROVAL, S.APPROVED, S.APPLYING), (S.CANCELLED,)
+    ),
+    "step.outcome_unknown": {S.PREPARING: (S.OUTCOME_UNKNOWN,), S.APPLYING: (S.OUTCOME_UNKNOWN,)},
+    "step.retried": dict.fromkeys(_REOPENABLE, (S.PENDING,)),
+}
+"""Event type → step state before → possible step states after. Other events leave the step's state alone.
+
+`run.cancelled` also makes every PENDING step CANCELLED, and `run.planned` with `replaces_pending` makes every
+PENDING step SKIPPED."""
+
+
+class IllegalTransitionError(ValueError):
+    """An event that its state does not allow: a defect, or a journal that was tampered with."""
+
+
+def run_targets(type_: str, state: R) -> tuple[R, ...]:
+    """Possible run states after an event. Raises IllegalTransitionError."""
+    row = RUN.get(type_)
+    if row is None:
+        return (state,)
+    if state not in row:
+        raise IllegalTransitionError(f"{type_} cannot happen to a run that is {state}")
+    return row[state]
+
+
+def step_targets(type_: str, state: S) -> tuple[S, ...]:
+    """Possible step states after an event. Raises IllegalTransitionError."""
+    row = STEP.get(type_)
+    if row is None:
+        return (state,)
+    if state not in row:
+        raise IllegalTransitionError(f"{type_} cannot happen to a step that is {state}")
+    return row[state]
