@@ -1,0 +1,103 @@
+"""The bytes of a directory object and of a times object; docs/tree-format.md specifies them with vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from typing import Final
+
+from interlock.executor.snapshots.model import SYMLINK, Entry, Times
+
+TREE_DOMAIN: Final = b"interlock.tree.v1\n"
+TIMES_DOMAIN: Final = b"interlock.times.v1\n"
+
+_HEAD = struct.Struct(">cHH")  # type, mode, length of the name
+_LENGTH = struct.Struct(">I")
+_TIME = struct.Struct(">qH")  # mtime in ns, length of the name
+_CODES = {code: chr(code) for code in b"fdl"}
+
+
+class Malformed(ValueError):
+    """Bytes that are not a directory or times object."""
+
+
+def object_id(data: bytes) -> bytes:
+    """Every object's id: sha256 over its bytes, of which the domain line is part."""
+    return hashlib.sha256(data).digest()
+
+
+def encode_directory(entries: Mapping[bytes, Entry]) -> bytes:
+    """The bytes of a directory object: the domain line, then the entries sorted by name."""
+    out = [TREE_DOMAIN]
+    for name in sorted(entries):
+        kind, mode, value = entries[name]
+        out.append(_HEAD.pack(kind.encode("ascii"), mode, len(name)))
+        out.append(name)
+        if kind == SYMLINK:
+            out.append(_LENGTH.pack(len(value)))
+        out.append(value)
+    return b"".join(out)
+
+
+def decode_directory(data: bytes) -> dict[bytes, Entry]:
+    """The entries of a directory object, in order. Raises Malformed for anything `encode` would not write."""
+    if not data.startswith(TREE_DOMAIN):
+        raise Malformed("not a directory object")
+    entries: dict[bytes, Entry] = {}
+    at, last = len(TREE_DOMAIN), b""
+    try:
+        while at < len(data):
+            code, mode, length = _HEAD.unpack_from(data, at)
+            kind = _CODES[code[0]]
+            at += 5
+            name = data[at : at + length]
+            at += length
+            size = 32
+            if kind == SYMLINK:
+                (size,) = _LENGTH.unpack_from(data, at)
+                at += 4
+            value = data[at : at + size]
+            at += size
+            if name <= last or at > len(data):
+                raise Malformed("names out of order or cut off")
+            entries[name] = Entry(kind, mode, value)
+            last = name
+    except (struct.error, KeyError) as error:
+        raise Malformed(f"bad directory object: {error}") from None
+    return entries
+
+
+def encode_times(times: Mapping[bytes, Times]) -> bytes:
+    """The bytes of a times object: the domain line, then name, time and child id, sorted by name."""
+    out = [TIMES_DOMAIN]
+    for name in sorted(times):
+        mtime, child = times[name]
+        out.append(_TIME.pack(mtime, len(name)))
+        out.append(name)
+        out.append(b"\1" + child if child else b"\0")
+    return b"".join(out)
+
+
+def decode_times(data: bytes) -> dict[bytes, Times]:
+    """The inverse of `encode_times`. Raises Malformed."""
+    if not data.startswith(TIMES_DOMAIN):
+        raise Malformed("not a times object")
+    times: dict[bytes, Times] = {}
+    at = len(TIMES_DOMAIN)
+    try:
+        while at < len(data):
+            mtime, length = _TIME.unpack_from(data, at)
+            at += 10
+            name = data[at : at + length]
+            at += length
+            child = data[at + 1 : at + 33] if data[at] else b""
+            at += 1 + len(child)
+            times[name] = Times(mtime, child)
+    except (struct.error, IndexError) as error:
+        raise Malformed(f"bad times object: {error}") from None
+    return times
+
+
+EMPTY_TREE: Final = object_id(TREE_DOMAIN)
+"""Id of a directory with nothing in it."""

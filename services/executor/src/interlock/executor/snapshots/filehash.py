@@ -1,0 +1,110 @@
+"""One file or symlink of a directory into the store."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.files.names import shown
+from interlock.executor.files.root import chmod_fd
+from interlock.executor.snapshots.model import FILE, SYMLINK, Entry, Limits
+from interlock.executor.snapshots.store import BIG_BYTES, Batch
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_CHUNK = 1 << 20
+
+
+def open_for_reading(dir_fd: int, name: bytes, path: bytes) -> int:
+    """Open a regular file for reading, even one of mode 000 that this process owns.
+
+    Its mode is put back before this returns. Raises PERMISSION_DENIED naming `path`; OSError otherwise.
+    """
+    try:
+        return os.open(name, _READ, dir_fd=dir_fd)
+    except PermissionError:
+        pass
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+        try:
+            chmod_fd(handle, mode | 0o400)
+            return os.open(f"/proc/self/fd/{handle}", _READ & ~os.O_NOFOLLOW)
+        except PermissionError:
+            raise unreadable(path) from None
+        finally:
+            _restore(handle, mode)
+    finally:
+        os.close(handle)
+
+
+def store_file(fd: int, path: bytes, batch: Batch, limits: Limits) -> tuple[Entry, os.stat_result]:
+    """Read an open regular file into `batch`.
+
+    Returns its entry, and its status from before the reading: a change during it shows as another status.
+    Raises WORKSPACE_LIMIT_EXCEEDED naming `path` where the file is too large.
+    """
+    status = os.fstat(fd)
+    if status.st_size > limits.file_bytes:
+        raise too_large(path, limits)
+    if status.st_size <= BIG_BYTES:
+        data = _read_small(fd)
+        object_id = (
+            batch.put(data) if len(data) <= BIG_BYTES else batch.put_stream(_rest(data, fd, path, limits))
+        )
+    else:
+        object_id = batch.put_stream(_rest(b"", fd, path, limits))
+    return Entry(FILE, stat.S_IMODE(status.st_mode), object_id), status
+
+
+def link_entry(dir_fd: int, name: bytes) -> Entry:
+    """The entry of a symlink. Raises OSError."""
+    return Entry(SYMLINK, 0, os.readlink(name, dir_fd=dir_fd))
+
+
+def unreadable(path: bytes) -> InterlockError:
+    """PERMISSION_DENIED for a path that cannot be read."""
+    return InterlockError(
+        Reason.PERMISSION_DENIED,
+        f"The executor may not read {shown(path)}, which belongs to another user.",
+        field="path",
+        fix="Give the executor's user read access to it, or move it out of the workspace.",
+    )
+
+
+def too_large(path: bytes, limits: Limits) -> InterlockError:
+    """WORKSPACE_LIMIT_EXCEEDED for one file."""
+    return InterlockError(
+        Reason.WORKSPACE_LIMIT_EXCEEDED,
+        f"{shown(path)} is larger than {limits.file_bytes} bytes, the most for one file of a workspace.",
+        field="path",
+    )
+
+
+def _read_small(fd: int) -> bytes:
+    data = os.read(fd, BIG_BYTES + 1)
+    if not data:
+        return data
+    # A short read is not the end of the file on every file system.
+    while len(data) <= BIG_BYTES and (more := os.read(fd, BIG_BYTES + 1 - len(data))):
+        data += more
+    return data
+
+
+def _rest(head: bytes, fd: int, path: bytes, limits: Limits) -> Iterator[bytes]:
+    seen = len(head)
+    if head:
+        yield head
+    while chunk := os.read(fd, _CHUNK):
+        seen += len(chunk)
+        if seen > limits.file_bytes:
+            raise too_large(path, limits)
+        yield chunk
+
+
+def _restore(handle: int, mode: int) -> None:
+    try:
+        chmod_fd(handle, mode)
+    except PermissionError:
+        pass  # it was never changed: the file is another user's

@@ -1,0 +1,108 @@
+"""What a tree is made of, and the limits on one. Pure: no I/O.
+
+Inside this package an id is 32 raw bytes; outside it is text `sha256:<hex>` (`interlock.common.digests`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from interlock.common.errors import InterlockError, Reason
+
+FILE: Final = "f"
+DIRECTORY: Final = "d"
+SYMLINK: Final = "l"
+
+UNKNOWN_TIME: Final = -(1 << 63)
+"""Stands in a times object where no modification time is known; never written to a file."""
+
+ChangeKind = Literal["added", "modified", "mode", "deleted"]
+
+
+class Entry(NamedTuple):
+    """One name in a directory object.
+
+    Args:
+        kind: `f` regular file, `d` directory, `l` symbolic link.
+        mode: permission bits 0o0000..0o7777; always 0 for a symlink.
+        value: 32-byte id of the file's content or of the directory object; a symlink's target.
+    """
+
+    kind: str
+    mode: int
+    value: bytes
+
+
+class Times(NamedTuple):
+    """Modification time of one name in nanoseconds since 1970, and for a directory the id of its times object."""
+
+    mtime_ns: int
+    child: bytes = b""
+
+
+class Snapshot(NamedTuple):
+    """A tree id, and beside it the id of the modification times it was seen with (`b""` when none are known)."""
+
+    tree: bytes
+    times: bytes = b""
+
+
+class Change(NamedTuple):
+    """One path that differs between two trees.
+
+    `kind` is `mode` where only permission bits differ, `modified` where content, target or type does.
+    A directory counts by itself (type and mode), not by what is in it; a directory that came or went is
+    followed by every path below it. `path` is bytes without leading slash; `old` or `new` is None where
+    nothing is.
+    """
+
+    path: bytes
+    kind: ChangeKind
+    old: Entry | None
+    new: Entry | None
+    old_mtime_ns: int | None = None
+    new_mtime_ns: int | None = None
+
+
+class Totals(NamedTuple):
+    """Size of a tree: names of every kind (the root not counted) and bytes of file content."""
+
+    entries: int
+    content_bytes: int
+
+
+class Owner(NamedTuple):
+    """Whom files are given to; only root can give files away."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on one workspace or one effect; more is refused with WORKSPACE_LIMIT_EXCEEDED.
+
+    Args:
+        entries: files, directories and symlinks.
+        content_bytes: file content of the whole tree.
+        file_bytes: content of one file.
+        depth: components of a path.
+        changes: paths that one effect changes.
+    """
+
+    entries: int = 500_000
+    content_bytes: int = 20 << 30
+    file_bytes: int = 4 << 30
+    depth: int = 128
+    changes: int = 200_000
+
+
+def limit_exceeded(what: str, limit: int, metadata: dict[str, str] | None = None) -> InterlockError:
+    """The error for a workspace beyond a limit: `what` names it and its unit."""
+    return InterlockError(
+        Reason.WORKSPACE_LIMIT_EXCEEDED,
+        f"The workspace has more than {limit} {what}.",
+        fix="Use a smaller directory, or raise the executor's limit.",
+        metadata=metadata,
+    )

@@ -1,0 +1,64 @@
+"""What is really at a path of a directory that others write to, as the entry a tree would hold for it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+
+from interlock.executor.files.names import parent_and_name
+from interlock.executor.files.root import Root
+from interlock.executor.snapshots.filehash import link_entry, open_for_reading
+from interlock.executor.snapshots.model import DIRECTORY, FILE, Entry
+from interlock.executor.snapshots.scan import StatCache
+
+OTHER = "?"
+"""Kind of a socket, fifo or device in an entry made here; no tree has it."""
+
+
+class Present:
+    """Looks at single paths below `root`; content that `cache` knows by its signature is not read."""
+
+    def __init__(self, root: Root, cache: StatCache) -> None:
+        self._root = root
+        self._cache = cache
+
+    def entry(self, path: bytes, status: os.stat_result | None = None) -> Entry | None:
+        """The entry at `path`, None where nothing is. A directory's id is left empty. Raises OSError."""
+        status = status or self._root.lstat(path)
+        if status is None:
+            return None
+        mode = status.st_mode
+        if stat.S_ISDIR(mode):
+            return Entry(DIRECTORY, mode & 0o7777, b"")
+        parent, name = parent_and_name(path)
+        if stat.S_ISREG(mode):
+            known = self._cache.lookup(parent, name, status)
+            if known is not None:
+                return Entry(FILE, mode & 0o7777, known)
+        elif not stat.S_ISLNK(mode):
+            return Entry(OTHER, mode & 0o7777, b"")
+        return self._read(parent, name, path, stat.S_ISLNK(mode))
+
+    def _read(self, parent: bytes, name: bytes, path: bytes, link: bool) -> Entry | None:
+        try:
+            fd = self._root.open_dir(parent)
+        except FileNotFoundError:
+            return None
+        try:
+            return link_entry(fd, name) if link else _hash(fd, name, path)
+        except FileNotFoundError:
+            return None
+        finally:
+            os.close(fd)
+
+
+def _hash(dir_fd: int, name: bytes, path: bytes) -> Entry:
+    fd = open_for_reading(dir_fd, name, path)
+    try:
+        digest = hashlib.sha256()
+        while chunk := os.read(fd, 1 << 20):
+            digest.update(chunk)
+        return Entry(FILE, stat.S_IMODE(os.fstat(fd).st_mode), digest.digest())
+    finally:
+        os.close(fd)

@@ -1,0 +1,246 @@
+"""Reading a whole directory into a tree; with a stat cache, only what changed is read again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.files.names import MAX_PATH_BYTES, join, shown
+from interlock.executor.files.root import Root
+from interlock.executor.snapshots.builder import Built, Listing, build
+from interlock.executor.snapshots.filehash import link_entry, open_for_reading, store_file
+from interlock.executor.snapshots.model import (
+    DIRECTORY,
+    FILE,
+    Entry,
+    Limits,
+    Snapshot,
+    Times,
+    Totals,
+    limit_exceeded,
+)
+from interlock.executor.snapshots.store import Batch
+from interlock.executor.snapshots.unlock import Unlocker
+
+_FINE_NS: Final = 20_000_000  # coarsest clock tick of a file system with fine time stamps
+_COARSE_NS: Final = 2_000_000_000  # FAT and old network file systems
+
+Signature = tuple[int, int, int, int, int]
+"""inode, size, mtime_ns, ctime_ns, mode: a file with the same five has the same content."""
+
+
+class Progress(NamedTuple):
+    """How far a long operation is: `scan` or `checkout`, names done, bytes of content done."""
+
+    phase: str
+    entries: int
+    content_bytes: int
+
+
+ProgressFn = Callable[[Progress], None]
+
+
+class Scanned(NamedTuple):
+    """A directory as a tree.
+
+    `skipped` are sockets, fifos and devices, which no tree holds; `hashed` counts files whose content was read.
+    """
+
+    snapshot: Snapshot
+    totals: Totals
+    skipped: tuple[bytes, ...]
+    hashed: int
+
+
+class StatCache:
+    """What an earlier scan of the same directory saw. Not thread-safe; owned by one workspace."""
+
+    def __init__(self) -> None:
+        self.files: dict[bytes, dict[bytes, tuple[Signature, bytes]]] = {}
+        self.built: dict[bytes, Built] = {}
+
+    def lookup(self, directory: bytes, name: bytes, status: os.stat_result) -> bytes | None:
+        """The content id of an unchanged file; None when it must be read."""
+        found = self.files.get(directory, {}).get(name)
+        return found[1] if found is not None and found[0] == signature(status) else None
+
+
+def signature(status: os.stat_result) -> Signature:
+    """The five facts that change whenever content does (ctime cannot be set by a user)."""
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode)
+
+
+def scan(
+    root: Root,
+    batch: Batch,
+    cache: StatCache,
+    limits: Limits,
+    progress: ProgressFn | None = None,
+) -> Scanned:
+    """Read everything below `root` into `batch` (committed here) and refresh `cache`.
+
+    What vanishes during the scan is left out; what is modified during it is read again by the next scan.
+    Raises WORKSPACE_LIMIT_EXCEEDED, PERMISSION_DENIED, WORKSPACE_SOURCE_INVALID (a mount inside).
+    """
+    with Unlocker(root) as unlocker:
+        walk = _Walk(root, batch, cache, limits, progress, unlocker)
+        return walk.run()
+
+
+class _Walk:
+    def __init__(
+        self,
+        root: Root,
+        batch: Batch,
+        cache: StatCache,
+        limits: Limits,
+        progress: ProgressFn | None,
+        unlocker: Unlocker,
+    ) -> None:
+        self.root, self.batch, self.cache, self.limits = root, batch, cache, limits
+        self.progress, self.unlocker = progress, unlocker
+        self.listings: dict[bytes, Listing] = {}
+        self.files: dict[bytes, dict[bytes, tuple[Signature, bytes]]] = {}
+        self.skipped: list[bytes] = []
+        self.entries = self.bytes = self.hashed = 0
+        self.reported = 0
+
+    def run(self) -> Scanned:
+        waiting = [(b"", 0)]
+        while waiting:
+            path, depth = waiting.pop()
+            waiting.extend((join(path, name), depth + 1) for name in self.directory(path, depth))
+        built = build(list(self.listings.values()), self.batch)
+        self.batch.commit()
+        self.cache.files, self.cache.built = self.files, built
+        if self.progress:
+            self.progress(Progress("scan", self.entries, self.bytes))
+        return Scanned(
+            built[b""].snapshot, Totals(self.entries, self.bytes), tuple(sorted(self.skipped)), self.hashed
+        )
+
+    def directory(self, path: bytes, depth: int) -> list[bytes]:
+        """Read one directory; returns the names of its subdirectories."""
+        try:
+            fd = self.unlocker.open_dir(path)
+        except OSError as error:
+            self.vanished(path, error)
+            return []
+        try:
+            listing = Listing(path, known=self.cache.built.get(path))
+            self.listings[path] = listing
+            return self.list(fd, listing, depth)
+        finally:
+            os.close(fd)
+
+    def vanished(self, path: bytes, error: OSError) -> None:
+        if not path:
+            raise error
+        if error.errno == errno.EXDEV:
+            raise mount_inside(path)
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise error
+        parent, _, name = path.rpartition(b"/")
+        above = self.listings[parent]
+        del above.entries[name], above.times[name]
+
+    def list(self, fd: int, listing: Listing, depth: int) -> list[bytes]:
+        path, entries, times = listing.path, listing.entries, listing.times
+        known = self.cache.files.get(path, {})
+        files: dict[bytes, tuple[Signature, bytes]] = {}
+        directories: list[bytes] = []
+        with os.scandir(fd) as found:
+            for item in found:
+                name = os.fsencode(item.name)
+                try:
+                    status = item.stat(follow_symlinks=False)
+                    mode = status.st_mode
+                    if stat.S_ISREG(mode):
+                        old = known.get(name)
+                        if old is not None and old[0] == signature(status):
+                            files[name] = old
+                            entries[name] = Entry(FILE, mode & 0o7777, old[1])
+                            self.bytes += status.st_size
+                        else:
+                            entries[name], status = self.read(fd, path, name, files)
+                    elif stat.S_ISDIR(mode):
+                        entries[name] = Entry(DIRECTORY, mode & 0o7777, b"")
+                        directories.append(name)
+                    elif stat.S_ISLNK(mode):
+                        entries[name] = link_entry(fd, name)
+                    else:
+                        self.skipped.append(join(path, name))
+                        continue
+                except OSError as error:
+                    if error.errno in (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO):
+                        continue  # vanished, or became something else, since the directory was read
+                    raise
+                times[name] = Times(status.st_mtime_ns)
+                self.count()
+        self.check(path, depth, max(map(len, entries), default=0))
+        if files:
+            self.files[path] = files
+        return directories
+
+    def read(
+        self, fd: int, path: bytes, name: bytes, files: dict[bytes, tuple[Signature, bytes]]
+    ) -> tuple[Entry, os.stat_result]:
+        here = join(path, name)
+        started = time.time_ns()
+        file = open_for_reading(fd, name, here)
+        try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise OSError(errno.EINVAL, "changed its type")
+            entry, status = store_file(file, here, self.batch, self.limits)
+        finally:
+            os.close(file)
+        tick = _FINE_NS if status.st_ctime_ns % 1_000_000_000 else _COARSE_NS
+        # A write in the same clock tick as the last one leaves no trace: such a file is read again next time.
+        if status.st_ctime_ns < started - tick:
+            files[name] = (signature(status), entry.value)
+        if status.st_dev != self.root.device:
+            raise mount_inside(here)
+        self.hashed += 1
+        self.bytes += status.st_size
+        return entry, status
+
+    def count(self) -> None:
+        self.entries += 1
+        if self.entries > self.limits.entries:
+            raise limit_exceeded("files and directories", self.limits.entries)
+        if self.bytes > self.limits.content_bytes:
+            raise limit_exceeded("bytes of content", self.limits.content_bytes)
+        if self.progress and self.entries - self.reported >= 1000:
+            self.reported = self.entries
+            self.progress(Progress("scan", self.entries, self.bytes))
+
+    def check(self, path: bytes, depth: int, longest: int) -> None:
+        if longest and depth + 1 > self.limits.depth:
+            raise too_deep(path, self.limits)
+        if len(path) + 1 + longest > MAX_PATH_BYTES:
+            raise too_deep(path, self.limits)
+
+
+def too_deep(path: bytes, limits: Limits) -> InterlockError:
+    """WORKSPACE_LIMIT_EXCEEDED for nesting."""
+    return InterlockError(
+        Reason.WORKSPACE_LIMIT_EXCEEDED,
+        f"Directories are nested deeper than {limits.depth} levels or {MAX_PATH_BYTES} bytes of path, "
+        f"below {shown(path[:80])}.",
+        fix="Flatten the directories, or raise the executor's limit.",
+    )
+
+
+def mount_inside(path: bytes) -> InterlockError:
+    """WORKSPACE_SOURCE_INVALID for a mount point below a workspace."""
+    return InterlockError(
+        Reason.WORKSPACE_SOURCE_INVALID,
+        f"{shown(path)} is a mount point; a workspace must lie on one file system.",
+        field="source",
+        fix="Unmount it, or choose a directory without mounts.",
+    )
