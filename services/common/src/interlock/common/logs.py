@@ -1,6 +1,6 @@
 """Structured logs: one JSON object a line on stderr, with the ids of what is being worked on.
 
-Keys: `time` (RFC 3339 UTC), `level`, `service`, `logger`, `event`, what the call gives, and the context: `run_id`,
+Keys: `time` (RFC 3339 UTC), `level`, `service`, `component`, `event`, what the call gives, and the context: `run_id`,
 `step`, `request_id`, `trace_id`, `span_id`. INTERLOCK_LOG_LEVEL (debug, info, warning, error) sets the level.
 Records of libraries that use `logging` come out in the same form.
 """
@@ -55,8 +55,8 @@ def setup(service_name: str, *, stream: TextIO | None = None, level: str | None 
 
 
 def get(name: str) -> Any:
-    """A logger whose lines carry `logger=<name>`. May be called at import time, before `setup`."""
-    return structlog.get_logger(logger=name)
+    """A logger whose lines carry `component=<name>`. May be called at import time, before `setup`."""
+    return structlog.get_logger(component=name)
 
 
 @contextmanager
