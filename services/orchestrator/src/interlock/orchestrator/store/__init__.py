@@ -1,0 +1,1 @@
+"""PostgreSQL: schema, migrations, the journal's flusher, leases, readers and the feed."""

@@ -1,0 +1,187 @@
+"""The tables, as SQLAlchemy Core metadata. `migrations/` builds the same; a test compares the two.
+
+Ids are text in byte order (collation C), digests are 32 raw bytes unless a column says text, times are
+timestamptz in UTC, money is micro-US-dollars. Only `journal` and `payloads` hold what cannot be derived
+again: `runs` and `approvals` are what folding the journal gives, kept for the queries people make.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    event,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Id = Text(collation="C")
+_Time = DateTime(timezone=True)
+_EMPTY = text("'{}'::jsonb")
+
+feed = Table(
+    "feed",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False, comment="Position of the last event of all runs"),
+    CheckConstraint("id = 1", name="one_row"),
+    comment="One row: the sequencer of the feed. Its lock is held from the start of a flush to its commit.",
+    postgresql_with={"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "1000"},
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("workspace_id", _Id),
+    Column("goal", Text, nullable=False),
+    Column("labels", JSONB, nullable=False, server_default=_EMPTY),
+    Column("doc", JSONB, nullable=False, server_default=_EMPTY, comment="Further facts fixed at creation"),
+    Column("created_at", _Time, nullable=False),
+    Column("updated_at", _Time, nullable=False),
+    Column("seq", BigInteger, nullable=False, comment="Number of the last event"),
+    Column("head_hash", LargeBinary, nullable=False, comment="Hash of the last event"),
+    Column("position", BigInteger, nullable=False, comment="Feed position of the last event"),
+    Column("epoch", BigInteger, nullable=False, server_default="0", comment="Fencing token of the lease"),
+    Column("lease_owner", _Id, comment="The driver; see `drivers` for whether it is alive"),
+    Column("needs_driver", Boolean, nullable=False, server_default=text("false")),
+    Column("steps", Integer, nullable=False, server_default="0"),
+    Column("steps_done", Integer, nullable=False, server_default="0"),
+    Column("cost_micros", BigInteger, comment="Null where it is unknown"),
+    Index("ix_runs_state_id", "state", "id"),
+    Index("ix_runs_workspace_id_id", "workspace_id", "id"),
+    Index("ix_runs_labels", "labels", postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"}),
+    Index("ix_runs_needs_driver", "id", postgresql_where=text("needs_driver")),
+    Index("ix_runs_lease_owner", "lease_owner", postgresql_where=text("lease_owner IS NOT NULL")),
+    comment="The head of each run: one row, updated by every flush that appends to it.",
+    # Room in each page lets updates stay in place (HOT); none of the columns that change often is indexed.
+    postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.05"},
+)
+
+drivers = Table(
+    "drivers",
+    metadata,
+    Column("owner", _Id, primary_key=True, comment="Unique per process and start"),
+    Column("until", _Time, nullable=False, comment="Its leases hold until then (the database's clock)"),
+    comment="One heartbeat per orchestrator renews all its leases.",
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("run_id", _Id, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False, comment="1, 2, … within the run"),
+    Column("position", BigInteger, nullable=False, comment="1, 2, … over all runs, in commit order"),
+    Column("type", Text, nullable=False),
+    Column("step", Integer, comment="Number of the step it is about, if any"),
+    Column("at", _Time, nullable=False),
+    Column("canonical", LargeBinary, nullable=False, comment="The event: canonical JSON, what is hashed"),
+    Column("hash", LargeBinary, nullable=False, comment="Hash of this event, chained to the one before"),
+    Index("uq_journal_position", "position", unique=True),
+    comment="Append-only: a trigger refuses update, delete and truncate.",
+)
+
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True, comment="SHA-256 of the body"),
+    Column("media_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    comment="What events refer to by digest: prompts, replies, the output that people look at.",
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("run_id", _Id, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("gate", Text, nullable=False),
+    Column("digest", Text, nullable=False, comment="What a decision is bound to, sha256:<hex>"),
+    Column("state", Text, nullable=False),
+    Column("requested_at", _Time, nullable=False),
+    Column("expires_at", _Time),
+    Column("resolved_at", _Time),
+    Column("subject", Text, nullable=False, server_default="", comment="Who decided it; empty while open"),
+    Column("doc", JSONB, nullable=False, server_default=_EMPTY),
+    CheckConstraint(
+        "state IN ('pending', 'approved', 'rejected', 'skipped', 'edited', 'expired', 'cancelled')",
+        name="state",
+    ),
+    Index("ix_approvals_run_id_step", "run_id", "step"),
+    Index("ix_approvals_pending", "id", postgresql_where=text("state = 'pending'")),
+    Index(
+        "ix_approvals_expiry",
+        "expires_at",
+        postgresql_where=text("state = 'pending' AND expires_at IS NOT NULL"),
+    ),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("method", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False, comment="Digest of the request without its id"),
+    Column("response", LargeBinary, nullable=False),
+    Column("created_at", _Time, nullable=False, server_default=text("now()")),
+    Index("ix_requests_created_at", "created_at"),
+    comment="First results of mutations, for callers who repeat them.",
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("executor", Text, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("head_tree", Text, nullable=False, comment="sha256:<hex>; empty while unknown"),
+    Column("holder_run", _Id, comment="The run that may write to it"),
+    Column("created_at", _Time, nullable=False, server_default=text("now()")),
+    Column("doc", JSONB, nullable=False, server_default=_EMPTY),
+    Index("ix_workspaces_holder_run", "holder_run", postgresql_where=text("holder_run IS NOT NULL")),
+)
+
+SQL_DIR: Final = Path(__file__).parent / "migrations" / "sql"
+PROGRAMS: Final = ("0001_append_only.sql", "0001_flush.sql")
+"""Functions and triggers: for each, the file of the migration that last changed it."""
+
+
+def program(name: str) -> str:
+    """The text of one of PROGRAMS, one or more statements."""
+    return (SQL_DIR / name).read_text(encoding="utf-8")
+
+
+def _ddl(sql: str) -> DDL:
+    return DDL(sql.replace("%", "%%"))
+
+
+event.listen(metadata, "after_create", _ddl("INSERT INTO feed (id, position) VALUES (1, 0)"))
+for _name in PROGRAMS:
+    event.listen(metadata, "after_create", _ddl(program(_name)))
