@@ -51,7 +51,8 @@ def test_interlock_is_a_namespace_that_every_root_adds_to() -> None:
 
 def test_every_package_says_so() -> None:
     namespaces = {*SERVICES.glob("*/src/interlock"), *SERVICES.glob("*/src")}
-    packages = {path.parent for path in sources()} - namespaces
+    # Alembic loads revisions by path.
+    packages = {path.parent for path in sources() if path.parent.name != "versions"} - namespaces
     assert [named(p) for p in sorted(packages) if not (p / "__init__.py").exists()] == []
 
 
