@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 from interlock.common.errors import InterlockError, Reason
@@ -144,7 +144,9 @@ class EmbeddedPostgres:
 
     def _ensure_guard(self) -> None:
         # Returns at once: it goes on in the background, or finds that there is one already.
-        subprocess.run([sys.executable, "-I", "-S", guard.__file__, str(self.directory)], check=True, **_QUIET)
+        subprocess.run(
+            [sys.executable, "-I", "-S", guard.__file__, str(self.directory)], check=True, **_QUIET
+        )
 
     def _ensure_cluster(self, programs: Path, account: Account) -> None:
         if self.data.is_dir():
@@ -238,8 +240,12 @@ class EmbeddedPostgres:
 
 
 _ENV: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-_QUIET: Final = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-_CAPTURED: Final = {
+_QUIET: Final[dict[str, Any]] = {
+    "stdin": subprocess.DEVNULL,
+    "stdout": subprocess.DEVNULL,
+    "stderr": subprocess.DEVNULL,
+}
+_CAPTURED: Final[dict[str, Any]] = {
     "stdin": subprocess.DEVNULL,
     "stdout": subprocess.DEVNULL,
     "stderr": subprocess.PIPE,
@@ -253,7 +259,7 @@ def _cannot(what: str) -> InterlockError:
         Reason.DATABASE_UNAVAILABLE,
         f"The embedded database cannot be started: {what}.",
         field="INTERLOCK_POSTGRES_DIR",
-        fix="Correct that, choose another directory by INTERLOCK_POSTGRES_DIR, or set INTERLOCK_DATABASE_URL.",
+        fix="Correct that, choose another INTERLOCK_POSTGRES_DIR, or set INTERLOCK_DATABASE_URL.",
     )
 
 

@@ -8,7 +8,6 @@ dimensions, null flag, element type; length and lower bound; then each element w
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -30,7 +29,7 @@ class Array(list[Any]):
 
     element: ClassVar[int]
     oid: ClassVar[int]
-    encode: ClassVar[Callable[[Any], bytes]]
+    encode: ClassVar[staticmethod[[Any], bytes]]
 
 
 def _text(value: str) -> bytes:

@@ -1,8 +1,8 @@
 """What an append can be told besides "written".
 
-    InterlockError
-    ├── Conflict     RUN_CONFLICT: the run has moved on; carries its present seq (0: it does not exist)
-    └── LeaseLost    LEASE_LOST: another driver has the run; carries the present epoch
+InterlockError
+├── Conflict     RUN_CONFLICT: the run has moved on; carries its present seq (0: it does not exist)
+└── LeaseLost    LEASE_LOST: another driver has the run; carries the present epoch
 """
 
 from __future__ import annotations

@@ -25,7 +25,12 @@ from interlock.orchestrator.store.pending import Pending, answer, flushed, settl
 from interlock.orchestrator.store.records import Append, AppendResult, Flushed
 
 _log = logging.getLogger(__name__)
-_TRANSIENT: Final = ("40001", "40P01", "55P03", "57014")  # serialisation, deadlock, lock or statement time-out
+_TRANSIENT: Final = (
+    "40001",
+    "40P01",
+    "55P03",
+    "57014",
+)  # serialisation, deadlock, lock or statement time-out
 _BACKOFF: Final = (0.02, 1.0)
 Subscriber = Callable[[Flushed], None]
 
@@ -108,7 +113,7 @@ class Journal:
                 continue
             try:
                 await self._flush(self._take())
-            except Exception:
+            except Exception:  # noqa: BLE001 the flusher must outlive any defect; it is logged and answered
                 _log.exception("the flusher met a defect; its batch was answered with INTERNAL")
 
     def _take(self) -> list[Pending]:
@@ -138,9 +143,7 @@ class Journal:
 
     async def _settle(self, batch: Sequence[Pending], verdicts: Verdicts) -> None:
         self.flushes += 1
-        wins = [
-            (verdicts.starts[n], pending) for n, pending in enumerate(batch) if verdicts.codes[n] == 0
-        ]
+        wins = [(verdicts.starts[n], pending) for n, pending in enumerate(batch) if verdicts.codes[n] == 0]
         for n, pending in enumerate(batch):
             await answer(pending, n, verdicts, self._link)
         self._publish(wins)

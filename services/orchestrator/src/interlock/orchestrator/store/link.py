@@ -18,7 +18,7 @@ SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_h
 SET enable_mergejoin = off; SET jit = off; SET statement_timeout = '30s';
 SET idle_in_transaction_session_timeout = '10s'; SET synchronous_commit = on
 """
-_FLUSH: Final = f"SELECT * FROM journal_flush({', '.join(['%b'] * (PARAMETERS - 1))}, %s::jsonb)"
+_FLUSH: Final = "SELECT * FROM journal_flush(" + "%b, " * (PARAMETERS - 1) + "%s::jsonb)"
 _WHO: Final = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _END: Final = (
     "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s"
@@ -106,7 +106,7 @@ class Link:
         driver = self._raw.driver
         try:
             cursor = driver.cursor(binary=True)
-            await cursor.execute(query, values)  # type: ignore[arg-type]
+            await cursor.execute(query, values)
             return await cursor.fetchall()
         except psycopg.Error as error:
             if driver.closed or is_outage(error):

@@ -179,7 +179,7 @@ def program(name: str) -> str:
 
 
 def _ddl(sql: str) -> DDL:
-    return DDL(sql.replace("%", "%%"))
+    return DDL(sql.replace("%", "%%"))  # type: ignore[no-untyped-call]
 
 
 event.listen(metadata, "after_create", _ddl("INSERT INTO feed (id, position) VALUES (1, 0)"))

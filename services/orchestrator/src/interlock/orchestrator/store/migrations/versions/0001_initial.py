@@ -32,7 +32,9 @@ def _id(name: str, nullable: bool = False, comment: str | None = None) -> sa.Col
     return sa.Column(name, sa.Text(collation="C"), nullable=nullable, comment=comment)
 
 
-def _time(name: str, nullable: bool = False, now: bool = False, comment: str | None = None) -> sa.Column[object]:
+def _time(
+    name: str, nullable: bool = False, now: bool = False, comment: str | None = None
+) -> sa.Column[object]:
     default = sa.text("now()") if now else None
     return sa.Column(
         name, sa.DateTime(timezone=True), nullable=nullable, server_default=default, comment=comment
@@ -166,7 +168,9 @@ def _approvals() -> None:
         ),
     )
     op.create_index("ix_approvals_run_id_step", "approvals", ["run_id", "step"])
-    op.create_index("ix_approvals_pending", "approvals", ["id"], postgresql_where=sa.text("state = 'pending'"))
+    op.create_index(
+        "ix_approvals_pending", "approvals", ["id"], postgresql_where=sa.text("state = 'pending'")
+    )
     op.create_index(
         "ix_approvals_expiry",
         "approvals",

@@ -1,0 +1,81 @@
+"""Who drives a run: leases with fencing epochs.
+
+One heartbeat row per orchestrator (`drivers`) keeps all its leases, so renewing costs the same for one run and
+for thousands and never touches the rows that the journal updates. A run can be claimed when it needs a driver
+and its owner's heartbeat is absent or over; each claim raises the run's epoch, and the journal refuses appends
+with an older one. Time is the database's, so that only one clock counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Text, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from interlock.orchestrator.store.engine import Database
+
+_CLAIM = text("""
+WITH beat AS (
+    INSERT INTO drivers (owner, until) VALUES (:owner, clock_timestamp() + make_interval(secs => :ttl))
+    ON CONFLICT (owner) DO UPDATE SET until = excluded.until
+), free AS (
+    SELECT r.id FROM runs r LEFT JOIN drivers d ON d.owner = r.lease_owner
+     WHERE r.needs_driver AND r.lease_owner IS DISTINCT FROM :owner
+       AND (d.owner IS NULL OR d.until < clock_timestamp())
+     ORDER BY r.id LIMIT :limit FOR UPDATE OF r SKIP LOCKED
+)
+UPDATE runs r SET epoch = r.epoch + 1, lease_owner = :owner FROM free WHERE r.id = free.id
+RETURNING r.id, r.epoch, r.seq, r.state
+""")
+_RENEW = text("""
+WITH beat AS (
+    INSERT INTO drivers (owner, until) VALUES (:owner, clock_timestamp() + make_interval(secs => :ttl))
+    ON CONFLICT (owner) DO UPDATE SET until = excluded.until
+), swept AS (DELETE FROM drivers WHERE until < clock_timestamp() - interval '1 hour')
+SELECT id, epoch FROM runs WHERE lease_owner = :owner
+""")
+# Rows are locked in the order in which the journal locks them, so that the two cannot deadlock.
+_RELEASE = text("""
+WITH mine AS (SELECT id FROM runs WHERE id = ANY (:ids) AND lease_owner = :owner ORDER BY id FOR UPDATE)
+UPDATE runs r SET lease_owner = NULL FROM mine WHERE r.id = mine.id RETURNING r.id
+""").bindparams(bindparam("ids", type_=ARRAY(Text)))
+_RETIRE = text("DELETE FROM drivers WHERE owner = :owner RETURNING owner")
+
+
+class Claimed(NamedTuple):
+    """A run that is now the caller's to drive, with the epoch for its appends."""
+
+    run_id: str
+    epoch: int
+    seq: int
+    state: str
+
+
+async def claim(database: Database, owner: str, ttl: float, limit: int = 100) -> list[Claimed]:
+    """Takes up to `limit` runs that need a driver and have no living one; also counts as a heartbeat.
+
+    Args:
+        owner: unique per process and start: a restarted process must not inherit what it no longer knows.
+        ttl: seconds after which the leases are free unless renewed.
+    """
+    rows = await database.write(_CLAIM.bindparams(owner=owner, ttl=ttl, limit=limit))
+    return [Claimed(*row) for row in rows]
+
+
+async def renew(database: Database, owner: str, ttl: float) -> dict[str, int]:
+    """Heartbeat. Returns the runs still the owner's, with their epochs: stop driving any that is missing."""
+    rows = await database.write(_RENEW.bindparams(owner=owner, ttl=ttl))
+    return {row[0]: row[1] for row in rows}
+
+
+async def release(database: Database, owner: str, run_ids: Sequence[str]) -> list[str]:
+    """Gives leases back so that others can claim at once; returns those that were the owner's."""
+    rows = await database.write(_RELEASE.bindparams(owner=owner, ids=list(run_ids)))
+    return [row[0] for row in rows]
+
+
+async def retire(database: Database, owner: str) -> bool:
+    """Ends the owner's heartbeat on a clean stop: all its leases are free at once. False if it had none."""
+    return bool(await database.write(_RETIRE.bindparams(owner=owner)))

@@ -1,0 +1,38 @@
+"""Events: of one run, or of all runs in the order in which they became durable (the feed)."""
+
+from __future__ import annotations
+
+from sqlalchemy import Select, select
+
+from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.store.readers import page
+from interlock.orchestrator.store.records import FeedRow
+from interlock.orchestrator.store.schema import feed, journal
+
+_ALL = select(*(journal.c[name] for name in FeedRow._fields))
+
+
+async def of_run(database: Database, run_id: str, after_seq: int = 0, limit: int = 1000) -> list[FeedRow]:
+    """The run's events with a seq above `after_seq`, in order."""
+    query = _ALL.where(journal.c.run_id == run_id, journal.c.seq > after_seq)
+    return await _rows(database, query.order_by(journal.c.seq).limit(page(limit)))
+
+
+async def of_feed(database: Database, after: int = 0, limit: int = 1000) -> list[FeedRow]:
+    """All runs' events with a position above `after`, in order and without gaps.
+
+    A position becomes visible only together with or after all lower ones: whoever has read up to n has missed
+    nothing at or below n.
+    """
+    query = _ALL.where(journal.c.position > after)
+    return await _rows(database, query.order_by(journal.c.position).limit(page(limit)))
+
+
+async def position(database: Database) -> int:
+    """The position of the last durable event; 0 if there is none."""
+    row = await database.first(select(feed.c.position))
+    return int(row[0]) if row else 0
+
+
+async def _rows(database: Database, query: Select[tuple[object, ...]]) -> list[FeedRow]:
+    return [FeedRow(*row) for row in await database.all(query)]

@@ -1,0 +1,82 @@
+"""Payloads by digest, recorded requests, and workspaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, select
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.store.pending import request_reused
+from interlock.orchestrator.store.readers import page
+from interlock.orchestrator.store.records import Payload
+from interlock.orchestrator.store.schema import payloads, requests, workspaces
+
+
+class WorkspaceRow(NamedTuple):
+    """A workspace: where it lives, the tree its head is at, and the run that may write to it."""
+
+    id: str
+    executor: str
+    location: str
+    head_tree: str
+    holder_run: str | None
+    created_at: datetime
+    doc: Mapping[str, Any]
+
+
+_WORKSPACE = select(*(workspaces.c[name] for name in WorkspaceRow._fields))
+
+
+async def payload(database: Database, digest: bytes) -> Payload | None:
+    """Content by its digest (32 bytes), or None."""
+    query = select(payloads.c.digest, payloads.c.media_type, payloads.c.body)
+    row = await database.first(query.where(payloads.c.digest == digest))
+    return Payload(bytes(row[0]), row[1], bytes(row[2])) if row else None
+
+
+async def payload_sizes(database: Database, digests: Sequence[bytes]) -> dict[bytes, int]:
+    """Which of these digests are stored, and the size of each in bytes."""
+    query = select(payloads.c.digest, payloads.c.size).where(payloads.c.digest.in_(digests))
+    return {bytes(digest): size for digest, size in await database.all(query)}
+
+
+async def recorded(database: Database, method: str, request_id: str, fingerprint: bytes) -> bytes | None:
+    """The first response to this request, or None if it is new. Raises REQUEST_ID_REUSED for another request."""
+    query = select(requests.c.fingerprint, requests.c.response)
+    row = await database.first(query.where(requests.c.method == method, requests.c.request_id == request_id))
+    if row is None:
+        return None
+    if bytes(row[0]) != fingerprint:
+        raise request_reused(request_id)
+    return bytes(row[1])
+
+
+async def forget_requests(database: Database, before: datetime) -> int:
+    """Deletes records older than that; how many."""
+    query = delete(requests).where(requests.c.created_at < before).returning(requests.c.request_id)
+    return len(await database.write(query))
+
+
+async def workspace(database: Database, workspace_id: str) -> WorkspaceRow:
+    """Raises WORKSPACE_NOT_FOUND."""
+    row = await database.first(_WORKSPACE.where(workspaces.c.id == workspace_id))
+    if row is None:
+        raise InterlockError(
+            Reason.WORKSPACE_NOT_FOUND, f"There is no workspace {workspace_id[:80]}.", field="workspace_id"
+        )
+    return WorkspaceRow(*row)
+
+
+async def list_workspaces(
+    database: Database, *, executor: str | None = None, after: str = "", limit: int = 100
+) -> list[WorkspaceRow]:
+    """Workspaces in order of id."""
+    query = _WORKSPACE.where(workspaces.c.id > after)
+    if executor is not None:
+        query = query.where(workspaces.c.executor == executor)
+    rows = await database.all(query.order_by(workspaces.c.id).limit(page(limit)))
+    return [WorkspaceRow(*row) for row in rows]
