@@ -11,6 +11,8 @@ from typing import Any
 
 import grpc
 from google.protobuf.struct_pb2 import Struct
+
+from interlock.common import telemetry
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
 
@@ -27,7 +29,9 @@ def message(**values: Any) -> Struct:
 class Echo:
     """Echoes, fails, waits or grows, as asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, onward: Any = None) -> None:
+        self.onward = onward
+        """Channel to another Echo, for `do: forward`."""
         self.released = asyncio.Event()
         self.entered = asyncio.Event()
         self.cancelled = asyncio.Event()
@@ -70,6 +74,10 @@ class Echo:
                 except asyncio.CancelledError:
                     self.cancelled.set()
                     raise
+            case "forward":
+                with telemetry.span("forwarding"):
+                    (answer,) = await call(self.onward, "Unary", message(text="onward"))
+                return answer
             case "grow":
                 return message(text="x" * int(values["size"]))
         return message(subject=current_identity().subject, text=str(values.get("text", "")))
