@@ -83,7 +83,7 @@ def _runs() -> None:
         sa.Column("steps", sa.Integer, nullable=False, server_default="0"),
         sa.Column("steps_done", sa.Integer, nullable=False, server_default="0"),
         _int("cost_micros", nullable=True, comment="Null where it is unknown"),
-        sa.PrimaryKeyConstraint("id", name="pk_runs"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
         comment="The head of each run: one row, updated by every flush that appends to it.",
         postgresql_with={"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.05"},
     )
@@ -104,7 +104,7 @@ def _runs() -> None:
         "drivers",
         _id("owner", comment="Unique per process and start"),
         _time("until", comment="Its leases hold until then (the database's clock)"),
-        sa.PrimaryKeyConstraint("owner", name="pk_drivers"),
+        sa.PrimaryKeyConstraint("owner", name=op.f("pk_drivers")),
         comment="One heartbeat per orchestrator renews all its leases.",
     )
 
@@ -114,8 +114,8 @@ def _journal() -> None:
         "feed",
         sa.Column("id", sa.SmallInteger, autoincrement=False, nullable=False),
         _int("position", comment="Position of the last event of all runs"),
-        sa.PrimaryKeyConstraint("id", name="pk_feed"),
-        sa.CheckConstraint("id = 1", name="ck_feed_one_row"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_feed")),
+        sa.CheckConstraint("id = 1", name=op.f("ck_feed_one_row")),
         comment="One row: the sequencer of the feed. Its lock is held from the start of a flush to its commit.",
         postgresql_with={"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "1000"},
     )
@@ -131,7 +131,7 @@ def _journal() -> None:
         _time("at"),
         _bytes("canonical", "The event: canonical JSON, what is hashed"),
         _bytes("hash", "Hash of this event, chained to the one before"),
-        sa.PrimaryKeyConstraint("run_id", "seq", name="pk_journal"),
+        sa.PrimaryKeyConstraint("run_id", "seq", name=op.f("pk_journal")),
         comment="Append-only: a trigger refuses update, delete and truncate.",
     )
     op.create_index("uq_journal_position", "journal", ["position"], unique=True)
@@ -141,7 +141,7 @@ def _journal() -> None:
         _text("media_type"),
         _int("size"),
         _bytes("body"),
-        sa.PrimaryKeyConstraint("digest", name="pk_payloads"),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_payloads")),
         comment="What events refer to by digest: prompts, replies, the output that people look at.",
     )
 
@@ -161,10 +161,10 @@ def _approvals() -> None:
         _time("resolved_at", nullable=True),
         _text("subject", "Who decided it; empty while open", default=""),
         _json("doc"),
-        sa.PrimaryKeyConstraint("id", name="pk_approvals"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_approvals")),
         sa.CheckConstraint(
             "state IN ('pending', 'approved', 'rejected', 'skipped', 'edited', 'expired', 'cancelled')",
-            name="ck_approvals_state",
+            name=op.f("ck_approvals_state"),
         ),
     )
     op.create_index("ix_approvals_run_id_step", "approvals", ["run_id", "step"])
@@ -187,7 +187,7 @@ def _requests() -> None:
         _bytes("fingerprint", "Digest of the request without its id"),
         _bytes("response"),
         _time("created_at", now=True),
-        sa.PrimaryKeyConstraint("method", "request_id", name="pk_requests"),
+        sa.PrimaryKeyConstraint("method", "request_id", name=op.f("pk_requests")),
         comment="First results of mutations, for callers who repeat them.",
     )
     op.create_index("ix_requests_created_at", "requests", ["created_at"])
@@ -203,7 +203,7 @@ def _workspaces() -> None:
         _id("holder_run", nullable=True, comment="The run that may write to it"),
         _time("created_at", now=True),
         _json("doc"),
-        sa.PrimaryKeyConstraint("id", name="pk_workspaces"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_workspaces")),
     )
     op.create_index(
         "ix_workspaces_holder_run",
