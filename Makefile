@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml scripts/bootstrap $(wildcard requirements/*.txt)
 	@touch $@
 
 demo: $(STAMP) ## Run a real plan on a real library, approve, verify, roll back (GOAL="…" lets the model plan)
-	@scripts/demo $(if $(GOAL),--goal "$(GOAL)")
+	@$(BIN)/python scripts/demo.py $(if $(GOAL),--goal "$(GOAL)")
 
 test: $(STAMP) lint ## Lint, then run every test (WORKERS=n, ARGS="-k name" or paths)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not bench and not torture" $(ARGS)
@@ -64,6 +64,8 @@ bench: $(STAMP) ## Measure the hot path on this machine
 torture: $(STAMP) ## Long randomized tests: kills, races, hostile steps
 	@$(BIN)/python -m pytest -n $(WORKERS) -m torture tests $(ARGS)
 
+# Root's demo keeps its executor's state outside the repository: see executor_dir in interlock.common.config.
 clean: ## Remove .venv, caches, build output and the demo's files
+	@rm -rf /var/lib/interlock/$$(printf %s "$(CURDIR)/.demo/data" | sha256sum | cut -c1-12)
 	@rm -rf $(VENV) .venv.lock .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
