@@ -52,18 +52,21 @@ def check_plan(document: bytes | str) -> tuple[Plan | None, tuple[Problem, ...]]
     return plan, tuple(problems.found)
 
 
-def plan_from_data(data: object) -> Plan:
-    """The plan that plain Python data says (mappings, lists, text, numbers). Raises as ``parse_plan``."""
-    plan, problems = _read(data)
+def plan_from_data(data: object, earlier_steps: int = 0) -> Plan:
+    """The plan that plain Python data says (mappings, lists, text, numbers). Raises as ``parse_plan``.
+
+    ``earlier_steps`` is how many steps the run has already: context keys may name those too.
+    """
+    plan, problems = _read(data, earlier_steps)
     if plan is None:
         problems.raise_first()
     assert plan is not None
     return plan
 
 
-def problems_in_data(data: object) -> tuple[Plan | None, tuple[Problem, ...]]:
-    """As ``check_plan``, for plain Python data."""
-    plan, problems = _read(data)
+def problems_in_data(data: object, earlier_steps: int = 0) -> tuple[Plan | None, tuple[Problem, ...]]:
+    """As ``check_plan``, for plain Python data; ``earlier_steps`` as in ``plan_from_data``."""
+    plan, problems = _read(data, earlier_steps)
     return plan, tuple(problems.found)
 
 
@@ -76,8 +79,8 @@ def _checked(document: bytes | str) -> tuple[Plan | None, Problems]:
         return None, problems
 
 
-def _read(data: object) -> tuple[Plan | None, Problems]:
-    problems = Problems()
+def _read(data: object, earlier_steps: int) -> tuple[Plan | None, Problems]:
+    problems = Problems(earlier_steps=earlier_steps)
     try:
         return _plan(node_of(data), problems), problems
     except DocumentError as error:
@@ -207,8 +210,8 @@ def _check_meaning(chosen: StepInput, node: Node, path: str, index: int, problem
         )
     if isinstance(chosen, (AnalyzeInput, SummarizeInput)):
         for position, key in enumerate(chosen.context_keys):
-            if int(key.removeprefix("step-")) > index:
-                message = f"{key} is not before this step, which is step-{index + 1}"
+            if int(key.removeprefix("step-")) > problems.earlier_steps + index:
+                message = f"{key} is not before this step, which is step-{problems.earlier_steps + index + 1}"
                 refuse(
                     node, f"{path}.context_keys[{position}]", problems, message, "Name earlier steps only."
                 )

@@ -36,10 +36,14 @@ class Problem:
 
 @dataclass(slots=True)
 class Problems:
-    """Collects problems up to a bound; what comes after is only counted."""
+    """Collects problems up to a bound; what comes after is only counted.
+
+    ``earlier_steps`` is how many steps the run has before the document's first.
+    """
 
     found: list[Problem] = field(default_factory=list)
     dropped: int = 0
+    earlier_steps: int = 0
 
     def add(self, problem: Problem) -> None:
         """Keep the problem, or count it when the bound is reached."""

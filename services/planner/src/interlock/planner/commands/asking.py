@@ -1,0 +1,171 @@
+"""Asking a model until its answer can be used: a bounded number of times, with the reasons why it could not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from interlock.common.clock import Clock
+from interlock.common.errors import InterlockError, Reason
+from interlock.planner import prompts
+from interlock.planner.domain.context import cut, fenced
+from interlock.planner.domain.model import Exchange
+from interlock.planner.gateways.base import (
+    Completion,
+    CompletionRequest,
+    Gateway,
+    JsonSchema,
+    ModelError,
+    shown,
+)
+
+T = TypeVar("T")
+_RAW_REPLY_BYTES = 4_096
+_SHOWN_REPLY = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[T]):
+    """A usable answer and every call it took, in order."""
+
+    value: T
+    exchanges: tuple[Exchange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Why an answer cannot be used, in words for the model."""
+
+    problems: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask. ``prompt_id`` is journaled; ``schema`` of ``None`` asks for text."""
+
+    purpose: str
+    prompt_id: str
+    request: CompletionRequest
+    schema: JsonSchema | None = None
+
+
+class Asker:
+    """Asks one gateway; ``attempts`` bounds the answers per question, ``timeout_s`` the whole of it."""
+
+    def __init__(self, gateway: Gateway, clock: Clock, attempts: int, timeout_s: float) -> None:
+        self.gateway = gateway
+        self._clock = clock
+        self._attempts = attempts
+        self._timeout_s = timeout_s
+
+    def room(self, *fixed: str) -> int:
+        """Characters left for context beside texts that have to be in the prompt.
+
+        Raises MODEL_PROMPT_TOO_LARGE when these alone do not fit.
+        """
+        limit = self.gateway.info.max_prompt_chars
+        used = sum(len(text) for text in fixed)
+        if used > limit:
+            raise ModelError(
+                Reason.MODEL_PROMPT_TOO_LARGE,
+                f"The goal and instruction make a prompt of {used:,} characters; the model takes {limit:,}.",
+                fix="Shorten the goal or the instruction, or use a model with a larger context.",
+            )
+        return limit - used
+
+    async def ask(
+        self, question: Question, read: Callable[[Any], T | Rejected], time_left_s: float | None = None
+    ) -> Asked[T]:
+        """The first answer that ``read`` accepts; ``read`` gets parsed JSON, or text when there is no schema.
+
+        Raises ModelError of the gateway, or MODEL_REPLY_INVALID with the last raw reply (4 KiB) in the metadata. The
+        metadata also counts the calls made and their cost, because no exchange is returned then.
+        """
+        whole = self._timeout_s if time_left_s is None else min(self._timeout_s, time_left_s)
+        end = self._clock.monotonic() + whole
+        done: list[Completion] = []
+        problems = ""
+        request = question.request
+        for _ in range(self._attempts):
+            left = end - self._clock.monotonic()
+            if left <= 0:
+                raise self._spent(_timed_out(whole), question, done)
+            try:
+                data, replies = await self._once(question, replace(request, timeout_s=left))
+            except ModelError as error:
+                done += error.completions
+                if error.reason is not Reason.MODEL_REPLY_INVALID or not error.completions:
+                    raise self._spent(error, question, done) from None
+                problems = f"- {error.message}"
+            else:
+                done += replies
+                result = read(data)
+                if not isinstance(result, Rejected):
+                    return Asked(result, tuple(self._exchange(question, reply) for reply in done))
+                problems = result.problems
+            request = self._repair(question, done[-1], problems)
+        raise self._spent(_unusable(len(done), problems), question, done)
+
+    async def _once(self, question: Question, request: CompletionRequest) -> tuple[Any, Sequence[Completion]]:
+        if question.schema is None:
+            completion = await self.gateway.complete(request)
+            return completion.text, (completion,)
+        structured = await self.gateway.structure(request, question.schema)
+        return structured.data, structured.completions
+
+    def _repair(self, question: Question, last: Completion, problems: str) -> CompletionRequest:
+        """The same question with the last answer and its problems, when there is room; else the same question."""
+        original = question.request
+        reply = fenced("your last answer", cut(last.text, _SHOWN_REPLY))
+        prompt = prompts.load("repair/v1").fill(
+            prompt=original.prompt, reply=reply, problems=cut(problems, _SHOWN_REPLY)
+        )
+        fits = len(prompt) + len(original.system) <= self.gateway.info.max_prompt_chars
+        return replace(original, prompt=prompt) if fits else original
+
+    def _exchange(self, question: Question, reply: Completion) -> Exchange:
+        return Exchange(
+            purpose=question.purpose,
+            gateway=self.gateway.info.name,
+            model=reply.model,
+            prompt_version=question.prompt_id,
+            prompt=reply.sent,
+            reply=reply.raw,
+            finish_reason=reply.finish_reason,
+            latency_ms=reply.latency_ms,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            cost_micros=reply.cost_micros,
+            cache_hit=reply.cache_hit,
+        )
+
+    def _spent(self, error: ModelError, question: Question, done: Sequence[Completion]) -> InterlockError:
+        """The error with what the failed question has cost and the last raw reply."""
+        facts = {
+            "gateway": self.gateway.info.name,
+            "purpose": question.purpose,
+            "prompt_version": question.prompt_id,
+            "model_calls": str(len(done)),
+            "unpriced_calls": str(sum(reply.cost_micros is None for reply in done)),
+        }
+        known = [reply.cost_micros for reply in done if reply.cost_micros is not None]
+        if known:
+            facts["cost_micros"] = str(sum(known))
+        if done:
+            facts["raw_reply"] = done[-1].raw[:_RAW_REPLY_BYTES].decode("utf-8", "replace")[:_RAW_REPLY_BYTES]
+        error.metadata.update(facts)
+        error.completions = tuple(done)
+        return error
+
+
+def _timed_out(whole: float) -> ModelError:
+    return ModelError(Reason.MODEL_TIMEOUT, f"The model gave no usable answer within {whole:.3g} s.")
+
+
+def _unusable(count: int, problems: str) -> ModelError:
+    times = "once" if count == 1 else f"{count} times"
+    why = shown(problems.encode("utf-8", "replace"), 600)
+    return ModelError(
+        Reason.MODEL_REPLY_INVALID, f"The model was asked {times} and gave no usable answer: {why}"
+    )

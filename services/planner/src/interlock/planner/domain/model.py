@@ -1,0 +1,89 @@
+"""What the planner is asked and what it answers, free of wire formats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from interlock.common.plan import PlanPolicy, PlanStep
+
+DEFAULT_MAX_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ContextFile:
+    """A file of the workspace: its size in bytes, and its text when the caller gives it."""
+
+    path: str
+    size: int = 0
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextResult:
+    """The result of an earlier step. ``kind`` and ``state`` are words, such as ``read_file`` and ``succeeded``."""
+
+    key: str
+    kind: str
+    title: str = ""
+    state: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTask:
+    """A goal to plan. ``results`` and ``remaining`` are there when a run is planned again because of ``feedback``."""
+
+    goal: str
+    files: tuple[ContextFile, ...] = ()
+    additional_context: str = ""
+    max_steps: int = DEFAULT_MAX_STEPS
+    policy: PlanPolicy | None = None
+    results: tuple[ContextResult, ...] = ()
+    remaining: tuple[PlanStep, ...] = ()
+    feedback: str = ""
+
+    @property
+    def earlier_steps(self) -> int:
+        """The number of the last step that ended, 0 when none did."""
+        return max((int(result.key.removeprefix("step-")) for result in self.results), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTask:
+    """A question about earlier results."""
+
+    instruction: str
+    goal: str = ""
+    results: tuple[ContextResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DraftTask:
+    """A file whose new content is to be drafted; ``current`` is empty when it is new."""
+
+    path: str
+    instruction: str
+    current: str = ""
+    goal: str = ""
+    results: tuple[ContextResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One model call as it is journaled: the exact bytes both ways, and what the gateway said of it.
+
+    ``None`` means that the gateway did not report it.
+    """
+
+    purpose: str
+    gateway: str
+    model: str
+    prompt_version: str
+    prompt: bytes
+    reply: bytes
+    finish_reason: str
+    latency_ms: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost_micros: int | None
+    cache_hit: bool | None

@@ -1,0 +1,1 @@
+"""Model gateways: one small adapter per protocol behind one interface (``base.Gateway``)."""

@@ -1,0 +1,188 @@
+"""HTTP to a model's server: bounded in time and size, retried with jitter, every failure a typed ModelError."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import random
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC
+
+import httpx
+
+from interlock.common.clock import Clock, SystemClock
+from interlock.common.errors import Reason
+from interlock.planner.gateways.base import ModelError
+
+RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+_FIRST_DELAY_S = 0.5
+_LONGEST_DELAY_S = 20.0
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one call. ``attempts`` counts the first one; ``reply_bytes`` is of the decoded body."""
+
+    attempts: int = 3
+    reply_bytes: int = 4 * 1024 * 1024
+    connect_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """An answer with any status. ``latency_ms`` is of the last attempt, to the last byte."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    latency_ms: int
+
+
+class Transport:
+    """Sends requests to one server. Never logs or raises anything that holds a header's value."""
+
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        limits: Limits,
+        *,
+        trust_env: bool = True,
+        clock: Clock | None = None,
+        sleep: Sleep = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._limits = limits
+        self._clock = clock or SystemClock()
+        self._sleep = sleep
+        self._jitter = jitter
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"user-agent": "interlock-planner", **headers},
+            trust_env=trust_env,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 - every call runs under asyncio.timeout below
+            limits=httpx.Limits(max_connections=32, max_keepalive_connections=8),
+        )
+
+    async def post(
+        self, path: str, body: bytes, timeout_s: float, retried: frozenset[int] = RETRIED
+    ) -> HttpReply:
+        """The server's answer to a JSON body, after retries; the caller judges its status.
+
+        Raises ModelError: MODEL_UNAVAILABLE (no connection), MODEL_TIMEOUT, MODEL_REPLY_INVALID (cut or too large).
+        """
+        return await self._call("POST", path, body, timeout_s, retried)
+
+    async def get(self, path: str, timeout_s: float) -> HttpReply:
+        """One GET without retries; raises as ``post``."""
+        return await self._call("GET", path, None, timeout_s, frozenset())
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _call(
+        self, method: str, path: str, body: bytes | None, timeout_s: float, retried: frozenset[int]
+    ) -> HttpReply:
+        end = self._clock.monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._attempts(method, path, body, end, retried)
+        except TimeoutError:
+            raise ModelError(
+                Reason.MODEL_TIMEOUT, f"The model's server did not answer within {timeout_s:.3g} s."
+            ) from None
+
+    async def _attempts(
+        self, method: str, path: str, body: bytes | None, end: float, retried: frozenset[int]
+    ) -> HttpReply:
+        attempt = 1
+        while True:
+            failure: ModelError | None = None
+            reply: HttpReply | None = None
+            try:
+                reply = await self._once(method, path, body)
+                if reply.status not in retried or _final(reply):
+                    return reply
+            except httpx.TransportError as error:
+                failure = _translated(error)
+                if method == "GET" or not isinstance(error, httpx.ConnectError):
+                    raise failure from None  # it may have been billed: only an unsent request is repeated
+            delay = self._delay(attempt, reply)
+            if attempt >= self._limits.attempts or self._clock.monotonic() + delay >= end:
+                if failure is not None:
+                    raise failure
+                assert reply is not None
+                return reply
+            await self._sleep(delay)
+            attempt += 1
+
+    def _delay(self, attempt: int, reply: HttpReply | None) -> float:
+        """Seconds to wait: what Retry-After says, else exponential with full jitter."""
+        asked = retry_after_s(reply.headers, self._clock) if reply is not None else None
+        if asked is not None:
+            return asked + self._jitter() * 0.1  # a herd that was told the same second spreads a little
+        ceiling = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** (attempt - 1))
+        return self._jitter() * ceiling
+
+    async def _once(self, method: str, path: str, body: bytes | None) -> HttpReply:
+        started = self._clock.monotonic()
+        headers = {"content-type": "application/json"} if body is not None else {}
+        async with self._client.stream(method, path, content=body, headers=headers) as response:
+            raw = await self._read(response)
+        elapsed = max(0, round((self._clock.monotonic() - started) * 1000))
+        return HttpReply(response.status_code, response.headers, raw, elapsed)
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for part in response.aiter_bytes(65_536):
+            size += len(part)
+            if size > self._limits.reply_bytes:
+                message = f"The model's server sent more than {self._limits.reply_bytes:,} bytes."
+                raise ModelError(Reason.MODEL_REPLY_INVALID, message)
+            parts.append(part)
+        return b"".join(parts)
+
+
+def retry_after_s(headers: httpx.Headers, clock: Clock) -> float | None:
+    """Seconds asked for by Retry-After (RFC 9110 §10.2.3: a number or a date), at least 0; None when absent."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return float(text)
+    try:
+        when = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, (when - clock.now()).total_seconds())
+
+
+def _final(reply: HttpReply) -> bool:
+    """Whether a 429 means an exhausted quota, which waiting does not cure."""
+    return reply.status == 429 and b"insufficient_quota" in reply.body[:4096]
+
+
+def _translated(error: httpx.TransportError) -> ModelError:
+    if isinstance(error, httpx.TimeoutException):
+        return ModelError(Reason.MODEL_TIMEOUT, "The model's server did not answer in time.")
+    if isinstance(error, httpx.ConnectError):
+        if isinstance(error.__context__, ssl.SSLError) or "CERTIFICATE" in str(error).upper():
+            return ModelError(
+                Reason.MODEL_UNAVAILABLE,
+                "The TLS certificate of the model's server cannot be verified.",
+                fix="Correct the address, or trust its authority by SSL_CERT_FILE.",
+            )
+        return ModelError(Reason.MODEL_UNAVAILABLE, "The model's server cannot be reached.")
+    if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError, httpx.DecodingError)):
+        return ModelError(
+            Reason.MODEL_REPLY_INVALID, "The model's server broke off in the middle of its reply."
+        )
+    return ModelError(
+        Reason.MODEL_UNAVAILABLE, f"The connection to the model failed ({type(error).__name__})."
+    )
