@@ -19,7 +19,6 @@ from interlock.executor.snapshots.builder import Listing, build
 from interlock.executor.snapshots.filehash import link_entry, open_for_reading, store_file
 from interlock.executor.snapshots.model import (
     DIRECTORY,
-    FILE,
     UNKNOWN_TIME,
     Entry,
     Limits,
@@ -34,7 +33,6 @@ from interlock.executor.snapshots.unlock import Unlocker
 _SPACES: Final = ("user.overlay.", "trusted.overlay.")
 # An upper with these cannot be read without knowing other layers; the mounts this service makes never write them.
 _FOREIGN: Final = ("redirect", "metacopy", "protattr")
-_SET_ID: Final = 0o6000
 
 
 def capture_overlay(upper: Root, base: Snapshot, store: Store, limits: Limits) -> Snapshot:
@@ -44,7 +42,7 @@ def capture_overlay(upper: Root, base: Snapshot, store: Store, limits: Limits) -
     and hard links are not part of a tree. New objects are durable in the store on return.
 
     Raises:
-        EFFECT_NOT_PUBLISHABLE: sockets, fifos, devices, new set-id files, or foreign overlay attributes, by name.
+        EFFECT_NOT_PUBLISHABLE: sockets, fifos, devices, or foreign overlay attributes, by name.
         WORKSPACE_LIMIT_EXCEEDED: more entries, bytes or depth in the upper than `limits` allow.
     """
     batch = store.batch()
@@ -145,8 +143,6 @@ class _Walk:
     def put(self, listing: Listing, name: bytes, entry: Entry, status: os.stat_result) -> None:
         if listing.entries.get(name) == entry:
             return
-        if entry.kind == FILE and entry.mode & _SET_ID:
-            self.refused.append((join(listing.path, name), "file with a set-user-id or set-group-id bit"))
         listing.entries[name] = entry
         listing.times[name] = Times(status.st_mtime_ns)
 

@@ -1,0 +1,35 @@
+"""Workspaces on disk: import, fork, capture, publish, roll back, read."""
+
+from interlock.executor.snapshots.model import Limits, Owner
+from interlock.executor.workspaces.manager import Recovered, Workspaces
+from interlock.executor.workspaces.model import (
+    ArchiveSource,
+    Capture,
+    DirectorySource,
+    Drift,
+    Fork,
+    GitSource,
+    Head,
+    Node,
+    PathChange,
+    PublishResult,
+    Workspace,
+)
+
+__all__ = [
+    "ArchiveSource",
+    "Capture",
+    "DirectorySource",
+    "Drift",
+    "Fork",
+    "GitSource",
+    "Head",
+    "Limits",
+    "Node",
+    "Owner",
+    "PathChange",
+    "PublishResult",
+    "Recovered",
+    "Workspace",
+    "Workspaces",
+]

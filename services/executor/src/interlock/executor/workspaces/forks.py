@@ -1,0 +1,128 @@
+"""Forks: isolated views of a head, and what was changed in them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock.common.digests import digest_bytes, digest_text
+from interlock.common.errors import InterlockError, Reason
+from interlock.common.ids import Ids
+from interlock.executor.files.remove import remove_path
+from interlock.executor.files.root import Root
+from interlock.executor.snapshots.checkout import checkout
+from interlock.executor.snapshots.compare import compare, totals_after
+from interlock.executor.snapshots.model import FILE, Change, Limits, Snapshot, Totals, limit_exceeded
+from interlock.executor.snapshots.overlay import capture_overlay, not_publishable, special_kind
+from interlock.executor.snapshots.scan import StatCache, scan
+from interlock.executor.snapshots.store import Store
+from interlock.executor.workspaces.layout import Layout
+from interlock.executor.workspaces.model import Capture, Drift, Fork, path_changes
+from interlock.executor.workspaces.registry import Registry
+
+
+@dataclass(frozen=True)
+class Forks:
+    """Makes, captures and removes forks; keeps no state, the caller holds the workspace's lock where needed."""
+
+    layout: Layout
+    store: Store
+    registry: Registry
+    limits: Limits
+    ids: Ids
+    ids_lock: threading.Lock
+
+    def make(self, workspace: str, head: Snapshot, drift: Drift | None, *, copy: bool) -> Fork:
+        """A fresh fork of `head`, which the base shows."""
+        with self.ids_lock:
+            name = self.ids.new("fork")
+        directory = self.layout.forks(workspace) / name
+        self.layout.make(directory, 0o700)
+        fork = Fork(
+            id=name,
+            workspace=workspace,
+            base_tree=digest_text(head.tree),
+            mode="copy" if copy else "overlay",
+            lower=self.layout.base(workspace),
+            upper=directory / "up",
+            work=directory / "wk",
+            drift=drift,
+        )
+        self.layout.make(fork.upper, 0o755)
+        self.layout.make(fork.work, 0o700)
+        if copy:
+            with Root.open(fork.upper) as root:
+                checkout(self.store, head, root, self.layout.owner)
+        return fork
+
+    def remove(self, fork: Fork) -> None:
+        """Delete a fork's directory, whatever the step made of it."""
+        remove_path(self.layout.forks(fork.workspace) / fork.id)
+
+    def remove_all(self, workspace: str) -> None:
+        """Delete every fork of a workspace: after a restart nothing runs in them any more."""
+        directory = self.layout.forks(workspace)
+        for name in os.listdir(directory) if directory.is_dir() else []:
+            remove_path(directory / name)
+
+    def result(self, fork: Fork, base: Snapshot) -> Snapshot:
+        """The tree that the fork shows now. Durable in the store on return."""
+        with _open(fork.upper) as upper:
+            if fork.mode == "overlay":
+                return capture_overlay(upper, base, self.store, self.limits)
+            scanned = scan(upper, self.store.batch(), StatCache(), self.limits)
+            if scanned.skipped:
+                raise not_publishable([(path, self._kind(upper, path)) for path in scanned.skipped])
+            return scanned.snapshot
+
+    def capture(self, fork: Fork, base: Snapshot, size: Totals) -> Capture:
+        """What the step changed, entered in the register. Raises as `capture_overlay`; WORKSPACE_LIMIT_EXCEEDED."""
+        return self.enter(fork.workspace, base, size, self.result(fork, base))
+
+    def enter(self, workspace: str, base: Snapshot, size: Totals, result: Snapshot) -> Capture:
+        """Enter a result in the register, if it is within the limits."""
+        changes = compare(self.store, base, result, self.limits)
+        _refuse_set_id(changes)
+        after = totals_after(self.store, size, changes)
+        if after.entries > self.limits.entries:
+            raise limit_exceeded("files and directories", self.limits.entries)
+        if after.content_bytes > self.limits.content_bytes:
+            raise limit_exceeded("bytes of content", self.limits.content_bytes)
+        if result.tree != base.tree:
+            self.registry.put_snapshot(workspace, result, after)
+        return Capture(digest_text(base.tree), digest_text(result.tree), path_changes(self.store, changes))
+
+    def check_untouched(self, fork: Fork, base: Snapshot, result_tree: str) -> None:
+        """Raises EFFECT_TAMPERED when the fork no longer shows the result that was captured from it."""
+        if self.result(fork, base).tree != digest_bytes(result_tree):
+            raise InterlockError(
+                Reason.EFFECT_TAMPERED,
+                "The fork was changed after its effect was captured.",
+                fix="Prepare the step again.",
+            )
+
+    def _kind(self, root: Root, path: bytes) -> str:
+        status = root.lstat(path)
+        return special_kind(status.st_mode) if status else "device"
+
+
+def _refuse_set_id(changes: list[Change]) -> None:
+    # Published by root into a directory of root's, such a file would give its owner's rights to everybody.
+    refused = [
+        (change.path, "file with a set-user-id or set-group-id bit")
+        for change in changes
+        if change.new is not None and change.new.kind == FILE and change.new.mode & 0o6000
+    ]
+    if refused:
+        raise not_publishable(refused)
+
+
+def _open(path: Path) -> Root:
+    try:
+        return Root.open(path)
+    except OSError:
+        raise InterlockError(
+            Reason.EFFECT_DISCARDED, "The fork is gone: it was discarded.", fix="Prepare the step again."
+        ) from None

@@ -1,0 +1,164 @@
+"""What the executor's service sees of workspaces: ids, paths and tree ids as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from interlock.common.digests import digest_text
+from interlock.executor.files.names import to_text
+from interlock.executor.snapshots.model import DIRECTORY, FILE, SYMLINK, Change, ChangeKind, Entry
+from interlock.executor.snapshots.store import Store
+
+NodeKind = Literal["file", "directory", "symlink"]
+_KINDS: dict[str, NodeKind] = {FILE: "file", DIRECTORY: "directory", SYMLINK: "symlink"}
+
+
+@dataclass(frozen=True)
+class DirectorySource:
+    """An existing directory, used in place: it stays where it is and its owner goes on using it."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class GitSource:
+    """A git repository to clone: an https, http, ssh, git or file URL, `user@host:path`, or an absolute path.
+
+    `ref` is a branch or tag (the repository's default when empty). The clone goes to `destination`, which must
+    not exist, or to a directory of the executor's own.
+    """
+
+    url: str
+    ref: str = ""
+    destination: Path | None = None
+
+
+@dataclass(frozen=True)
+class ArchiveSource:
+    """A tar (plain, gzip, bzip2, xz) or zip file, of which `strip` leading path components are dropped."""
+
+    path: Path
+    strip: int = 0
+    destination: Path | None = None
+
+
+Source = DirectorySource | GitSource | ArchiveSource
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A registered workspace.
+
+    `live` is the user's directory; `managed` tells that the executor made it. `head` is a tree id
+    (`sha256:…`); `entries` and `content_bytes` are its size. `source` describes the origin for people.
+    """
+
+    id: str
+    live: Path
+    managed: bool
+    head: str
+    entries: int
+    content_bytes: int
+    created: datetime
+    source: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Node(NamedTuple):
+    """What is at a path of a tree. `digest` is a file's content, `target` a symlink's; `size` a file's bytes."""
+
+    kind: NodeKind
+    mode: int
+    size: int
+    digest: str
+    target: str
+
+
+class PathChange(NamedTuple):
+    """One path that differs: `added`, `modified`, `mode` (only permission bits) or `deleted`."""
+
+    path: str
+    kind: ChangeKind
+    old: Node | None
+    new: Node | None
+
+
+class Drift(NamedTuple):
+    """What somebody else changed in the live directory, now part of the head.
+
+    `skipped` are sockets, fifos and devices, which stay where they are and are in no tree.
+    """
+
+    old_tree: str
+    new_tree: str
+    changes: tuple[PathChange, ...]
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fork:
+    """An isolated view of a head, to run something in.
+
+    In `overlay` mode mount `lower`, `upper` and `work`; in `copy` mode `upper` is a complete copy, to be bound
+    as it is. All belong to the step's uid and lie on one file system.
+    """
+
+    id: str
+    workspace: str
+    base_tree: str
+    mode: Literal["overlay", "copy"]
+    lower: Path
+    upper: Path
+    work: Path
+    drift: Drift | None = None
+
+
+class Capture(NamedTuple):
+    """What a step changed. Equal trees mean nothing did."""
+
+    base_tree: str
+    result_tree: str
+    changes: tuple[PathChange, ...]
+
+
+class PublishResult(NamedTuple):
+    """How a publication ended.
+
+    `how`: `published` (the head is the result), `merged` (others' disjoint changes were kept: the head is both),
+    `already` (it had been done before). `kept` are paths that somebody changed in the very moment: theirs stands,
+    and the next fork sees it as drift. `drift` is what others had changed.
+    """
+
+    head_tree: str
+    how: Literal["published", "merged", "already"]
+    drift: Drift | None = None
+    kept: tuple[str, ...] = ()
+
+
+class Head(NamedTuple):
+    """One state of a workspace: `cause` is import, drift, publish or rollback; `key` the publication's."""
+
+    number: int
+    tree: str
+    cause: str
+    key: str
+    at: datetime
+
+
+def node(store: Store, entry: Entry | None) -> Node | None:
+    """An entry for people."""
+    if entry is None:
+        return None
+    if entry.kind == SYMLINK:
+        return Node("symlink", 0, len(entry.value), "", to_text(entry.value))
+    size = store.size(entry.value) if entry.kind == FILE else 0
+    return Node(_KINDS[entry.kind], entry.mode, size, digest_text(entry.value), "")
+
+
+def path_changes(store: Store, changes: list[Change]) -> tuple[PathChange, ...]:
+    """Changes for people."""
+    return tuple(PathChange(to_text(c.path), c.kind, node(store, c.old), node(store, c.new)) for c in changes)

@@ -1,0 +1,297 @@
+"""The executor's register of workspaces, heads and unfinished publications: one SQLite file.
+
+WAL with synchronous=FULL: what a method wrote is durable when it returns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from interlock.common.clock import parse_rfc3339, rfc3339
+from interlock.common.digests import digest_text
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.snapshots.model import Snapshot, Totals
+from interlock.executor.snapshots.scan import Signature, StatCache
+from interlock.executor.snapshots.store import connect
+from interlock.executor.workspaces.model import Head, Workspace
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS workspaces(
+  id TEXT PRIMARY KEY, live BLOB NOT NULL, managed INTEGER NOT NULL, ready INTEGER NOT NULL,
+  created TEXT NOT NULL, source TEXT NOT NULL, labels TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS heads(
+  workspace TEXT NOT NULL, number INTEGER NOT NULL, tree BLOB NOT NULL, cause TEXT NOT NULL, key TEXT NOT NULL,
+  at TEXT NOT NULL, PRIMARY KEY(workspace, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS snapshots(
+  workspace TEXT NOT NULL, tree BLOB NOT NULL, times BLOB NOT NULL, entries INTEGER NOT NULL,
+  content_bytes INTEGER NOT NULL, PRIMARY KEY(workspace, tree)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records(
+  workspace TEXT PRIMARY KEY, token TEXT NOT NULL, base BLOB NOT NULL, live BLOB, target BLOB NOT NULL,
+  cause TEXT NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, how TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS publications(
+  workspace TEXT NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, head BLOB NOT NULL, how TEXT NOT NULL,
+  PRIMARY KEY(workspace, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS stat_cache(
+  workspace TEXT NOT NULL, directory BLOB NOT NULL, name BLOB NOT NULL, inode INTEGER, size INTEGER,
+  mtime INTEGER, ctime INTEGER, mode INTEGER, id BLOB, PRIMARY KEY(workspace, directory, name)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The write-ahead record of one move of a workspace.
+
+    `base` is the tree the base directory comes from, `live` the one the live directory comes from (None: the
+    live directory is not changed), `target` where both go. `request` is the digest pair that was asked for.
+    """
+
+    workspace: str
+    token: str
+    base: bytes
+    live: bytes | None
+    target: bytes
+    cause: str
+    key: str = ""
+    request: bytes = b""
+    how: str = "published"
+
+
+class Registry:
+    """Thread-safe; every method is one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._db = connect(path)
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _rows(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(sql, arguments).fetchall()
+
+    def add(self, workspace: Workspace) -> None:
+        """Enter a workspace that is being imported. Raises WORKSPACE_EXISTS."""
+        row = (
+            workspace.id,
+            bytes(workspace.live),
+            int(workspace.managed),
+            rfc3339(workspace.created),
+            workspace.source,
+            json.dumps(dict(workspace.labels), sort_keys=True),
+        )
+        try:
+            with self._transaction() as db:
+                db.execute("INSERT INTO workspaces VALUES(?,?,?,0,?,?,?)", row)
+        except sqlite3.IntegrityError:
+            raise InterlockError(
+                Reason.WORKSPACE_EXISTS, f"There is a workspace {workspace.id} already.", field="workspace"
+            ) from None
+
+    def made_live(self, workspace: str) -> None:
+        """The executor made the live directory itself, and may remove it if the import fails."""
+        with self._transaction() as db:
+            db.execute("UPDATE workspaces SET managed=1 WHERE id=?", (workspace,))
+
+    def imported(self, workspace: str, snapshot: Snapshot, totals: Totals, at: str) -> None:
+        """The import is finished: the workspace has its first head."""
+        with self._transaction() as db:
+            db.execute("UPDATE workspaces SET ready=1 WHERE id=?", (workspace,))
+            _put_snapshot(db, workspace, snapshot, totals)
+            _add_head(db, workspace, snapshot.tree, "import", "", at)
+
+    def forget(self, workspace: str) -> None:
+        """Remove everything about a workspace."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM workspaces WHERE id=?", (workspace,))
+            for table in ("heads", "snapshots", "records", "publications", "stat_cache"):
+                db.execute(f"DELETE FROM {table} WHERE workspace=?", (workspace,))  # noqa: S608 fixed names
+
+    def unfinished(self) -> list[tuple[str, Path, bool]]:
+        """Workspaces whose import was cut off: id, live directory, whether the executor made that."""
+        rows = self._rows("SELECT id, live, managed FROM workspaces WHERE ready=0")
+        return [(row[0], _path(row[1]), bool(row[2])) for row in rows]
+
+    def lives(self) -> list[tuple[str, Path]]:
+        """Every workspace's live directory, unfinished ones included."""
+        return [(row[0], _path(row[1])) for row in self._rows("SELECT id, live FROM workspaces")]
+
+    def workspaces(self, after: str = "", limit: int = 1000, workspace: str = "") -> list[Workspace]:
+        """Ready workspaces in order of id, after one; or only the one named."""
+        rows = self._rows(
+            "SELECT w.id, w.live, w.managed, w.created, w.source, w.labels, h.tree, s.entries, s.content_bytes"
+            " FROM workspaces w JOIN heads h ON h.workspace=w.id AND h.number="
+            "  (SELECT max(number) FROM heads WHERE workspace=w.id)"
+            " JOIN snapshots s ON s.workspace=w.id AND s.tree=h.tree"
+            " WHERE w.ready=1 AND w.id>? AND (?='' OR w.id=?) ORDER BY w.id LIMIT ?",
+            after,
+            workspace,
+            workspace,
+            limit,
+        )
+        return [_workspace(row) for row in rows]
+
+    def get(self, workspace: str) -> Workspace:
+        """One workspace. Raises WORKSPACE_NOT_FOUND."""
+        found = self.workspaces(workspace=workspace)
+        if not found:
+            raise InterlockError(
+                Reason.WORKSPACE_NOT_FOUND, f"There is no workspace {workspace[:64]!r}.", field="workspace"
+            )
+        return found[0]
+
+    def heads(self, workspace: str) -> list[Head]:
+        """Every state the workspace has been in, oldest first."""
+        rows = self._rows(
+            "SELECT number, tree, cause, key, at FROM heads WHERE workspace=? ORDER BY number", workspace
+        )
+        return [Head(r[0], digest_text(r[1]), r[2], r[3], parse_rfc3339(r[4])) for r in rows]
+
+    def put_snapshot(self, workspace: str, snapshot: Snapshot, totals: Totals) -> None:
+        """Remember the times and the size that go with a tree of a workspace."""
+        with self._transaction() as db:
+            _put_snapshot(db, workspace, snapshot, totals)
+
+    def snapshot(self, workspace: str, tree: bytes) -> tuple[Snapshot, Totals] | None:
+        """A tree with the times it was last seen with in this workspace; None when it never was here."""
+        rows = self._rows(
+            "SELECT times, entries, content_bytes FROM snapshots WHERE workspace=? AND tree=?",
+            workspace,
+            tree,
+        )
+        return (Snapshot(tree, rows[0][0]), Totals(rows[0][1], rows[0][2])) if rows else None
+
+    def begin(self, record: Record) -> None:
+        """Write a record ahead of the first change it describes."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO records VALUES(?,?,?,?,?,?,?,?,?)",
+                (
+                    record.workspace,
+                    record.token,
+                    record.base,
+                    record.live,
+                    record.target,
+                    record.cause,
+                    record.key,
+                    record.request,
+                    record.how,
+                ),
+            )
+
+    def abandon(self, record: Record) -> None:
+        """Drop a record before anything was changed."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM records WHERE workspace=?", (record.workspace,))
+
+    def finish(self, record: Record, at: str) -> None:
+        """The move is done: new head, the answer for its key, no record."""
+        with self._transaction() as db:
+            _add_head(db, record.workspace, record.target, record.cause, record.key, at)
+            if record.key:
+                db.execute(
+                    "INSERT OR REPLACE INTO publications VALUES(?,?,?,?,?)",
+                    (record.workspace, record.key, record.request, record.target, record.how),
+                )
+            db.execute("DELETE FROM records WHERE workspace=?", (record.workspace,))
+
+    def answer(self, workspace: str, key: str, request: bytes, head: bytes, how: str) -> None:
+        """Keep the answer of a publication that had nothing to move."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO publications VALUES(?,?,?,?,?)", (workspace, key, request, head, how)
+            )
+
+    def publication(self, workspace: str, key: str) -> tuple[bytes, bytes, str] | None:
+        """What was asked under a key, the head it gave, and how."""
+        rows = self._rows(
+            "SELECT request, head, how FROM publications WHERE workspace=? AND key=?", workspace, key
+        )
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    def records(self, workspace: str = "") -> list[Record]:
+        """Unfinished moves, of one workspace or of all."""
+        rows = self._rows("SELECT * FROM records WHERE ?='' OR workspace=?", workspace, workspace)
+        return [Record(*row) for row in rows]
+
+    def load_cache(self, workspace: str) -> StatCache:
+        """The stat cache as it was last saved; stale entries only cost reading a file again."""
+        cache = StatCache()
+        rows = self._rows(
+            "SELECT directory, name, inode, size, mtime, ctime, mode, id FROM stat_cache WHERE workspace=?",
+            workspace,
+        )
+        for directory, name, inode, size, mtime, ctime, mode, content in rows:
+            seen: Signature = (inode, size, mtime, ctime, mode)
+            cache.files.setdefault(directory, {})[name] = (seen, content)
+        return cache
+
+    def save_cache(self, workspace: str, cache: StatCache) -> None:
+        """Replace the saved stat cache."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM stat_cache WHERE workspace=?", (workspace,))
+            db.executemany(
+                "INSERT INTO stat_cache VALUES(?,?,?,?,?,?,?,?,?)",
+                (
+                    (workspace, directory, name, *seen, content)
+                    for directory, files in cache.files.items()
+                    for name, (seen, content) in files.items()
+                    if seen[0] < 1 << 63  # SQLite integers are signed
+                ),
+            )
+
+
+def _put_snapshot(db: sqlite3.Connection, workspace: str, snapshot: Snapshot, totals: Totals) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO snapshots VALUES(?,?,?,?,?)",
+        (workspace, snapshot.tree, snapshot.times, totals.entries, totals.content_bytes),
+    )
+
+
+def _add_head(db: sqlite3.Connection, workspace: str, tree: bytes, cause: str, key: str, at: str) -> None:
+    db.execute(
+        "INSERT INTO heads SELECT ?, coalesce(max(number),0)+1, ?, ?, ?, ? FROM heads WHERE workspace=?",
+        (workspace, tree, cause, key, at, workspace),
+    )
+
+
+def _workspace(row: tuple[Any, ...]) -> Workspace:
+    labels: Mapping[str, str] = json.loads(row[5])
+    return Workspace(
+        id=row[0],
+        live=_path(row[1]),
+        managed=bool(row[2]),
+        head=digest_text(row[6]),
+        entries=row[7],
+        content_bytes=row[8],
+        created=parse_rfc3339(row[3]),
+        source=row[4],
+        labels=labels,
+    )
+
+
+def _path(raw: bytes) -> Path:
+
+    return Path(os.fsdecode(raw))
