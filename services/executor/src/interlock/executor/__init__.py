@@ -1,0 +1,1 @@
+"""The executor: workspaces on disk, snapshots, sandboxes; prepares and publishes effects."""
