@@ -1,0 +1,256 @@
+"""The Sandbox interface: one command in, everything that is known about its end out.
+
+Backends are one module each beside this one. `bubblewrap` is the default tier. Others have the same interface and
+must pass the same contract suite: `oci` (runc, crun, runsc), `landlock` (inside a pod or an unprivileged
+container), and later a Kubernetes backend (one pod per workspace).
+
+All sizes are bytes, all times whole microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+MIB = 1 << 20
+GIB = 1 << 30
+SECOND = 1_000_000
+
+WORKSPACE = "/workspace"
+"""Where every step finds its fork of the workspace."""
+
+MAX_ARGUMENT = 128 * 1024 - 1
+"""Longest single argument or environment entry Linux passes to a program (MAX_ARG_STRLEN), without its NUL."""
+
+MAX_ARGUMENTS = 1 * MIB
+"""Most bytes of arguments and environment together; Linux allows a quarter of the stack limit (2 MiB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one step may use. Every field is positive.
+
+    Args:
+        wall_us: time from start to the end of its last process.
+        cpu_us: processor time of all its processes together.
+        memory_bytes: memory of all its processes together, /tmp and /dev/shm included where a cgroup counts.
+        processes: processes and threads at one time.
+        open_files: file descriptors of one process.
+        file_bytes: size of one file.
+        written_bytes: bytes the fork's upper directory may hold.
+        written_files: entries the fork's upper directory may hold.
+        output_bytes: bytes written to stdout and stderr together.
+        kept_bytes: of each stream, how much is kept (half from its head, half from its tail).
+        tmp_bytes: size of /tmp.
+        shm_bytes: size of /dev/shm.
+    """
+
+    wall_us: int = 600 * SECOND
+    cpu_us: int = 1200 * SECOND
+    memory_bytes: int = 2 * GIB
+    processes: int = 512
+    open_files: int = 1024
+    file_bytes: int = 512 * MIB
+    written_bytes: int = 2 * GIB
+    written_files: int = 100_000
+    output_bytes: int = 2 * GIB
+    kept_bytes: int = 1 * MIB
+    tmp_bytes: int = 256 * MIB
+    shm_bytes: int = 64 * MIB
+
+
+DEFAULT_LIMITS = Limits()
+
+MAXIMUM_LIMITS = Limits(
+    wall_us=86_400 * SECOND,
+    cpu_us=10 * 86_400 * SECOND,
+    memory_bytes=256 * GIB,
+    processes=32_768,
+    open_files=65_536,
+    file_bytes=64 * GIB,
+    written_bytes=256 * GIB,
+    written_files=2_000_000,
+    output_bytes=64 * GIB,
+    kept_bytes=4 * MIB,
+    tmp_bytes=16 * GIB,
+    shm_bytes=4 * GIB,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """An overlay to stand on. All paths are absolute, owned by the step's uid, and traversable by it.
+
+    Args:
+        lower: read-only layers, topmost first; at least one.
+        upper: empty directory that receives what the step writes.
+        work: empty directory on the same file system as `upper`, for overlayfs itself.
+    """
+
+    lower: tuple[Path, ...]
+    upper: Path
+    work: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """What to run. Exactly one of `argv` and `command` is not empty.
+
+    Args:
+        argv: program and arguments, no shell.
+        command: a line for `/bin/bash -c`, or `/bin/sh -c` where the root file system has no bash.
+        fork: what is mounted at /workspace; None gives an empty directory that is thrown away.
+        working_dir: relative to the workspace; symlinks are resolved inside the sandbox.
+        env: added to the fixed environment (see `environment`).
+        limits: what it may use.
+    """
+
+    argv: tuple[str, ...] = ()
+    command: str = ""
+    fork: Fork | None = None
+    working_dir: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = DEFAULT_LIMITS
+
+
+class Ending(enum.Enum):
+    """How the command came to its end."""
+
+    EXITED = "exited"
+    SIGNALED = "signaled"
+    TIMED_OUT = "timed_out"
+    LIMIT = "limit"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Exceeded:
+    """The limit that ended the step: the name of a field of Limits, what it allowed and what was measured."""
+
+    limit: str
+    allowed: int
+    measured: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOutput:
+    """One output stream. `digest` and `total` cover every byte; `head` and `tail` are exact."""
+
+    digest: str
+    total: int
+    head: bytes
+    tail: bytes
+
+    @property
+    def omitted(self) -> int:
+        """Bytes between head and tail that were not kept."""
+        return self.total - len(self.head) - len(self.tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was used. `max_rss_bytes` is of the whole tree with a cgroup, else of its largest process."""
+
+    wall_us: int
+    user_us: int
+    system_us: int
+    max_rss_bytes: int
+    processes_peak: int
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxResult:
+    """Everything known about a step's end. Nothing it started is alive any more.
+
+    Args:
+        ending: how it ended.
+        exit_code: as the program gave it; absent when a signal or a limit ended it.
+        signal: number of the signal that ended the command by itself (programs report it as 128 + number, so a
+            program that exits with 129..192 is reported as signalled), else 0.
+        exceeded: for LIMIT and TIMED_OUT, which one.
+        argv: what ran.
+        enforced: for each limit, what enforced it: `cgroup-v1`, `cgroup-v2`, `rlimit`, `watchdog`, `mount`.
+        live_dropped: bytes that were not delivered to the sink because it was too slow.
+    """
+
+    ending: Ending
+    exit_code: int | None
+    signal: int
+    exceeded: Exceeded | None
+    argv: tuple[str, ...]
+    usage: Usage
+    stdout: StreamOutput
+    stderr: StreamOutput
+    enforced: Mapping[str, str]
+    tier: TierReport
+    live_dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TierReport:
+    """The sandbox in force: its backend, what enforces limits (`cgroup-v1`, …) and how a fork is made."""
+
+    backend: str
+    enforcement: str
+    fork: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding of the self-test. `required` ones that fail make the backend unusable."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The self-test's report."""
+
+    tier: TierReport
+    checks: tuple[Check, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether every required check passed."""
+        return all(check.ok for check in self.checks if check.required)
+
+
+class OutputSink(Protocol):
+    """Receives live output. A slow one is waited for a bounded time in all, then bytes are dropped for it."""
+
+    async def chunk(self, stream: str, offset: int, data: bytes) -> None:
+        """`stream` is `stdout` or `stderr`; `offset` is the position of `data` in it."""
+
+
+class Sandbox(Protocol):
+    """Runs commands confined. One object serves any number of concurrent steps."""
+
+    @property
+    def tier(self) -> TierReport:
+        """The tier in force."""
+
+    async def run(
+        self, spec: SandboxSpec, *, sink: OutputSink | None = None, cancel: asyncio.Event | None = None
+    ) -> SandboxResult:
+        """Run to the end and return only when no process of the step is left.
+
+        A failing command, a timeout and an exceeded limit are data. `cancel` kills the tree and returns what
+        happened until then; cancelling the task kills the tree, waits for its end and re-raises.
+
+        Raises InterlockError: INVALID_ARGUMENT for a bad spec, COMMAND_NOT_FOUND and PATH_NOT_FOUND when the
+        program or the working directory does not exist, SANDBOX_UNAVAILABLE when the sandbox cannot be made.
+        """
+
+    async def probe(self, state: Path) -> Probe:
+        """Find out whether this backend works with forks below `state`. Never raises for what it finds."""
+
+    def resolve_argv(self, spec: SandboxSpec) -> tuple[str, ...]:
+        """The argument vector that would run: `argv`, or the shell's for `command`."""

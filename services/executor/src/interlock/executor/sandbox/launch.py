@@ -1,0 +1,276 @@
+"""Starting bubblewrap: descriptors, arguments, and the handshake before the command may run.
+
+The runner gets an empty environment (its own would be readable at /proc/1/environ inside) and its options through a
+descriptor. Its child reports its pid, then waits on a pipe until it was checked and limited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Final
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.sandbox.binary import Binary
+from interlock.executor.sandbox.identity import Identity, check_identity
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_STATUS_BYTES: Final = 64 * 1024
+_HANDSHAKE: Final = 20.0
+_QUIESCE: Final = 30.0
+
+
+def become_subreaper() -> None:
+    """Inherit orphans, so that the init of a step's namespace, with its accounts, can be waited for here."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+async def readable(fd: int) -> None:
+    """Wait until `fd` can be read; a pidfd can when its process has ended."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, _settle, future)
+    try:
+        await future
+    finally:
+        loop.remove_reader(fd)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class Status:
+    """Reads the JSON documents bubblewrap writes, one a line: first the child, at the end its exit code."""
+
+    def __init__(self, fd: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.child: asyncio.Future[dict[str, Any]] = loop.create_future()
+        self.exit_code: int | None = None
+        self._fd, self._buffer, self._size = fd, b"", 0
+        os.set_blocking(fd, False)
+        loop.add_reader(fd, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._fd, 4096)
+        except BlockingIOError:
+            return
+        self._size += len(data)
+        if not data or self._size > _STATUS_BYTES:
+            self.close()
+            return
+        # A document can arrive in pieces.
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            self._take(json.loads(line))
+
+    def _take(self, document: dict[str, Any]) -> None:
+        if "child-pid" in document and not self.child.done():
+            self.child.set_result(document)
+        self.exit_code = document.get("exit-code", self.exit_code)
+
+    def drain(self) -> None:
+        """Read what is left after the runner's end."""
+        while self._fd >= 0:
+            before = self._size
+            self._read()
+            if self._size == before:
+                self.close()
+
+    def close(self) -> None:
+        """Stop reading; a child that was never reported now never will be. Idempotent."""
+        if self._fd >= 0:
+            asyncio.get_running_loop().remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+        if not self.child.done():
+            self.child.set_result({})
+
+
+@dataclass(slots=True)
+class Spawned:
+    """A started runner and our ends of its pipes, all owned by whoever holds this."""
+
+    process: subprocess.Popen[bytes]
+    status: int
+    gate_write: int
+    stdout: int
+    stderr: int
+
+
+def spawn(
+    binary: Binary, options: Sequence[str], argv: Sequence[str], program: bytes, identity: Identity
+) -> Spawned:
+    """Start the runner. Blocks for the milliseconds that fork and exec take.
+
+    On the event loop's thread and nowhere else: the runner dies with the thread that started it.
+    """
+    check_identity(identity)
+    with ExitStack() as ours, ExitStack() as theirs:
+        gate_read, gate_write = _pipe(theirs, ours)
+        status_read, status_write = _pipe(ours, theirs)
+        stdout_read, stdout_write = _pipe(ours, theirs)
+        stderr_read, stderr_write = _pipe(ours, theirs)
+        seccomp = _memory(theirs, "seccomp", program)
+        fds = [
+            "--block-fd",
+            str(gate_read),
+            "--json-status-fd",
+            str(status_write),
+            "--add-seccomp-fd",
+            str(seccomp),
+        ]
+        arguments = _memory(theirs, "args", b"".join(os.fsencode(item) + b"\0" for item in [*fds, *options]))
+        drop: dict[str, Any] = {}
+        if identity.switch:
+            drop = {"user": identity.uid, "group": identity.gid, "extra_groups": []}
+        process = subprocess.Popen(
+            [binary.path, "--args", str(arguments), "--", *argv],
+            env={},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=stdout_write,
+            stderr=stderr_write,
+            pass_fds=(gate_read, status_write, seccomp, arguments),
+            umask=0o022,
+            process_group=0,
+            **drop,
+        )
+        ours.pop_all()
+        return Spawned(process, status_read, gate_write, stdout_read, stderr_read)
+
+
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+    read, write = os.pipe()
+    reader.callback(os.close, read)
+    writer.callback(os.close, write)
+    return read, write
+
+
+def _memory(stack: ExitStack, name: str, data: bytes) -> int:
+    fd = os.memfd_create(name)
+    stack.callback(os.close, fd)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+class Tree:
+    """A started runner, its child (init of the step's namespace), and their end."""
+
+    def __init__(self, spawned: Spawned) -> None:
+        self._spawned = spawned
+        self._status = Status(spawned.status)
+        self._runner_fd = os.pidfd_open(spawned.process.pid)
+        self._init_fd = -1
+        self.init = 0
+        self.user_us = self.system_us = self.max_rss = 0
+
+    async def meet(self, identity: Identity) -> bool:
+        """Wait for the child and check who it is. False when the runner ended before it had one.
+
+        Raises InterlockError(SANDBOX_UNAVAILABLE) when the child is not what it must be.
+        """
+        async with asyncio.timeout(_HANDSHAKE):
+            child = await asyncio.shield(self._status.child)
+        if not child:
+            return False
+        pid = int(child["child-pid"])
+        try:
+            self._init_fd = os.pidfd_open(pid)
+            inode, uid = os.stat(f"/proc/{pid}/ns/pid").st_ino, _uid(pid)
+        except OSError:
+            return False  # already gone: its end is reported like any other
+        self.init = pid
+        own = os.stat("/proc/self/ns/pid").st_ino
+        if uid != identity.uid or uid == 0 or inode in (own, 0) or inode != child.get("pid-namespace", inode):
+            raise InterlockError(
+                Reason.SANDBOX_UNAVAILABLE, "The sandbox's process is not the one that was asked for."
+            )
+        return True
+
+    def release(self) -> None:
+        """Let the command run."""
+        try:
+            os.write(self._spawned.gate_write, b"x")
+        except BrokenPipeError:
+            return
+
+    def kill(self) -> None:
+        """SIGKILL the namespace's init, and with it everything in it; and the runner."""
+        for fd in (self._init_fd, self._runner_fd):
+            if fd >= 0:
+                try:
+                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+
+    async def ended(self) -> None:
+        """Wait until the runner and every process of the namespace are gone."""
+        await readable(self._runner_fd)
+        if self._init_fd >= 0:
+            # Readable only after the kernel has ended and reaped every other process of the namespace.
+            await readable(self._init_fd)
+
+    async def quiesce(self) -> None:
+        """After `kill`: wait for the end. Raises InterlockError(SANDBOX_UNAVAILABLE) if the kernel does not finish."""
+        try:
+            async with asyncio.timeout(_QUIESCE):
+                await self.ended()
+        except TimeoutError:
+            raise InterlockError(
+                Reason.SANDBOX_UNAVAILABLE,
+                f"A step's processes did not end within {_QUIESCE:.0f} s of being killed.",
+                fix="Look for processes in uninterruptible sleep (state D) and for a hanging file system.",
+            ) from None
+
+    def reap(self) -> int | None:
+        """Collect the dead, their accounts, and the exit code (128 + n for signal n).
+
+        None when the command was never executed: bubblewrap reports a code only for a command that was.
+        """
+        self._status.drain()
+        end = self._account(self._spawned.process.pid)
+        self._spawned.process.returncode = 0  # waited for here, not by Popen
+        if self.init:
+            self._account(self.init)
+        if self._status.exit_code is None and end is not None and os.WIFSIGNALED(end):
+            return 128 + os.WTERMSIG(end)  # somebody killed the runner itself
+        return self._status.exit_code
+
+    def _account(self, pid: int) -> int | None:
+        try:
+            done, status, usage = os.wait4(pid, os.WNOHANG)
+        except ChildProcessError:
+            return None  # the runner had reaped it: its accounts are in the runner's
+        if not done:
+            return None
+        self.user_us += int(usage.ru_utime * 1_000_000)
+        self.system_us += int(usage.ru_stime * 1_000_000)
+        self.max_rss = max(self.max_rss, usage.ru_maxrss * 1024)
+        return status
+
+    def close(self) -> None:
+        """Close every descriptor but the output pipes, which their pumps own."""
+        self._status.close()
+        for fd in (self._runner_fd, self._init_fd, self._spawned.gate_write):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _uid(pid: int) -> int:
+    with open(f"/proc/{pid}/status") as file:
+        for line in file:
+            if line.startswith("Uid:"):
+                return int(line.split()[1])
+    return 0

@@ -1,0 +1,89 @@
+"""Per-process limits (rlimits), set from outside on the runner's child while it waits.
+
+prlimit(2) on the blocked child replaces `preexec_fn`, which runs Python between fork and exec and deadlocks with
+gRPC's threads. Limits are inherited by everything the child starts, and cannot be raised again by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import functools
+import os
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from interlock.executor.sandbox.base import Limits
+from interlock.executor.sandbox.identity import Identity
+
+_SLACK: Final = 64
+_CAP_SYS_RESOURCE: Final = 24
+# setgroups, setresgid, setresuid
+_CALLS: Final = {"x86_64": (116, 119, 117), "aarch64": (159, 149, 147)}
+
+
+def rlimits(limits: Limits, *, counted: bool) -> dict[int, int]:
+    """Limit by resource number. `counted`: a cgroup counts memory and processes of the whole tree."""
+    values = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: limits.file_bytes,
+        resource.RLIMIT_NOFILE: limits.open_files,
+        resource.RLIMIT_CPU: max(1, -(-limits.cpu_us // 1_000_000)),
+        resource.RLIMIT_MEMLOCK: 8 << 20,
+        resource.RLIMIT_MSGQUEUE: 819_200,
+        resource.RLIMIT_RTPRIO: 0,
+        # A backstop above the limit: the cgroup or the watchdog sees the limit passed, and ends the step.
+        resource.RLIMIT_NPROC: limits.processes + _SLACK,
+    }
+    if not counted:
+        # Private writable memory of one process. Twice the limit because thread stacks count although mostly
+        # unused; the watchdog looks at what is really resident. RLIMIT_AS would break node, Go and Java.
+        values[resource.RLIMIT_DATA] = 2 * limits.memory_bytes
+    return values
+
+
+def apply_rlimits(pid: int, limits: Limits, *, counted: bool) -> None:
+    """Set them on `pid`. A value above the executor's own hard limit becomes that. Raises OSError."""
+    for number, value in rlimits(limits, counted=counted).items():
+        _, hard = resource.prlimit(pid, number)
+        capped = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.prlimit(pid, number, (capped, capped))
+
+
+class Limiter:
+    """Sets limits on processes of the step's uid.
+
+    prlimit(2) on another user's process needs CAP_SYS_RESOURCE, which root in a container usually lacks; one's own
+    processes may always be limited. Credentials belong to threads, so for that case one thread of this process
+    becomes the step's uid for good, by raw system calls (libc's setresuid would change every thread), and makes
+    the calls.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        self._thread = None
+        if identity.switch and not _has_capability(_CAP_SYS_RESOURCE):
+            self._thread = ThreadPoolExecutor(1, "interlock-limiter", _become, (identity.uid, identity.gid))
+
+    async def apply(self, pid: int, limits: Limits, *, counted: bool) -> None:
+        """See `apply_rlimits`."""
+        if self._thread is None:
+            apply_rlimits(pid, limits, counted=counted)
+            return
+        call = functools.partial(apply_rlimits, pid, limits, counted=counted)
+        await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+
+def _has_capability(number: int) -> bool:
+    with open("/proc/self/status") as file:
+        effective = next(line for line in file if line.startswith("CapEff:"))
+    return bool(int(effective.split()[1], 16) >> number & 1)
+
+
+def _become(uid: int, gid: int) -> None:
+    setgroups, setresgid, setresuid = _CALLS[os.uname().machine]
+    libc = ctypes.CDLL(None, use_errno=True)
+    for call in ((setgroups, 0, None), (setresgid, gid, gid, gid), (setresuid, uid, uid, uid)):
+        if libc.syscall(*call) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))

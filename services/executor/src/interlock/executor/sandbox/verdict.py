@@ -1,0 +1,126 @@
+"""From what was observed to what is said: pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.sandbox.base import (
+    Ending,
+    Exceeded,
+    Limits,
+    SandboxResult,
+    SandboxSpec,
+    StreamOutput,
+    TierReport,
+    Usage,
+)
+from interlock.executor.sandbox.cgroups import Group
+from interlock.executor.sandbox.watchdog import counted
+
+_SIGKILL, _SIGXCPU, _SIGXFSZ = 9, 24, 25
+_LAST_SIGNAL: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything seen of one run. `code` is 128 + n for signal n, None for a command that was never executed."""
+
+    ending: Ending
+    exceeded: Exceeded | None
+    code: int | None
+    counted: Group | None
+    disk: Exceeded | None
+    usage: Usage
+    stdout: StreamOutput
+    stderr: StreamOutput
+    argv: tuple[str, ...]
+    tier: TierReport
+    live_dropped: int
+
+
+def start_error(spec: SandboxSpec, seen: Observation) -> InterlockError | None:
+    """The error for a command that was never executed, or None. What is on stderr then is the runner's own."""
+    if seen.ending is not Ending.EXITED or seen.code is not None:
+        return None
+    said = seen.stderr.head.decode("utf-8", "replace").strip()
+    if said.startswith("bwrap: execvp "):
+        return InterlockError(
+            Reason.COMMAND_NOT_FOUND,
+            f"{seen.argv[0]!r} cannot be executed: {_last_words(said)}.",
+            field="argv" if spec.argv else "command",
+            fix="Check the program's name, its execute permission, and that it exists inside the sandbox.",
+        )
+    if said.startswith("bwrap: Can't chdir to "):
+        return InterlockError(
+            Reason.PATH_NOT_FOUND,
+            f"The working directory {spec.working_dir!r} cannot be entered: {_last_words(said)}.",
+            field="working_dir",
+            fix="Give a directory that exists in the workspace.",
+        )
+    return InterlockError(
+        Reason.SANDBOX_UNAVAILABLE,
+        f"The sandbox could not be made: {said[:500] or 'the runner ended without a word'}",
+        fix="Run `interlock doctor`; it says what this machine lacks.",
+    )
+
+
+def _last_words(said: str) -> str:
+    return said.rpartition(": ")[2] or said
+
+
+def verdict(spec: SandboxSpec, seen: Observation) -> SandboxResult:
+    """The result of a command that ran."""
+    ending, exceeded = seen.ending, seen.exceeded
+    if ending is Ending.EXITED and (late := _late(spec.limits, seen)) is not None:
+        ending, exceeded = Ending.LIMIT, late
+    signal = 0
+    if ending is Ending.EXITED and seen.code is not None and 128 < seen.code <= 128 + _LAST_SIGNAL:
+        ending, signal = Ending.SIGNALED, seen.code - 128
+    return SandboxResult(
+        ending=ending,
+        exit_code=seen.code if ending is Ending.EXITED else None,
+        signal=signal,
+        exceeded=exceeded,
+        argv=seen.argv,
+        usage=seen.usage,
+        stdout=seen.stdout,
+        stderr=seen.stderr,
+        enforced=enforcement(seen.tier),
+        tier=seen.tier,
+        live_dropped=seen.live_dropped,
+    )
+
+
+def _late(limits: Limits, seen: Observation) -> Exceeded | None:
+    """Limits whose passing shows only at the end."""
+    if seen.counted is not None and (found := counted(seen.counted, limits)) is not None:
+        return found
+    used = seen.usage.user_us + seen.usage.system_us
+    if seen.code in (128 + _SIGXCPU, 128 + _SIGKILL) and used >= limits.cpu_us:
+        return Exceeded("cpu_us", limits.cpu_us, used)
+    if seen.code == 128 + _SIGXFSZ:
+        return Exceeded("file_bytes", limits.file_bytes, limits.file_bytes)
+    if (written := seen.stdout.total + seen.stderr.total) > limits.output_bytes:
+        return Exceeded("output_bytes", limits.output_bytes, written)
+    return seen.disk
+
+
+def enforcement(tier: TierReport) -> dict[str, str]:
+    """What enforces each limit."""
+    tree = tier.enforcement if tier.enforcement.startswith("cgroup") else "watchdog"
+    return {
+        "wall_us": "timer",
+        "cpu_us": "watchdog",
+        "memory_bytes": tree,
+        "processes": tree,
+        "open_files": "rlimit",
+        "file_bytes": "rlimit",
+        "written_bytes": "watchdog",
+        "written_files": "watchdog",
+        "output_bytes": "watchdog",
+        "kept_bytes": "reader",
+        "tmp_bytes": "mount",
+        "shm_bytes": "mount",
+    }

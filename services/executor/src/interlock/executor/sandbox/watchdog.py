@@ -1,0 +1,99 @@
+"""Looks at a running step until it passes a limit. What a cgroup counts is read there, the rest is sampled."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from interlock.executor.sandbox import disk, tree
+from interlock.executor.sandbox.base import Exceeded, Limits
+from interlock.executor.sandbox.cgroups import Group
+
+INTERVAL: Final = 0.05
+"""Seconds between two looks; longer where a look takes long, so that looking costs at most a fifth of a core."""
+
+
+class Watchdog:
+    """Samples one step. The peaks and times seen so far are kept for its record.
+
+    Args:
+        root: the process that is init of the step's namespace.
+        limits: what it may use.
+        group: its cgroup, if there is one.
+        upper: its fork's upper directory, if it has one.
+        output: returns the bytes of output so far.
+    """
+
+    def __init__(
+        self, root: int, limits: Limits, group: Group | None, upper: str | None, output: Callable[[], int]
+    ) -> None:
+        self._root, self._limits, self._group = root, limits, group
+        self._upper, self._output = upper, output
+        self.user_us = self.system_us = self.memory_peak = self.tasks_peak = 0
+
+    async def watch(self) -> Exceeded:
+        """Return when a limit is passed; else run until cancelled."""
+        pause = INTERVAL
+        while True:
+            await asyncio.sleep(pause)
+            started = time.monotonic()
+            found = await asyncio.to_thread(self.look)
+            if found is not None:
+                return found
+            pause = max(INTERVAL, 5 * (time.monotonic() - started))
+
+    def look(self) -> Exceeded | None:
+        """One look at everything; blocks for as long as it takes."""
+        self._sample()
+        return self._counted() or self._sampled() or self.check_disk()
+
+    def _sample(self) -> None:
+        seen = tree.look(self._root)
+        self.tasks_peak = max(self.tasks_peak, seen.tasks)
+        times = self._group.cpu_us() if self._group else None
+        user, system = times or (seen.user_us, seen.system_us)
+        self.user_us, self.system_us = max(self.user_us, user), max(self.system_us, system)
+        if self._group is not None:
+            self.memory_peak = self._group.memory_peak()
+        else:
+            memory = seen.memory
+            if memory > self._limits.memory_bytes:
+                memory = tree.proportional_memory(seen.pids)
+            self.memory_peak = max(self.memory_peak, memory)
+
+    def _counted(self) -> Exceeded | None:
+        return counted(self._group, self._limits) if self._group else None
+
+    def _sampled(self) -> Exceeded | None:
+        limits, used = self._limits, self.user_us + self.system_us
+        if used > limits.cpu_us:
+            return Exceeded("cpu_us", limits.cpu_us, used)
+        if self._group is None and self.memory_peak > limits.memory_bytes:
+            return Exceeded("memory_bytes", limits.memory_bytes, self.memory_peak)
+        # The namespace's init is the runner's, not the step's.
+        if self.tasks_peak - 1 > limits.processes:
+            return Exceeded("processes", limits.processes, self.tasks_peak - 1)
+        if (written := self._output()) > limits.output_bytes:
+            return Exceeded("output_bytes", limits.output_bytes, written)
+        return None
+
+    def check_disk(self) -> Exceeded | None:
+        """What the fork holds now. Also asked once after the step's end."""
+        if self._upper is None:
+            return None
+        limits = self._limits
+        size, files = disk.measure(self._upper, limits.written_files)
+        if files > limits.written_files:
+            return Exceeded("written_files", limits.written_files, files)
+        return Exceeded("written_bytes", limits.written_bytes, size) if size > limits.written_bytes else None
+
+
+def counted(group: Group, limits: Limits) -> Exceeded | None:
+    """What the cgroup refused or killed for. Also asked once after the step's end."""
+    if group.oom_kills():
+        return Exceeded("memory_bytes", limits.memory_bytes, max(group.memory_peak(), limits.memory_bytes))
+    if group.refused_forks():
+        return Exceeded("processes", limits.processes, limits.processes + 1)
+    return None
