@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
@@ -277,11 +276,12 @@ class ApprovalCancelled(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepEdited(Event):
-    """An approver replaced the input; the step is prepared anew and asks again."""
+    """An approver replaced the input; the step is prepared anew and asks again, at the gate the input needs."""
 
     type = "step.edited"
     attempt: int
     input: Json
+    gate: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +391,12 @@ def decode(type_: str, step: int, data: Json) -> Event:
     cls = REGISTRY.get(type_)
     if cls is None:
         raise ValueError(f"unknown event type {type_!r}")
-    return cls(step=step, **_fields(cls, data))
+    return cls(step=step, **_fields(cls, data, type_))
+
+
+_MISSING: Any = object()
+_DEFAULTS: dict[Any, tuple[tuple[str, Any], ...]] = {}
+_HINTS: dict[Any, dict[str, Any]] = {}
 
 
 def _object(record: Any) -> dict[str, Any]:
@@ -404,6 +409,9 @@ def _object(record: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    kind = type(value)
+    if kind is str or kind is int:
+        return value
     if isinstance(value, Enum):
         return value.value
     if dataclasses.is_dataclass(value):
@@ -415,44 +423,60 @@ def _plain(value: Any) -> Any:
     return value
 
 
-@cache
-def _defaults(cls: Any) -> tuple[tuple[str, Any], ...]:
-    missing = object()
-    return tuple(
-        (
-            f.name,
-            f.default
-            if f.default is not dataclasses.MISSING
-            else f.default_factory()
-            if f.default_factory is not dataclasses.MISSING
-            else missing,
-        )
-        for f in dataclasses.fields(cls)
-        if f.name != "step"
-    )
+def _default(f: dataclasses.Field[Any]) -> Any:
+    if f.default is not dataclasses.MISSING:
+        return f.default
+    return f.default_factory() if f.default_factory is not dataclasses.MISSING else _MISSING
 
 
-def _fields(cls: type[Any], data: Json) -> dict[str, Any]:
+def _defaults(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
+    known = _DEFAULTS.get(cls)
+    if known is None:
+        fields = (f for f in dataclasses.fields(cls) if f.name != "step")
+        known = _DEFAULTS[cls] = tuple((f.name, _default(f)) for f in fields)
+    return known
+
+
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    known = _HINTS.get(cls)
+    if known is None:
+        hints = get_type_hints(cls)
+        known = _HINTS[cls] = {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.name != "step"}
+    return known
+
+
+def _fields(cls: type[Any], data: Any, where: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise ValueError(f"{where} is not an object")
     hints = _hints(cls)
-    return {name: _typed(hints[name], value) for name, value in data.items()}
+    unknown = data.keys() - hints.keys()
+    missing = {name for name, default in _defaults(cls) if default is _MISSING} - data.keys()
+    if unknown or missing:
+        raise ValueError(f"{where} has the wrong fields: {sorted(unknown | missing)}")
+    return {name: _typed(hints[name], value, f"{where}.{name}") for name, value in data.items()}
 
 
-def _typed(hint: Any, value: Any) -> Any:
+def _typed(hint: Any, value: Any, where: str) -> Any:
     origin = get_origin(hint)
     if origin in (Union, UnionType):
         if value is None:
             return None
         (hint,) = (arm for arm in get_args(hint) if arm is not NoneType)
-        return _typed(hint, value)
+        return _typed(hint, value, where)
     if origin is tuple:
-        return tuple(_typed(get_args(hint)[0], item) for item in value)
-    if isinstance(hint, type) and issubclass(hint, Enum):
+        _require(isinstance(value, list), where)
+        return tuple(_typed(get_args(hint)[0], item, where) for item in value)
+    if not isinstance(hint, type):
+        _require(isinstance(value, dict), where)
+        return value
+    if issubclass(hint, Enum):
         return hint(value)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return hint(**_fields(hint, value))
+    if dataclasses.is_dataclass(hint):
+        return hint(**_fields(hint, value, where))
+    _require(type(value) is hint, where)
     return value
 
 
-@cache
-def _hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)
+def _require(holds: bool, where: str) -> None:
+    if not holds:
+        raise ValueError(f"{where} has a value of the wrong type")
