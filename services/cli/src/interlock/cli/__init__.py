@@ -1,0 +1,1 @@
+"""The `interlock` command. Nothing here is imported by the services or the SDK."""

@@ -1,0 +1,65 @@
+"""`interlock journal`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from interlock.cli.command import command, group
+from interlock.cli.settings import Settings
+
+app = group("Show, export and verify what happened.")
+
+RUN = Annotated[str, typer.Argument(help="Run id, `run-…`.")]
+
+
+@command(app, "show")
+async def show(
+    settings: Settings,
+    run: RUN,
+    after: Annotated[int, typer.Option(min=0, help="Only events after this seq.")] = 0,
+) -> None:
+    """Show a run's events in order."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.journal import list_events
+
+    async with connect(settings) as client:
+        list_events(settings, [event async for event in client.list_events(run, after)])
+
+
+@command(app, "export")
+async def export(
+    settings: Settings,
+    run: RUN,
+    file: Annotated[
+        str, typer.Option("--file", "-f", help="Where to write; default: standard output.")
+    ] = "-",
+) -> None:
+    """Write a run's journal, with everything it refers to, as a bundle that can be verified offline."""
+    from interlock.cli.output import progress
+    from interlock.cli.session import connect
+    from interlock.cli.show.journal import write_bundle
+
+    async with connect(settings) as client:
+        size = await write_bundle(client.export_journal(run), file)
+    progress(f"Wrote {size:,} bytes.")
+
+
+@command(app, "verify")
+async def verify(
+    settings: Settings,
+    target: Annotated[
+        str, typer.Argument(help="Bundle file (- = standard input), or a run id to export now.")
+    ],
+    head: Annotated[str, typer.Option(help="Digest of the last event, as known from elsewhere.")] = "",
+) -> int:
+    """Check every byte of a journal; exit 1 naming what is wrong. A file needs no service.
+
+    A run is compared with the head the orchestrator reports as well.
+    """
+    from interlock.cli.show.journal import show_report, verify_path, verify_run
+
+    if target.startswith("run-"):
+        return show_report(settings, await verify_run(settings, target, head))
+    return show_report(settings, verify_path(target, head))

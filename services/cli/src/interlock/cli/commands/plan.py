@@ -1,0 +1,83 @@
+"""`interlock plan`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from interlock.cli.command import command, group
+from interlock.cli.settings import Output, Settings
+
+app = group("Create and check plan files.")
+
+
+@command(app, "validate")
+def validate(
+    settings: Settings, file: Annotated[str, typer.Argument(help="Plan file; - = standard input.")]
+) -> int:
+    """Check a plan file without any service; exit 2 and every problem when it is not valid."""
+    import sys
+
+    from interlock.cli.output import write_json
+    from interlock.cli.safe import escape
+    from interlock.cli.values import read_document
+    from interlock.common.plan import check_plan
+
+    plan, problems = check_plan(read_document(file, "file"))
+    if settings.output is not Output.TABLE:
+        listed = [
+            {"reason": p.reason.value, "field": p.field, "message": p.message, "fix": p.fix, "line": p.line}
+            for p in problems
+        ]
+        write_json({"valid": plan is not None, "problems": listed}, settings.output)
+    elif plan is not None:
+        print(f"Valid: {len(plan.steps)} steps.")
+    else:
+        for problem in problems:
+            fix = f" {problem.fix}" if problem.fix else ""
+            print(escape(f"{problem.text()}{fix} [{problem.reason.value}]"), file=sys.stderr)
+    return 0 if plan is not None else 2
+
+
+@command(app, "create")
+async def create(
+    settings: Settings,
+    goal: Annotated[str, typer.Option(help="What is to be reached.")],
+    workspace: Annotated[
+        str, typer.Option(help="Workspace or directory whose file names the model sees.")
+    ] = "",
+    context: Annotated[str, typer.Option(help="Anything else the model should know.")] = "",
+    max_steps: Annotated[int, typer.Option(min=0, max=1000, help="Most steps; 0 = 20.")] = 0,
+) -> None:
+    """Ask the model for a plan and print it as a plan file. Nothing is executed."""
+    from interlock.cli.output import message_dict, progress, write_json
+    from interlock.cli.safe import escape_block
+    from interlock.cli.session import connect
+    from interlock.cli.values import find_workspace
+    from interlock.client import plan_from_specs
+    from interlock.common.plan import dump_yaml
+    from interlock.v1.planner_pb2 import PlanRequest
+
+    request = PlanRequest(goal=goal, additional_context=context, max_steps=max_steps)
+    async with connect(settings) as client:
+        if workspace:
+            found = await find_workspace(client, workspace)
+            async for entry in client.list_files(found.workspace_id):
+                if len(request.files) == _MAX_FILES:
+                    progress(f"Only the first {_MAX_FILES} files are shown to the model.")
+                    break
+                if entry.type == _REGULAR:
+                    request.files.add(path=entry.path, size=entry.size)
+        notice = (await client.planner_capabilities()).notice
+        if notice:
+            progress(notice)
+        answer = await client.plan(request)
+    if settings.output is Output.TABLE:
+        print(escape_block(dump_yaml(plan_from_specs(goal, answer.steps))), end="")
+    else:
+        write_json({"steps": [message_dict(step) for step in answer.steps]}, settings.output)
+
+
+_MAX_FILES = 20_000
+_REGULAR = 1  # FILE_TYPE_REGULAR

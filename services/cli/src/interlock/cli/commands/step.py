@@ -1,0 +1,80 @@
+"""`interlock step`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from interlock.cli.command import command, group
+from interlock.cli.settings import Settings
+
+app = group("Add, look at, retry and skip steps.")
+
+RUN = Annotated[str, typer.Argument(help="Run id, `run-…`.")]
+STEP = Annotated[str, typer.Argument(help="Step number.")]
+
+
+@command(app, "add")
+async def add(
+    settings: Settings,
+    run: RUN,
+    plan: Annotated[str, typer.Option("--plan", help="Plan file whose steps to append; - = standard input.")],
+) -> None:
+    """Append the steps of a plan file to an open run. The file's policy, budget and labels are not used."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import show_run
+    from interlock.cli.values import read_document
+    from interlock.client import parse_plan, step_specs
+
+    specs = step_specs(parse_plan(read_document(plan, "plan")))
+    async with connect(settings) as client:
+        show_run(settings, (await client.add_steps(run, specs)).run)
+
+
+@command(app, "list")
+async def list_(settings: Settings, run: RUN) -> None:
+    """List a run's steps."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.steps import list_steps
+
+    async with connect(settings) as client:
+        list_steps(settings, [step async for step in client.list_steps(run)])
+
+
+@command(app, "show")
+async def show(settings: Settings, run: RUN, step: STEP) -> None:
+    """Show one step: its state, effect, diff and outputs."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.steps import show_step
+    from interlock.cli.values import parse_step
+
+    number = parse_step(step)
+    async with connect(settings) as client:
+        show_step(settings, await client.get_step(run, number))
+
+
+@command(app, "retry")
+async def retry(settings: Settings, run: RUN, step: STEP) -> None:
+    """Try a failed, rejected or unknown step again, as a new attempt with new gates."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import show_run
+    from interlock.cli.values import parse_step
+
+    number = parse_step(step)
+    async with connect(settings) as client:
+        show_run(settings, await client.retry_step(run, number))
+
+
+@command(app, "skip")
+async def skip(
+    settings: Settings, run: RUN, step: STEP, comment: Annotated[str, typer.Option(help="Why.")] = ""
+) -> None:
+    """Pass over a step that has not taken effect."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import show_run
+    from interlock.cli.values import parse_step
+
+    number = parse_step(step)
+    async with connect(settings) as client:
+        show_run(settings, await client.skip_step(run, number, comment))

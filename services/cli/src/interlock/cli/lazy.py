@@ -1,0 +1,48 @@
+"""The root command: knows its groups by name and one line of help, imports one when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+COMMANDS = {
+    "up": "Start every service on embedded defaults; Ctrl-C stops them.",
+    "serve": "Start one service in the foreground.",
+    "doctor": "Check this machine and say how to fix what is missing.",
+    "db": "Manage the database's schema.",
+    "run": "Execute, start, watch and steer runs.",
+    "step": "Add, look at, retry and skip steps.",
+    "approvals": "See what waits for a decision, and decide.",
+    "plan": "Create and check plan files.",
+    "journal": "Show, export and verify what happened.",
+    "workspace": "Create and look at workspaces.",
+}
+
+
+class LazyGroup(TyperGroup):
+    """Loads `interlock.cli.commands.<name>` and takes its `app` when a command is asked for."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # names, for suggestions
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, in the order of a first day's work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, imported now; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"interlock.cli.commands.{cmd_name}")
+        command = typer.main.get_command(module.app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list in `--help`, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))

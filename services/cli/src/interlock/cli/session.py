@@ -1,0 +1,43 @@
+"""A client for the time of one command."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from interlock.cli.settings import Settings
+from interlock.client import Client, Retry
+from interlock.client.endpoints import Endpoints, defaults, from_env, parse_servers
+
+_RETRY = Retry(attempts=5)
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[Client]:
+    """A client to the services that the options or the environment name, to running ones, or to new ones.
+
+    With nothing named and nothing running, the services are started on the data directory, and stopped when the
+    last command that uses them has ended.
+    """
+    env = settings.env()
+    named = parse_servers(settings.servers).filled_from(from_env(env))
+    if any(address for _, address in named.items()):
+        async with _client(settings, named) as client:
+            yield client
+        return
+    from interlock.cli.supervisor.borrow import services
+
+    async with services(env, defaults()) as endpoints, _client(settings, endpoints) as client:
+        yield client
+
+
+def _client(settings: Settings, endpoints: Endpoints) -> Client:
+    return Client(
+        orchestrator=endpoints.orchestrator,
+        executor=endpoints.executor,
+        planner=endpoints.planner,
+        approval=endpoints.approval,
+        token=settings.token,
+        directory=settings.directory,
+        retry=_RETRY,
+    )

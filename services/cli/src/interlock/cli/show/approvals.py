@@ -1,0 +1,151 @@
+"""Approvals: what an approver has to see."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from interlock.cli.output import show_list, show_one
+from interlock.cli.safe import escape, escape_block
+from interlock.cli.settings import Settings
+from interlock.cli.show.diff import diff_lines
+from interlock.cli.show.steps import output_text, title
+from interlock.cli.show.workspaces import change_line
+from interlock.cli.text import enum_text, first_line, size_text, time_text
+from interlock.v1.decision_pb2 import ApprovalRecord, ApprovalState
+from interlock.v1.policy_pb2 import Gate
+from interlock.v1.step_pb2 import RunCommandInput
+
+BRIEF_LINES = 60
+"""Lines of diff and of each output shown unless everything is asked for."""
+
+
+def approval_state(approval: ApprovalRecord) -> str:
+    """`PENDING`-like name of its state."""
+    return enum_text(ApprovalState, approval.state)
+
+
+def approval_title(approval: ApprovalRecord) -> str:
+    """One line about what it is for. Not escaped."""
+    return approval.title or title(approval.spec)
+
+
+def list_approvals(settings: Settings, approvals: Iterable[ApprovalRecord]) -> None:
+    """Approvals, oldest first."""
+    show_list(
+        settings,
+        "approvals",
+        approvals,
+        ("APPROVAL", "STATE", "RUN", "STEP", "GATE", "ASKED", "WHAT"),
+        lambda a: (
+            a.approval_id,
+            approval_state(a),
+            a.run_id,
+            str(a.step),
+            enum_text(Gate, a.gate).lower(),
+            time_text(a.requested_at),
+            approval_title(a),
+        ),
+        empty="Nothing waits for a decision.",
+    )
+
+
+def show_approval(settings: Settings, approval: ApprovalRecord, *, colour: bool) -> None:
+    """One approval with everything there is to see."""
+    show_one(settings, approval, lambda: print("\n".join(approval_lines(approval, colour=colour, full=True))))
+
+
+def approval_lines(approval: ApprovalRecord, *, colour: bool, full: bool) -> list[str]:
+    """What an approver reads before deciding, safe for a terminal. Not `full`: long parts are cut, visibly."""
+    lines = [*_head(approval), *_input_lines(approval)]
+    effect = approval.preview
+    if approval.gate == Gate.GATE_EFFECT:
+        lines += _result(approval)
+    if effect.diff:
+        lines += diff_lines(effect.diff, colour=colour, limit=0 if full else BRIEF_LINES)
+    if effect.diff_truncated:
+        lines.append("… this diff is cut by the executor; `interlock workspace diff` shows all")
+    for name, output in (("stdout", effect.stdout), ("stderr", effect.stderr)):
+        if output.total_bytes:
+            lines += [f"--- {name}, {size_text(output.total_bytes)}", *_cut(output_text(output), full)]
+    return lines
+
+
+def _head(approval: ApprovalRecord) -> list[str]:
+    lines = [
+        f"{approval.approval_id}  step {approval.step} of {approval.run_id}",
+        f"what:    {approval_title(approval)}",
+        f"goal:    {first_line(approval.goal)}",
+        f"gate:    {enum_text(Gate, approval.gate).lower()}  ({_gate_meaning(approval)})",
+        f"digest:  {approval.digest}",
+    ]
+    if approval.attempt > 1:
+        lines.append(f"attempt: {approval.attempt}")
+    if approval.expires_at.seconds:
+        lines.append(f"expires: {time_text(approval.expires_at)}")
+    if approval.HasField("decision"):
+        decision = approval.decision
+        lines.append(
+            f"state:   {approval_state(approval)} by {decision.subject} through {decision.channel}"
+            + (f": {decision.comment}" if decision.comment else "")
+        )
+    return [escape(line) for line in lines]
+
+
+def _gate_meaning(approval: ApprovalRecord) -> str:
+    if approval.gate == Gate.GATE_COMMAND:
+        return "nothing has run yet; approving lets it run"
+    return "it ran in a fork; approving publishes exactly this result"
+
+
+def _input_lines(approval: ApprovalRecord) -> list[str]:
+    spec = approval.spec
+    if spec.input.WhichOneof("kind") != "run_command":
+        return []
+    command = spec.input.run_command
+    sandbox = approval.preview.sandbox
+    lines = _command_lines(command, list(approval.preview.argv))
+    if sandbox.backend:
+        parts = (sandbox.backend, sandbox.enforcement, sandbox.fork)
+        lines.append(escape(f"sandbox: {', '.join(part for part in parts if part)}"))
+    return lines
+
+
+def _command_lines(command: RunCommandInput, argv: list[str]) -> list[str]:
+    shown = command.command or shlex.join(command.argv.items)
+    first, *rest = escape_block(shown).split("\n")
+    lines = [f"command: {first}", *(f"         {line}" for line in rest)]
+    if argv:
+        lines.append(escape(f"argv:    {shlex.join(argv)}"))
+    if command.working_dir:
+        lines.append(escape(f"in:      {command.working_dir}"))
+    lines += [escape(f"env:     {name}={value}") for name, value in sorted(command.env.items())]
+    lines += [escape(f"network: {host}") for host in command.network]
+    return lines
+
+
+def _result(approval: ApprovalRecord) -> list[str]:
+    effect = approval.preview
+    kind = kind_text_of(approval)
+    lines = []
+    if kind == "run_command":
+        ending = f"signal {effect.signal}" if effect.signal else f"exit code {effect.exit_code}"
+        lines.append(f"ended:   {ending}")
+    lines.append(f"changes: {effect.changes_total}")
+    shown = [f"  {change_line(change)}" for change in effect.changes[:BRIEF_LINES]]
+    if effect.changes_total > len(shown):
+        shown.append(f"  … {effect.changes_total - len(shown)} more")
+    return lines + shown
+
+
+def kind_text_of(approval: ApprovalRecord) -> str:
+    """The kind of the step it is about."""
+    return approval.spec.input.WhichOneof("kind") or ""
+
+
+def _cut(text: str, full: bool) -> list[str]:
+    lines = text.rstrip("\n").split("\n")
+    if full or len(lines) <= BRIEF_LINES:
+        return lines
+    half = BRIEF_LINES // 2
+    return [*lines[:half], f"… {len(lines) - 2 * half} lines left out …", *lines[-half:]]

@@ -1,0 +1,125 @@
+"""Events and bundles."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+from interlock.cli.errors import FAILED, OK
+from interlock.cli.output import show_list, write_json
+from interlock.cli.safe import escape
+from interlock.cli.settings import Output, Settings
+from interlock.common.errors import InterlockError, Reason
+from interlock.v1.journal_pb2 import JournalEvent
+from interlock.verify import Report, verify_bundle, verify_file
+from interlock.verify.bundle import MAX_LINE_BYTES, split_lines
+
+
+def list_events(settings: Settings, events: Iterable[JournalEvent]) -> None:
+    """A run's events."""
+    show_list(
+        settings,
+        "events",
+        events,
+        ("SEQ", "AT", "TYPE", "STEP", "DIGEST", "DATA"),
+        lambda e: (
+            str(e.seq),
+            e.at.ToDatetime().strftime("%H:%M:%S.%f")[:-3],
+            e.type,
+            str(e.step) if e.step else "",
+            e.digest.removeprefix("sha256:")[:12],
+            event_summary(e.canonical_json),
+        ),
+        empty="No events.",
+    )
+
+
+def event_summary(canonical: bytes) -> str:
+    """The event's data in one short line."""
+    try:
+        data = json.loads(canonical)["data"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text if len(text) <= 160 else text[:159] + "…"
+
+
+async def write_bundle(chunks: AsyncIterator[bytes], path: str) -> int:
+    """Write a bundle to a file, complete or not at all, or to standard output. Returns its size."""
+    if path == "-":
+        size = 0
+        async for chunk in chunks:
+            sys.stdout.buffer.write(chunk)
+            size += len(chunk)
+        sys.stdout.buffer.flush()
+        return size
+    parts = [chunk async for chunk in chunks]
+    target = Path(path)
+    temporary = target.with_name(target.name + ".part")
+    try:
+        _write(temporary, parts)
+        temporary.replace(target)
+    except OSError as error:
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT, f"Cannot write {path}: {error.strerror}.", field="file"
+        ) from None
+    return sum(map(len, parts))
+
+
+def _write(path: Path, parts: Iterable[bytes]) -> None:
+    with open(path, "wb") as file:
+        file.writelines(parts)
+
+
+def verify_path(path: str, head: str) -> Report:
+    """Verify a bundle file. Raises INVALID_ARGUMENT when it cannot be read."""
+    try:
+        if path == "-":
+            return verify_bundle(iter(lambda: sys.stdin.buffer.readline(MAX_LINE_BYTES), b""), head)
+        return verify_file(path, head)
+    except OSError as error:
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            f"Cannot read {path}: {error.strerror}.",
+            field="target",
+            fix="Name a bundle file or a run id.",
+        ) from None
+
+
+async def verify_run(settings: Settings, run_id: str, head: str) -> Report:
+    """Export a run's journal and verify it against the head the orchestrator reports."""
+    from interlock.cli.session import connect
+
+    async with connect(settings) as client:
+        chunks = [chunk async for chunk in client.export_journal(run_id)]
+        run = await client.get_run(run_id, without_steps=True)
+    report = verify_bundle(split_lines(chunks), head)
+    if run.journal_length == report.events and run.journal_head != report.head:
+        report.add(0, "bundle", f"its head is not the run's, {run.journal_head}")
+    return report
+
+
+def show_report(settings: Settings, report: Report) -> int:
+    """Print what was found; returns the exit code."""
+    if settings.output is Output.TABLE:
+        for problem in report.problems:
+            print(escape(str(problem)), file=sys.stderr)
+        verdict = "Verified" if report.ok else f"NOT verified ({len(report.problems)} problems)"
+        print(
+            escape(
+                f"{verdict}: {report.run_id}, {report.events} events, {report.payloads} payloads, "
+                f"head {report.head}"
+            )
+        )
+    else:
+        problems = [{"line": p.line, "where": p.where, "message": p.message} for p in report.problems]
+        value = {
+            "ok": report.ok,
+            "runId": report.run_id,
+            "events": report.events,
+            "payloads": report.payloads,
+        }
+        write_json({**value, "head": report.head, "problems": problems}, settings.output)
+    return OK if report.ok else FAILED

@@ -1,0 +1,121 @@
+"""Runs and their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from interlock.cli.errors import FAILED, OK, REJECTED, WAITING
+from interlock.cli.output import show_list, show_one, write_fields, write_table
+from interlock.cli.settings import Settings
+from interlock.cli.show.steps import failure_lines, kind_text, outcome, state_text, title, took
+from interlock.cli.text import (
+    cost_text,
+    enum_text,
+    first_line,
+    labels_text,
+    seconds_text,
+    short_digest,
+    time_text,
+)
+from interlock.v1.orchestrator_pb2 import GetCostResponse, RollbackRunResponse
+from interlock.v1.run_pb2 import Run, RunState
+from interlock.v1.step_pb2 import StepState
+
+REJECTED_REASON = "STEP_REJECTED"
+
+
+def run_state(run: Run) -> str:
+    """`RUNNING`-like name of the run's state."""
+    return enum_text(RunState, run.state)
+
+
+def run_exit_code(run: Run) -> int:
+    """The exit code of a run that is followed: 0, 1, 3 while it needs a person, 4 after a rejection."""
+    if run.state == RunState.RUN_STATE_COMPLETED:
+        return OK
+    if run.state in (RunState.RUN_STATE_AWAITING_APPROVAL, RunState.RUN_STATE_PAUSED):
+        return WAITING
+    if run.state == RunState.RUN_STATE_FAILED:
+        rejected = any(step.state == StepState.STEP_STATE_REJECTED for step in run.steps)
+        reasoned = run.failure.reason == REJECTED_REASON
+        return REJECTED if reasoned or (rejected and not run.failure.reason) else FAILED
+    return FAILED
+
+
+def list_runs(settings: Settings, runs: Iterable[Run]) -> None:
+    """Runs, newest first."""
+    show_list(
+        settings,
+        "runs",
+        runs,
+        ("RUN", "STATE", "STEPS", "CREATED", "GOAL"),
+        lambda r: (
+            r.run_id,
+            run_state(r),
+            f"{r.steps_done}/{r.steps_total}",
+            time_text(r.created_at),
+            first_line(r.goal),
+        ),
+        empty="No runs.",
+    )
+
+
+def show_run(settings: Settings, run: Run) -> None:
+    """One run, with its steps where it has them."""
+    show_one(settings, run, lambda: _people(run))
+
+
+def show_cost(settings: Settings, cost: GetCostResponse) -> None:
+    """What a run cost."""
+
+    def people() -> None:
+        write_fields([("total", cost_text(cost.total))])
+        rows = [
+            (str(s.step) if s.step else "plan", kind_text(s.kind) if s.step else "", cost_text(s.cost))
+            for s in cost.steps
+        ]
+        if rows:
+            write_table(("STEP", "KIND", "COST"), rows)
+
+    show_one(settings, cost, people)
+
+
+def show_rollback(settings: Settings, answer: RollbackRunResponse) -> None:
+    """What a rollback did."""
+    from interlock.cli.show.workspaces import change_line
+
+    def people() -> None:
+        write_fields(
+            [("run", answer.run.run_id), ("was at", answer.previous_tree), ("is at", answer.head_tree)]
+        )
+        for change in answer.changes:
+            print(f"  {change_line(change)}")
+
+    show_one(settings, answer, people)
+
+
+def _people(run: Run) -> None:
+    ended = run.updated_at.ToNanoseconds() - run.created_at.ToNanoseconds()
+    write_fields(
+        [
+            ("run", run.run_id),
+            ("goal", first_line(run.goal)),
+            ("state", run_state(run)),
+            ("paused for", run.pause_reason),
+            ("workspace", run.workspace_id),
+            ("steps", f"{run.steps_done} of {run.steps_total} done"),
+            ("cost", cost_text(run.cost)),
+            ("base tree", short_digest(run.base_tree)),
+            ("head tree", short_digest(run.head_tree)),
+            ("labels", labels_text(run.labels.items())),
+            ("created", time_text(run.created_at)),
+            ("lasted", seconds_text(ended / 1e9) if run.updated_at.seconds else ""),
+            ("trace", run.trace_id),
+        ]
+    )
+    if run.failure.reason:
+        print("\n".join(failure_lines(run.failure)))
+    if run.steps:
+        print()
+        rows = [(str(s.number), state_text(s), took(s), title(s.spec), outcome(s)) for s in run.steps]
+        write_table(("STEP", "STATE", "TOOK", "WHAT", "OUTCOME"), rows)

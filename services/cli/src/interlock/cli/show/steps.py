@@ -1,0 +1,152 @@
+"""Steps: titles, tables, details."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable
+
+from interlock.cli.output import show_list, show_one, write_fields
+from interlock.cli.safe import escape, escape_block, escape_bytes
+from interlock.cli.settings import Settings
+from interlock.cli.show.diff import print_diff
+from interlock.cli.show.workspaces import change_line
+from interlock.cli.text import cost_text, enum_text, first_line, seconds_text, short_digest, size_text
+from interlock.v1.policy_pb2 import Gate
+from interlock.v1.step_pb2 import Effect, Output, Step, StepFailure, StepInput, StepKind, StepSpec, StepState
+
+TITLE_LIMIT = 90
+
+
+def kind_text(kind: int) -> str:
+    """`run_command`."""
+    return enum_text(StepKind, kind).lower()
+
+
+def input_text(given: StepInput) -> str:
+    """What a step does in a few words: its path, command or instruction."""
+    match given.WhichOneof("kind"):
+        case "read_file":
+            return given.read_file.path
+        case "edit_file":
+            return given.edit_file.path
+        case "run_command":
+            command = given.run_command
+            return command.command or shlex.join(command.argv.items)
+        case "analyze":
+            return given.analyze.instruction
+        case "summarize":
+            return given.summarize.instruction or "earlier results"
+    return ""
+
+
+def title(spec: StepSpec) -> str:
+    """`run_command: make test`, or `kind: name` where the step has one. Not escaped."""
+    kind = spec.input.WhichOneof("kind") or "unknown"
+    return f"{kind}: {first_line(spec.name or input_text(spec.input), TITLE_LIMIT)}"
+
+
+def state_text(step: Step) -> str:
+    """`RUNNING`-like name of the step's state."""
+    return enum_text(StepState, step.state)
+
+
+def took(step: Step) -> str:
+    """From its start to its end; empty before."""
+    if not (step.started_at.seconds and step.ended_at.seconds):
+        return ""
+    return seconds_text((step.ended_at.ToNanoseconds() - step.started_at.ToNanoseconds()) / 1e9)
+
+
+def outcome(step: Step) -> str:
+    """One line about how it ended or what it did."""
+    if step.failure.reason:
+        return f"{step.failure.reason}: {first_line(step.failure.message)}"
+    effect = step.effect
+    parts = []
+    if effect.HasField("exit_code"):
+        parts.append(f"exit {effect.exit_code}")
+    if effect.changes_total:
+        parts.append(f"{effect.changes_total} changed")
+    if effect.HasField("content"):
+        parts.append(f"read {size_text(effect.content.total_bytes)}")
+    if step.reply:
+        parts.append(first_line(step.reply, 60))
+    return ", ".join(parts)
+
+
+def list_steps(settings: Settings, steps: Iterable[Step]) -> None:
+    """A run's steps."""
+    show_list(
+        settings,
+        "steps",
+        steps,
+        ("STEP", "STATE", "TOOK", "WHAT", "OUTCOME"),
+        lambda s: (str(s.number), state_text(s), took(s), title(s.spec), outcome(s)),
+        empty="The run has no steps yet.",
+    )
+
+
+def show_step(settings: Settings, step: Step) -> None:
+    """One step with its outputs."""
+    show_one(settings, step, lambda: _people(step))
+
+
+def failure_lines(failure: StepFailure) -> list[str]:
+    """Why it failed, escaped: message, field, fix, details, reason."""
+    details = ", ".join(f"{key}={value}" for key, value in sorted(failure.metadata.items()))
+    lines = [failure.message, *(f"  field:  {failure.field}" for _ in failure.field[:1])]
+    lines += [f"  do:     {failure.fix}" for _ in failure.fix[:1]]
+    lines += [f"  detail: {details}" for _ in details[:1]]
+    return [escape(line) for line in [*lines, f"  reason: {failure.reason}"]]
+
+
+def output_text(output: Output) -> str:
+    """What was kept of an output, escaped, with a line that says what is missing in between."""
+    head, tail = escape_bytes(output.head), escape_bytes(output.tail)
+    if not output.truncated:
+        return head + tail
+    missing = output.total_bytes - len(output.head) - len(output.tail)
+    return f"{head}\n… {size_text(missing)} not kept …\n{tail}"
+
+
+def print_effect(effect: Effect) -> None:
+    """Changes, diff and outputs, on standard output."""
+    for change in effect.changes:
+        print(change_line(change))
+    print_diff(effect.diff, sys.stdout)
+    if effect.diff_truncated:
+        print("… the diff is cut; not everything is shown")
+    for name, output in (("content", effect.content), ("stdout", effect.stdout), ("stderr", effect.stderr)):
+        if output.total_bytes:
+            print(f"--- {name}, {size_text(output.total_bytes)} ---")
+            print(output_text(output).rstrip("\n"))
+
+
+def _people(step: Step) -> None:
+    write_fields(
+        [
+            ("step", f"{step.number} of {step.run_id}"),
+            ("what", title(step.spec)),
+            ("state", state_text(step)),
+            ("attempt", str(step.attempt or "")),
+            ("gate", enum_text(Gate, step.gate).lower()),
+            ("approval", step.approval_id),
+            ("took", took(step)),
+            ("cost", cost_text(step.cost) if step.cost.model_calls else ""),
+            ("base tree", short_digest(step.effect.base_tree)),
+            ("result tree", short_digest(step.effect.result_tree)),
+            ("sandbox", step.effect.sandbox.backend and _sandbox(step.effect)),
+            ("exit code", str(step.effect.exit_code) if step.effect.HasField("exit_code") else ""),
+        ]
+    )
+    if step.failure.reason:
+        print("\n".join(failure_lines(step.failure)))
+    if step.reply:
+        print(f"--- reply ---\n{escape_block(step.reply)}")
+    print_effect(step.effect)
+
+
+def _sandbox(effect: Effect) -> str:
+    report = effect.sandbox
+    return ", ".join(part for part in (report.backend, report.enforcement, report.fork) if part)

@@ -1,0 +1,135 @@
+"""Starts the services in order, keeps them running, stops them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from interlock.cli.supervisor.child import Child
+from interlock.cli.supervisor.database import Database
+from interlock.cli.supervisor.health import is_serving
+from interlock.cli.supervisor.locks import Lock, hold_directory
+from interlock.cli.supervisor.logfile import LogFile
+from interlock.cli.supervisor.services import STAGES, allocate, command_line, environment
+from interlock.client.endpoints import Endpoints, from_env, remove_running, write_running
+from interlock.common.config import data_dir, load_token
+from interlock.common.errors import InterlockError, Reason
+
+START_SECONDS = 60.0
+"""Seconds a service may take from its start to SERVING."""
+
+STOP_SECONDS = 15.0
+"""Seconds a service may take to drain before it is killed."""
+
+_POLL = 0.1
+
+
+class Supervisor:
+    """Everything `interlock up` runs, on one data directory.
+
+    Args:
+        env: the environment the services get, with INTERLOCK_DATA_DIR where it is not the default.
+        port_base: the services listen on the next four ports; 0 = free ones. Addresses in `env` win.
+        report: takes one line for people about what happens.
+        command: how a service's process is started; for tests.
+    """
+
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        *,
+        port_base: int,
+        report: Callable[[str], None],
+        command: Callable[[str], list[str]] = command_line,
+    ) -> None:
+        self.directory: Path = data_dir(env)
+        self.endpoints = Endpoints()
+        self.children: dict[str, Child] = {}
+        self._env = dict(env)
+        self._env["INTERLOCK_DATA_DIR"] = str(self.directory)
+        self._port_base = port_base
+        self._report = report
+        self._command = command
+        self._lock: Lock | None = None
+        self._token = ""
+        self._database = Database(self._env, report)
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def start(self) -> Endpoints:
+        """Start everything; returns where it listens. Raises InterlockError, having stopped what had started."""
+        self._lock = await hold_directory(self.directory)
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self.endpoints
+
+    async def stop(self) -> None:
+        """Stop everything in reverse order. Nothing of it runs afterwards."""
+        remove_running(self.directory)
+        for name in [name for stage in reversed(STAGES) for name in reversed(stage)]:
+            child = self.children.pop(name, None)
+            if child is not None:
+                await child.stop(STOP_SECONDS)
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        await self._database.stop()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    async def health(self) -> dict[str, bool]:
+        """Which services answer SERVING now."""
+        answers = await asyncio.gather(*(is_serving(a, self._token) for _, a in self.endpoints.items()))
+        return {name: ok for (name, _), ok in zip(self.endpoints.items(), answers, strict=True)}
+
+    async def _start(self) -> None:
+        self._token = load_token(create=True, env=self._env)
+        self.endpoints = allocate(self._port_base, from_env(self._env))
+        first, *others = STAGES
+        _, database_url = await asyncio.gather(self._start_stage(first), self._database.start())
+        self._env["INTERLOCK_DATABASE_URL"] = database_url
+        self._watcher = asyncio.create_task(self._database.watch(), name="watch-database")
+        for stage in others:
+            await self._start_stage(stage)
+        write_running(self.directory, self.endpoints, os.getpid())
+
+    async def _start_stage(self, stage: tuple[str, ...]) -> None:
+        for name in stage:
+            log = LogFile(self.directory / "logs" / f"{name}.log")
+            env = environment(name, self._env, self.endpoints)
+            child = Child(name, self._command(name), env, log, self._report)
+            self.children[name] = child
+            await child.start()
+        await asyncio.gather(*(self._until_serving(self.children[name]) for name in stage))
+
+    async def _until_serving(self, child: Child) -> None:
+        address = self.endpoints.get(child.name)
+        deadline = asyncio.get_running_loop().time() + START_SECONDS
+        while not child.exited.is_set():
+            if await is_serving(address, self._token):
+                self._report(f"{child.name} serves on {address}")
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                raise _not_started(child, "it does not serve yet")
+            await asyncio.sleep(_POLL)
+        raise _not_started(child, child.log.last_error()["event"])
+
+
+def _not_started(child: Child, why: str) -> InterlockError:
+    said = child.log.last_error()
+    try:
+        reason = Reason(said.get("reason", "UNAVAILABLE"))
+    except ValueError:
+        reason = Reason.UNAVAILABLE
+    return InterlockError(
+        reason,
+        f"The {child.name} did not start: {why[:500]}",
+        field=said.get("field", ""),
+        fix=said.get("fix", "") or f"Read {child.log.path}.",
+        metadata={"log": str(child.log.path)},
+    )
