@@ -48,7 +48,7 @@ class ModelConfig:
     plan_attempts: int = 3
     max_prompt_chars: int = 400_000
     max_reply_tokens: int = 8_192
-    max_reply_bytes: int = 4 * 1024 * 1024
+    max_reply_bytes: int = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,11 @@ from typing import Any
 from interlock.common.plan import StepKind
 
 KINDS = [kind.value for kind in StepKind]
+_SUMMARIES = (
+    "Say what was done and what came of it.",
+    "Say what was found out.",
+    "Say what was changed and whether the tests pass.",
+)
 _TINY_FILES = 24
 _TINY_TEXT = 80
 
@@ -92,7 +97,7 @@ def tiny_schema(paths: Sequence[str], commands: Sequence[str], max_steps: int) -
         fields["edits"] = _items(edit, 0, edits)
     if runs:
         fields["commands"] = _items({"type": "string", "enum": list(commands)}, 0, runs)
-    fields["summary"] = _sentence("Say", "Describe", "List", "Explain", end="[.]")
+    fields["summary"] = {"type": "string", "enum": list(_SUMMARIES)}
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 

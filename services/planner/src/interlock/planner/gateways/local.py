@@ -43,10 +43,16 @@ INFO = GatewayInfo(
 
 
 class LocalGateway:
-    """Starts the model's process at the first call, and again if it has died; one call at a time."""
+    """Starts the model's process (by ``launch``) at the first call, and again if it has died; one call at a time."""
 
-    def __init__(self, settings: LocalSettings | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        settings: LocalSettings | None = None,
+        limits: Limits | None = None,
+        launch: Callable[[LocalSettings], LocalProcess] = LocalProcess.start,
+    ) -> None:
         self._settings = settings
+        self._launch = launch
         self._limits = limits or Limits(attempts=1)
         self._lock = asyncio.Lock()
         self._process: LocalProcess | None = None
@@ -105,7 +111,7 @@ class LocalGateway:
             return self._inner
         await self._stop()
         settings = self._settings or LocalSettings(find_weights())
-        self._process = await _start(settings)
+        self._process = await _start(self._launch, settings)
         headers = {"authorization": f"Bearer {self._process.key}"}
         # trust_env off: a proxy from the environment must never see a call to this machine
         transport = Transport(self._process.url + "/v1/", headers, self._limits, trust_env=False)
@@ -121,9 +127,9 @@ class LocalGateway:
             await asyncio.to_thread(process.stop)
 
 
-async def _start(settings: LocalSettings) -> LocalProcess:
+async def _start(launch: Callable[[LocalSettings], LocalProcess], settings: LocalSettings) -> LocalProcess:
     """Start in a thread; when the caller gives up meanwhile, the process that still comes up is stopped."""
-    starting = asyncio.ensure_future(asyncio.to_thread(LocalProcess.start, settings))
+    starting = asyncio.ensure_future(asyncio.to_thread(launch, settings))
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:

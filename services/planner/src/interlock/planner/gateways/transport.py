@@ -28,7 +28,7 @@ class Limits:
     """Bounds of one call. ``attempts`` counts the first one; ``reply_bytes`` is of the decoded body."""
 
     attempts: int = 3
-    reply_bytes: int = 4 * 1024 * 1024
+    reply_bytes: int = 2 * 1024 * 1024
     connect_s: float = 5.0
 
 

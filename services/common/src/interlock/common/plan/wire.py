@@ -1,0 +1,166 @@
+"""Steps and policies of a plan ⇄ messages of ``interlock.v1``. The rest of the package needs no protobuf."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.common.plan.model import (
+    AnalyzeInput,
+    EditFileInput,
+    Gate,
+    OnFailure,
+    PlanPolicy,
+    PlanStep,
+    ReadFileInput,
+    RunCommandInput,
+    StepInput,
+    StepKind,
+    SummarizeInput,
+)
+from interlock.v1 import policy_pb2, step_pb2
+
+_GATES = {
+    None: policy_pb2.GATE_UNSPECIFIED,
+    Gate.NONE: policy_pb2.GATE_NONE,
+    Gate.COMMAND: policy_pb2.GATE_COMMAND,
+    Gate.EFFECT: policy_pb2.GATE_EFFECT,
+    Gate.BOTH: policy_pb2.GATE_BOTH,
+}
+_PLAN_GATES = {number: gate for gate, number in _GATES.items()}
+_ON_FAILURE = {
+    OnFailure.STOP: step_pb2.ON_FAILURE_STOP,
+    OnFailure.CONTINUE: step_pb2.ON_FAILURE_CONTINUE,
+}
+
+
+def step_spec(step: PlanStep) -> step_pb2.StepSpec:
+    """The message of a step."""
+    return step_pb2.StepSpec(
+        input=step_input(step.input),
+        name=step.name,
+        gate=_GATES[step.gate],
+        retries=step.retries,
+        on_failure=_ON_FAILURE[step.on_failure],
+    )
+
+
+def plan_step(spec: step_pb2.StepSpec) -> PlanStep:
+    """The step of a message that has passed the rules of the protos. Raises STEP_KIND_UNKNOWN."""
+    kind = spec.input.WhichOneof("kind")
+    if kind is None:
+        raise InterlockError(Reason.STEP_KIND_UNKNOWN, "The step names no kind.", field="input.kind")
+    stays = spec.on_failure == step_pb2.ON_FAILURE_CONTINUE
+    return PlanStep(
+        kind=StepKind(kind),
+        input=plan_input(spec.input),
+        name=spec.name,
+        gate=_PLAN_GATES.get(spec.gate),
+        retries=spec.retries,
+        on_failure=OnFailure.CONTINUE if stays else OnFailure.STOP,
+    )
+
+
+def step_input(given: StepInput) -> step_pb2.StepInput:
+    """The message of a step's input."""
+    match given:
+        case ReadFileInput(path, first, last):
+            read = step_pb2.ReadFileInput(path=path, start_line=first, end_line=last)
+            return step_pb2.StepInput(read_file=read)
+        case AnalyzeInput(text, keys):
+            return step_pb2.StepInput(analyze=step_pb2.AnalyzeInput(instruction=text, context_keys=keys))
+        case SummarizeInput(text, keys):
+            return step_pb2.StepInput(summarize=step_pb2.SummarizeInput(instruction=text, context_keys=keys))
+        case EditFileInput():
+            return step_pb2.StepInput(edit_file=_edit_message(given))
+        case RunCommandInput():
+            return step_pb2.StepInput(run_command=_command_message(given))
+
+
+def plan_input(message: step_pb2.StepInput) -> StepInput:
+    """The input of a message. Raises STEP_KIND_UNKNOWN when none is set."""
+    match message.WhichOneof("kind"):
+        case "read_file":
+            read = message.read_file
+            return ReadFileInput(read.path, read.start_line, read.end_line)
+        case "analyze":
+            return AnalyzeInput(message.analyze.instruction, tuple(message.analyze.context_keys))
+        case "summarize":
+            return SummarizeInput(message.summarize.instruction, tuple(message.summarize.context_keys))
+        case "edit_file":
+            change = message.edit_file.WhichOneof("change")
+            given = {change: getattr(message.edit_file, change)} if change else {}
+            return EditFileInput(message.edit_file.path, **given)
+        case "run_command":
+            return _plan_command(message.run_command)
+        case _:
+            raise InterlockError(Reason.STEP_KIND_UNKNOWN, "The step names no kind.", field="kind")
+
+
+def policy_message(policy: PlanPolicy) -> policy_pb2.Policy:
+    """The message of a policy."""
+    message = policy_pb2.Policy(
+        name=policy.name,
+        edit_file_gate=_GATES[policy.edit_file_gate],
+        run_command_gate=_GATES[policy.run_command_gate],
+        steps_may_weaken=policy.steps_may_weaken,
+    )
+    if policy.approval_timeout_ms is not None:
+        message.approval_timeout.CopyFrom(_duration(policy.approval_timeout_ms))
+    return message
+
+
+def plan_policy(message: policy_pb2.Policy) -> PlanPolicy:
+    """The policy of a message."""
+    timed = message.HasField("approval_timeout")
+    return PlanPolicy(
+        name=message.name,
+        edit_file_gate=_PLAN_GATES.get(message.edit_file_gate),
+        run_command_gate=_PLAN_GATES.get(message.run_command_gate),
+        steps_may_weaken=message.steps_may_weaken,
+        approval_timeout_ms=message.approval_timeout.ToMilliseconds() if timed else None,
+    )
+
+
+def _edit_message(given: EditFileInput) -> step_pb2.EditFileInput:
+    message = step_pb2.EditFileInput(path=given.path)
+    if given.new_content is not None:
+        message.new_content = given.new_content  # empty text is a change too: it empties the file
+    elif given.patch is not None:
+        message.patch = given.patch
+    elif given.instruction is not None:
+        message.instruction = given.instruction
+    return message
+
+
+def _command_message(given: RunCommandInput) -> step_pb2.RunCommandInput:
+    message = step_pb2.RunCommandInput(
+        working_dir=given.working_dir,
+        env=dict(given.env),
+        network=given.network,
+        allowed_exit_codes=given.allowed_exit_codes,
+    )
+    if given.command is not None:
+        message.command = given.command
+    if given.argv is not None:
+        message.argv.items.extend(given.argv)
+    if given.timeout_ms is not None:
+        message.timeout.CopyFrom(_duration(given.timeout_ms))
+    return message
+
+
+def _plan_command(message: step_pb2.RunCommandInput) -> RunCommandInput:
+    program = message.WhichOneof("program")
+    return RunCommandInput(
+        command=message.command if program == "command" else None,
+        argv=tuple(message.argv.items) if program == "argv" else None,
+        working_dir=message.working_dir,
+        timeout_ms=message.timeout.ToMilliseconds() if message.HasField("timeout") else None,
+        env=dict(message.env),
+        network=tuple(message.network),
+        allowed_exit_codes=tuple(message.allowed_exit_codes),
+    )
+
+
+def _duration(milliseconds: int) -> Duration:
+    return Duration(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)

@@ -1,0 +1,132 @@
+"""Messages of ``interlock.v1`` ⇄ the planner's domain; the only module that knows both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from google.protobuf.duration_pb2 import Duration
+
+from interlock.common.digests import sha256_text
+from interlock.common.plan import wire
+from interlock.planner.domain.model import (
+    DEFAULT_MAX_STEPS,
+    AnswerTask,
+    ContextFile,
+    ContextResult,
+    DraftTask,
+    Exchange,
+    PlanTask,
+)
+from interlock.planner.queries.capabilities import Capabilities
+from interlock.v1 import cost_pb2, planner_pb2, step_pb2
+
+
+def plan_task(request: planner_pb2.PlanRequest) -> PlanTask:
+    """The task of a Plan request."""
+    return PlanTask(
+        goal=request.goal,
+        files=_files(request.files),
+        additional_context=request.additional_context,
+        max_steps=request.max_steps or DEFAULT_MAX_STEPS,
+        policy=wire.plan_policy(request.policy) if request.HasField("policy") else None,
+    )
+
+
+def replan_task(request: planner_pb2.ReplanRequest) -> PlanTask:
+    """The task of a Replan request."""
+    return PlanTask(
+        goal=request.goal,
+        files=_files(request.files),
+        max_steps=request.max_steps or DEFAULT_MAX_STEPS,
+        policy=wire.plan_policy(request.policy) if request.HasField("policy") else None,
+        results=_results(request.results),
+        remaining=tuple(wire.plan_step(spec) for spec in request.remaining),
+        feedback=request.feedback,
+    )
+
+
+def answer_task(request: planner_pb2.AnalyzeRequest | planner_pb2.SummarizeRequest) -> AnswerTask:
+    """The task of an Analyze or Summarize request."""
+    return AnswerTask(request.instruction, request.goal, _results(request.results))
+
+
+def draft_task(request: planner_pb2.DraftEditRequest) -> DraftTask:
+    """The task of a DraftEdit request."""
+    return DraftTask(
+        path=request.path,
+        instruction=request.instruction,
+        current=request.current_content,
+        goal=request.goal,
+        results=_results(request.results),
+    )
+
+
+def exchanges(made: Iterable[Exchange]) -> list[planner_pb2.ModelExchange]:
+    """Model calls, with the digests under which they are journaled."""
+    return [
+        planner_pb2.ModelExchange(call=_call(exchange), prompt=exchange.prompt, reply=exchange.reply)
+        for exchange in made
+    ]
+
+
+def capabilities(found: Capabilities) -> planner_pb2.GetCapabilitiesResponse:
+    """The response of GetCapabilities."""
+    return planner_pb2.GetCapabilitiesResponse(
+        gateway=found.info.name,
+        models=found.models,
+        base_url=found.info.base_url,
+        available=found.available,
+        notice=found.info.notice,
+        max_prompt_chars=found.info.max_prompt_chars,
+    )
+
+
+def _call(exchange: Exchange) -> step_pb2.ModelCall:
+    call = step_pb2.ModelCall(
+        purpose=exchange.purpose,
+        gateway=exchange.gateway,
+        model=exchange.model,
+        prompt_version=exchange.prompt_version,
+        prompt_digest=sha256_text(exchange.prompt),
+        reply_digest=sha256_text(exchange.reply),
+        finish_reason=exchange.finish_reason,
+        cost=_cost(exchange),
+        latency=Duration(seconds=exchange.latency_ms // 1000, nanos=exchange.latency_ms % 1000 * 1_000_000),
+    )
+    if exchange.cache_hit is not None:
+        call.cache_hit = exchange.cache_hit
+    return call
+
+
+def _cost(exchange: Exchange) -> cost_pb2.Cost:
+    cost = cost_pb2.Cost(model_calls=1, unpriced_calls=int(exchange.cost_micros is None))
+    if exchange.cost_micros is not None:
+        cost.total.micros = exchange.cost_micros
+        cost.total.SetInParent()  # a price of 0 is known, an absent one is not
+    if exchange.prompt_tokens is not None:
+        cost.prompt_tokens = exchange.prompt_tokens
+    if exchange.completion_tokens is not None:
+        cost.completion_tokens = exchange.completion_tokens
+    return cost
+
+
+def _files(files: Iterable[planner_pb2.ContextFile]) -> tuple[ContextFile, ...]:
+    return tuple(ContextFile(file.path, file.size, file.content) for file in files)
+
+
+def _results(results: Iterable[planner_pb2.ContextResult]) -> tuple[ContextResult, ...]:
+    return tuple(
+        ContextResult(
+            key=result.key,
+            kind=_word(step_pb2.StepKind.Name(result.kind), "STEP_KIND_"),
+            title=result.title,
+            state=_word(step_pb2.StepState.Name(result.state), "STEP_STATE_"),
+            text=result.text,
+        )
+        for result in results
+    )
+
+
+def _word(name: str, prefix: str) -> str:
+    word = name.removeprefix(prefix).lower()
+    return "" if word == "unspecified" else word

@@ -1,0 +1,44 @@
+"""Wiring of the planner: configuration → gateway → service → server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from interlock.common import logs
+from interlock.common.clock import SystemClock
+from interlock.common.server import ServerSpec
+from interlock.planner.commands.asking import Asker
+from interlock.planner.config import PlannerConfig
+from interlock.planner.gateways import factory
+from interlock.planner.gateways.traced import TracedGateway
+from interlock.planner.service import FULL_NAME, PlannerService
+from interlock.v1 import planner_pb2_grpc
+
+_log = logs.get("planner")
+
+
+def build_spec(config: PlannerConfig, token: str, ready_file: Path | None = None) -> ServerSpec:
+    """Everything ``interlock.common.server.serve`` needs. The first call that needs the local model starts it."""
+    gateway = TracedGateway(factory.build(config.model))
+    asker = Asker(gateway, SystemClock(), config.model.plan_attempts, config.model.timeout_s)
+
+    async def say_which() -> None:
+        info = gateway.info
+        _log.info(
+            "model gateway",
+            gateway=info.name,
+            model=info.model,
+            base_url=info.base_url,
+            notice=info.notice,
+            key="set" if config.model.api_key else "none",
+        )
+
+    return ServerSpec(
+        name="planner",
+        address=config.address,
+        services=[(PlannerService(asker), planner_pb2_grpc.add_PlannerServicer_to_server, FULL_NAME)],
+        token=token,
+        on_start=say_which,
+        on_stop=gateway.aclose,
+        ready_file=ready_file,
+    )
