@@ -86,13 +86,15 @@ def demonstrate(directory: Path, goal: str) -> None:
     title("4. Verify the journal: here, and offline from an exported bundle")
     bundle = directory.parent / "run.bundle"
     interlock("journal", "verify", run["runId"])
-    interlock("journal", "export", run["runId"], "--output", str(bundle))
+    interlock("journal", "export", run["runId"], "--file", str(bundle))
     command("python", "-m", "interlock.verify", str(bundle), program=sys.executable)
 
     title("5. Roll back: the directory is what it was")
     if run.get("headTree", "") not in ("", run["baseTree"]):
-        interlock("run", "rollback", run["runId"], "--to", "0")
-    described = json.loads(interlock("workspace", "show", run["workspaceId"], "-o", "json", show=False))
+        interlock("run", "rollback", run["runId"])
+    described = json.loads(interlock("workspace", "show", run["workspaceId"], "-o", "json", show=False))[
+        "workspace"
+    ]
     say(f"tree at the start  {run['baseTree']}")
     say(f"tree after the run {run.get('headTree', '')}")
     say(f"tree now           {described['headTree']}")
@@ -103,14 +105,18 @@ def demonstrate(directory: Path, goal: str) -> None:
 
 def execute(directory: Path, goal: str) -> dict[str, Any]:
     """Follows the run to its end; the final Run with its steps, in protobuf's JSON mapping."""
-    what = ["--goal", goal] if goal else ["--plan", shown(PLAN)]
-    arguments = ["run", "exec", "--workspace", shown(directory), *what, "-o", "json"]
+    what = ["--workspace", shown(directory), *(["--goal", goal] if goal else ["--plan", shown(PLAN)])]
     if sys.stdin.isatty() and sys.stderr.isatty():
-        output = interlock(*arguments, "--approve", "ask", ok=(0, 1, 4))
-    else:
-        say("No terminal here: a subscriber written with the SDK approves what it sees.")
-        with background([sys.executable, str(APPROVER)], "approver"):
-            output = interlock(*arguments, "--approve", "none", ok=(0, 1))
+        return as_run(interlock("run", "exec", *what, "-o", "json", ok=(0, 1, 4)))
+    say("No terminal here: a subscriber written with the SDK approves what it sees.")
+    with background([sys.executable, str(APPROVER)], "approver"):
+        run = as_run(interlock("run", "start", *what, "-o", "json", ok=(0, 1)))
+        interlock("run", "watch", run["runId"], ok=(0, 1))
+    return as_run(interlock("run", "get", run["runId"], "-o", "json"))
+
+
+def as_run(output: str) -> dict[str, Any]:
+    """A Run as the command printed it."""
     if not output.strip():
         raise DemoError("no run was made; the reason is above")
     run: dict[str, Any] = json.loads(output)
