@@ -15,6 +15,7 @@ from interlock.orchestrator.domain.model import (
     Run,
     Step,
     StepKind,
+    StepSpec,
     StepState,
 )
 
@@ -99,32 +100,48 @@ def actions(run: Run) -> tuple[Action, ...]:
     if run.planning is not None and not run.cancelling:
         wanted.append(AskPlan(run.planning))
     current = run.current
-    if current is not None:
-        action = _for_step(current, cancelling=run.cancelling)
-        if action is not None:
-            wanted.append(action)
+    action = step_action(current) if current is not None else None
+    if action is not None and not _held(run, action):
+        wanted.append(action)
     return tuple(wanted)
+
+
+def step_action(step: Step) -> StepAction | None:
+    """What the step wants done next, whatever holds the run."""
+    if step.state is StepState.PREPARING:
+        return _preparing(step)
+    if step.state is StepState.APPLYING:
+        return _applying(step)
+    return _expiry(step) if step.state is StepState.AWAITING_APPROVAL else None
+
+
+def wants(run: Run, number: int, attempt: int, kind: type[StepAction]) -> bool:
+    """Whether the result of such an action is still waited for; a result that is not is stale."""
+    step = run.step(number)
+    return step is not None and step.attempt == attempt and isinstance(step_action(step), kind)
+
+
+def _held(run: Run, action: StepAction) -> bool:
+    """A cancelled run only finishes what it has begun to publish; nothing is forked while a rollback publishes."""
+    if run.cancelling:
+        return not isinstance(action, Apply)
+    return run.rollback is not None and not isinstance(action, Expire)
 
 
 def needs_model(step: Step) -> bool:
     """Whether the step's next action is a model call."""
     if step.spec.kind in MODEL_KINDS:
         return True
-    drafted = "instruction" in step.spec.input or "instruction_payload" in step.spec.input
-    return step.spec.kind is StepKind.EDIT_FILE and drafted and not step.draft_payload
+    return is_drafted(step.spec) and not step.draft_payload
 
 
-def _for_step(step: Step, *, cancelling: bool) -> Action | None:
-    if step.state is StepState.APPLYING:
-        return _applying(step, cancelling=cancelling)
-    if cancelling:
-        return None
-    if step.state is StepState.AWAITING_APPROVAL:
-        return _expiry(step)
-    return _preparing(step) if step.state is StepState.PREPARING else None
+def is_drafted(spec: StepSpec) -> bool:
+    """Whether a model writes the new content of the file."""
+    asked = "instruction" in spec.input or "instruction_payload" in spec.input
+    return spec.kind is StepKind.EDIT_FILE and asked
 
 
-def _preparing(step: Step) -> Action:
+def _preparing(step: Step) -> StepAction:
     if needs_model(step):
         kind = AskModel if step.spec.kind in MODEL_KINDS else Draft
         return kind(step.number, step.attempt)
@@ -133,10 +150,10 @@ def _preparing(step: Step) -> Action:
     return Prepare(step.number, step.attempt, step.approved_request)
 
 
-def _applying(step: Step, *, cancelling: bool) -> Action | None:
+def _applying(step: Step) -> StepAction:
     prepared = step.prepared
     if prepared is None or not prepared.effect_digest:
-        return None if cancelling else Prepare(step.number, step.attempt, step.approved_request)
+        return Prepare(step.number, step.attempt, step.approved_request)
     return Apply(
         step.number,
         step.attempt,
@@ -146,7 +163,7 @@ def _applying(step: Step, *, cancelling: bool) -> Action | None:
     )
 
 
-def _expiry(step: Step) -> Action | None:
+def _expiry(step: Step) -> StepAction | None:
     approval = step.approval
     if approval is None or not approval.expires_at:
         return None

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from interlock.common.errors import Reason
 from interlock.orchestrator.domain import events as e
-from interlock.orchestrator.domain.actions import needs_model
+from interlock.orchestrator.domain.actions import Apply, Prepare, is_drafted, needs_model, step_action
 from interlock.orchestrator.domain.gates import effective_gate
 from interlock.orchestrator.domain.model import (
-    MODEL_KINDS,
+    Failure,
     Gate,
     PauseReason,
     Run,
@@ -33,19 +34,25 @@ def advance(run: Run) -> e.Event | None:
 
 def next_pending(run: Run) -> Step | None:
     """The step whose turn it is."""
-    for step in run.steps[run.scan_from - 1 :]:
-        if step.state is StepState.PENDING:
-            return step
+    steps = run.steps
+    for index in range(run.scan_from - 1, len(steps)):
+        if steps[index].state is StepState.PENDING:
+            return steps[index]
     return None
 
 
 def budget_left(run: Run) -> bool:
     """Whether the run may make another model call, by what is known of the ones before."""
-    calls = [*run.model_calls, *(call for step in run.steps for call in step.model_calls)]
-    if run.budget.max_model_calls and len(calls) >= run.budget.max_model_calls:
+    limit, spent = run.budget, run.spent
+    if limit.max_model_calls and spent.calls >= limit.max_model_calls:
         return False
-    spent = sum(call.cost_micros or 0 for call in calls)
-    return not run.budget.max_cost_micros or spent < run.budget.max_cost_micros
+    return not limit.max_cost_micros or (spent.cost_micros or 0) < limit.max_cost_micros
+
+
+def lacks_budget(run: Run, step: Step | None) -> bool:
+    """Whether the step would need a model call that the budget does not allow."""
+    asks = step is not None and (needs_model(step) or is_drafted(step.spec))
+    return asks and not budget_left(run)
 
 
 def _next_step(run: Run) -> e.Event:
@@ -56,7 +63,7 @@ def _next_step(run: Run) -> e.Event:
         return e.RunCompleted()
     if run.steps_allowed == 0:
         return e.RunPaused(PauseReason.SINGLE_STEP.value)
-    if needs_model(step) and not budget_left(run):
+    if lacks_budget(run, step):
         return e.RunPaused(PauseReason.BUDGET_REACHED.value)
     gate = effective_gate(step.spec, run.policy)
     return e.StepStarted(step.attempt + 1, gate.value, step=step.number)
@@ -74,10 +81,23 @@ def _cancel(run: Run) -> e.Event | None:
         return e.RunCancelled()
     if step.state is StepState.AWAITING_APPROVAL and step.approval is not None:
         return e.ApprovalCancelled(step.approval.approval_id, step=step.number)
-    published = step.prepared is not None and step.prepared.effect_digest
-    if step.state is StepState.APPLYING and published:
+    action = step_action(step)
+    if isinstance(action, Apply):
         return None
-    stopping = (step.number, step.attempt) in run.discards
-    if stopping and step.spec.kind not in MODEL_KINDS:
+    if not isinstance(action, Prepare):
+        return e.StepCancelled(step=step.number)
+    if (step.number, step.attempt) in run.discards:
         return None
-    return e.StepCancelled(step=step.number)
+    return _stopped(step)
+
+
+def _stopped(step: Step) -> e.Event:
+    """A command that had network and was stopped on its way may have acted outside: nothing guesses."""
+    if not step.spec.input.get("network"):
+        return e.StepCancelled(step=step.number)
+    failure = Failure(
+        Reason.OUTCOME_UNKNOWN.value,
+        "The run was cancelled while this command was under way; what it did over the network is not known.",
+        fix="Find out what the command did outside the workspace; nothing of it was published.",
+    )
+    return e.StepOutcomeUnknown(failure, step=step.number)

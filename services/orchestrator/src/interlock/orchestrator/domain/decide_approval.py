@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.actions import is_drafted
+from interlock.orchestrator.domain.advance import budget_left
 from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.decide_step import failed
+from interlock.orchestrator.domain.gates import effective_gate
 from interlock.orchestrator.domain.model import (
     Approval,
     Failure,
@@ -22,6 +25,7 @@ from interlock.orchestrator.domain.model import (
     StepKind,
     Verdict,
 )
+from interlock.orchestrator.domain.refuse import budget_reached, require_attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,10 @@ def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list
 
 def expire(run: Run, ctx: Context, approval_id: str) -> list[e.Event]:
     """Fails the step of an approval whose time is over; nothing, when it was resolved or is not over yet."""
-    found = next((s for s in run.steps if s.approval and s.approval.approval_id == approval_id), None)
-    if found is None or found.approval is None or not is_expired(found.approval, ctx.now):
+    found = run.current
+    if found is None or found.approval is None or found.approval.approval_id != approval_id:
+        return []
+    if not is_expired(found.approval, ctx.now):
         return []
     failure = Failure(
         Reason.APPROVAL_EXPIRED.value,
@@ -91,9 +97,9 @@ def is_expired(approval: Approval, now: datetime) -> bool:
 
 
 def _pending(run: Run, approval_id: str) -> tuple[Step, Approval]:
-    for step in run.steps:
-        if step.approval is not None and step.approval.approval_id == approval_id:
-            return step, step.approval
+    step = run.current
+    if step is not None and step.approval is not None and step.approval.approval_id == approval_id:
+        return step, step.approval
     raise InterlockError(
         Reason.APPROVAL_ALREADY_DECIDED,
         f"The approval {approval_id} is not pending any more.",
@@ -116,7 +122,12 @@ def _edited(run: Run, step: Step, decision: Decision) -> list[e.Event]:
             f"An edit of step {step.number} must be a {step.spec.kind.value} input.",
             field="decision.edit.input",
         )
-    return [e.StepEdited(step.attempt + 1, decision.input, step=step.number)]
+    require_attempts(run, step)
+    edited = replace(step.spec, input=decision.input)
+    if is_drafted(edited) and not budget_left(run):
+        raise budget_reached(run, f"step {step.number} as edited")
+    gate = effective_gate(edited, run.policy)
+    return [e.StepEdited(step.attempt + 1, decision.input, gate.value, step=step.number)]
 
 
 def _rejected(run: Run, step: Step, decision: Decision) -> list[e.Event]:
@@ -137,6 +148,8 @@ def _rejected(run: Run, step: Step, decision: Decision) -> list[e.Event]:
             f"The run {run.run_id} is PAUSED; it cannot be planned again before it is resumed.",
             metadata={"run_id": run.run_id, "current": run.state.value, "allowed": "AWAITING_APPROVAL"},
         )
+    if not budget_left(run):
+        raise budget_reached(run, "planning again")
     feedback = decision.comment or failure.message
     return [rejected, e.PlanningStarted(feedback=feedback, by=decision.subject)]
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from interlock.common.digests import SAFE_INTEGER
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain import events as e
-from interlock.orchestrator.domain.advance import next_pending
+from interlock.orchestrator.domain.advance import budget_left, lacks_budget, next_pending
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.gates import check_gate
 from interlock.orchestrator.domain.model import (
     MAX_STEPS,
     RUN_FINAL,
-    STEP_ACTIVE,
+    STEP_FINAL,
     Budget,
     Failure,
     Json,
@@ -21,10 +22,11 @@ from interlock.orchestrator.domain.model import (
     Policy,
     Run,
     RunState,
+    Step,
     StepSpec,
     StepState,
 )
-from interlock.orchestrator.domain.refuse import require_run, require_step
+from interlock.orchestrator.domain.refuse import budget_reached, require_attempts, require_run, require_step
 
 EVENT_STEPS = 200
 """Most steps in one `run.steps_added` event, so that no event grows without bound."""
@@ -49,6 +51,7 @@ def create(
     policy = policy or Policy()
     if start and not specs:
         raise _empty_plan("The run")
+    _check_budget(budget or Budget())
     created = e.RunCreated(
         goal, workspace_id, ctx.subject, policy, budget or Budget(), dict(labels or {}), traceparent
     )
@@ -60,12 +63,16 @@ def add_steps(run: Run, ctx: Context, specs: Sequence[StepSpec]) -> list[e.Event
     """Appends steps to an open run."""
     allowed = OPEN - {RunState.PLANNING}
     require_run(run, allowed, "add steps")
+    if not specs:
+        raise _empty_plan("The request")
     return _added(specs, first=len(run.steps) + 1, policy=run.policy, by=ctx.subject)
 
 
 def plan(run: Run, ctx: Context, *, additional_context: str = "", max_steps: int = 0) -> list[e.Event]:
     """Starts planning towards the run's goal."""
     require_run(run, (RunState.CREATED, RunState.PLANNED), "plan it")
+    if not budget_left(run):
+        raise budget_reached(run, "planning")
     return [e.PlanningStarted(additional_context, max_steps, by=ctx.subject)]
 
 
@@ -76,6 +83,8 @@ def planned(run: Run, ctx: Context, specs: Sequence[StepSpec], calls: Sequence[M
         return called
     replan = bool(run.planning.feedback)
     try:
+        if not specs:
+            raise _empty_plan("The planner's answer")
         added = _added(specs, first=len(run.steps) + 1, policy=run.policy, by="planner")
     except InterlockError as error:
         return [*called, *_planning_failed(run, failure_of(error))]
@@ -101,12 +110,13 @@ def start(run: Run, ctx: Context) -> list[e.Event]:
 
 
 def execute_next(run: Run, ctx: Context) -> list[e.Event]:
-    """Lets a run go on for one step."""
+    """Lets a run go on for one step: the one under way, if there is one, else the next."""
     if run.state is RunState.CREATED:
         raise _empty_plan(f"The run {run.run_id}")
     require_run(run, (RunState.PLANNED, RunState.PAUSED), "execute its next step")
     if run.state is RunState.PLANNED:
         return [e.RunStarted(ctx.subject, single_step=True)]
+    _require_resumable(run)
     if run.current is None and next_pending(run) is None:
         return [e.RunResumed(ctx.subject), e.RunCompleted()]
     return [e.RunResumed(ctx.subject, single_step=True)]
@@ -121,14 +131,7 @@ def pause(run: Run, ctx: Context, comment: str = "") -> list[e.Event]:
 def resume(run: Run, ctx: Context) -> list[e.Event]:
     """Lets a paused run go on. One whose step has an unknown outcome needs a retry or a skip first."""
     require_run(run, (RunState.PAUSED,), "resume it")
-    unknown = [s.number for s in run.steps if s.state is StepState.OUTCOME_UNKNOWN]
-    if unknown:
-        raise InterlockError(
-            Reason.RUN_WRONG_STATE,
-            f"Step {unknown[0]} of {run.run_id} has an unknown outcome; say first what is to become of it.",
-            fix=f"Check what the step did, then `interlock step retry {run.run_id} {unknown[0]}` or `step skip`.",
-            metadata={"run_id": run.run_id, "current": run.state.value, "step": str(unknown[0])},
-        )
+    _require_resumable(run)
     return [e.RunResumed(ctx.subject)]
 
 
@@ -136,15 +139,16 @@ def cancel(run: Run, ctx: Context, comment: str = "") -> list[e.Event]:
     """Ends a run; asking again while it is being cancelled changes nothing."""
     if run.cancelling:
         return []
-    require_run(run, OPEN, "cancel it")
+    require_run(run, OPEN, "cancel it", during_rollback=True)
     return [e.CancelRequested(ctx.subject, comment)]
 
 
 def retry_step(run: Run, ctx: Context, number: int) -> list[e.Event]:
     """Tries a step again, with new gates; a run that had failed or waited because of it goes on."""
     require_run(run, _AMENDABLE, "retry a step")
-    require_step(run, number, REOPENABLE, "retry it")
-    return [e.StepRetried(ctx.subject, step=number), *_reopened(run, ctx)]
+    step = require_step(run, number, REOPENABLE, "retry it")
+    require_attempts(run, step)
+    return [e.StepRetried(ctx.subject, step=number), *_reopened(run, ctx, step)]
 
 
 def skip_step(run: Run, ctx: Context, number: int, comment: str = "") -> list[e.Event]:
@@ -156,14 +160,17 @@ def skip_step(run: Run, ctx: Context, number: int, comment: str = "") -> list[e.
     if step.approval is not None:
         withdrawn = [e.ApprovalCancelled(step.approval.approval_id, step=number)]
     skipped = e.StepSkipped(ctx.subject, comment, step=number)
-    reopened = _reopened(run, ctx) if step.state in REOPENABLE else []
+    reopened = _reopened(run, ctx, step)
+    if reopened and run.steps_allowed is not None:
+        # Whoever goes step by step has not asked for the next one yet.
+        reopened.append(e.RunPaused(PauseReason.SINGLE_STEP.value))
     return [*withdrawn, skipped, *reopened]
 
 
 def roll_back(run: Run, ctx: Context, *, to_step: int, comment: str = "") -> list[e.Event]:
     """Records the intent to go back to the tree after a step, or before the first one."""
     require_run(run, (RunState.PAUSED, *RUN_FINAL), "roll it back")
-    if run.current is not None and run.current.state in STEP_ACTIVE - {StepState.AWAITING_APPROVAL}:
+    if run.current is not None:
         require_step(run, run.current.number, (StepState.AWAITING_APPROVAL,), "roll the run back")
     tree = _tree_after(run, to_step)
     return [e.RollbackRequested(ctx.new_id("op"), tree, to_step, ctx.subject, comment)]
@@ -218,14 +225,49 @@ def _planning_failed(run: Run, failure: Failure) -> list[e.Event]:
     return [e.RunFailed(failure)] if replan else [e.PlanningFailed(failure)]
 
 
-def _reopened(run: Run, ctx: Context) -> list[e.Event]:
-    waits = run.state is RunState.PAUSED and run.pause_reason == PauseReason.OUTCOME_UNKNOWN
-    return [e.RunResumed(ctx.subject)] if waits or run.state is RunState.FAILED else []
+def _reopened(run: Run, ctx: Context, step: Step) -> list[e.Event]:
+    """A run goes on by itself only if it stands still because of this very step, the last that was active."""
+    unknown = run.state is RunState.PAUSED and run.pause_reason == PauseReason.OUTCOME_UNKNOWN
+    if step.number != run.cursor or not (unknown or run.state is RunState.FAILED):
+        return []
+    return [e.RunResumed(ctx.subject, single_step=run.steps_allowed is not None)]
+
+
+def _require_resumable(run: Run) -> None:
+    step = run.step(run.cursor)
+    if step is not None and step.state is StepState.OUTCOME_UNKNOWN:
+        raise InterlockError(
+            Reason.RUN_WRONG_STATE,
+            f"Step {step.number} of {run.run_id} has an unknown outcome; say first what is to become of it.",
+            fix=f"Check what the step did, then `interlock step retry {run.run_id} {step.number}` or `step skip`.",
+            metadata={
+                "run_id": run.run_id,
+                "current": run.state.value,
+                "allowed": "",
+                "step": str(step.number),
+            },
+        )
+    if run.current is None and lacks_budget(run, next_pending(run)):
+        raise budget_reached(run, "its next step")
+
+
+def _check_budget(budget: Budget) -> None:
+    for name, value in (
+        ("max_cost_micros", budget.max_cost_micros),
+        ("max_model_calls", budget.max_model_calls),
+    ):
+        if not 0 <= value <= SAFE_INTEGER:
+            raise InterlockError(
+                Reason.INVALID_ARGUMENT,
+                f"A budget is between 0 and {SAFE_INTEGER}, not {value}.",
+                field=f"budget.{name}",
+                fix="Use 0 for no limit.",
+            )
 
 
 def _tree_after(run: Run, number: int) -> str:
     if number:
-        require_step(run, number, frozenset(StepState) - {StepState.PENDING}, "roll back to it")
+        require_step(run, number, STEP_FINAL | {StepState.OUTCOME_UNKNOWN}, "roll back to it")
     known = [s.head_tree for s in run.steps[:number] if s.head_tree]
     tree = known[-1] if known else run.base_tree
     if not tree:

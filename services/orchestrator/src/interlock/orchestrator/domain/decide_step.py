@@ -7,6 +7,19 @@ from datetime import timedelta
 
 from interlock.common.errors import Reason
 from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.actions import (
+    Apply,
+    AskModel,
+    Draft,
+    Expire,
+    Prepare,
+    Propose,
+    StepAction,
+    is_drafted,
+    step_action,
+    wants,
+)
+from interlock.orchestrator.domain.advance import budget_left
 from interlock.orchestrator.domain.chain import time_text
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import (
@@ -29,12 +42,18 @@ _MOVED = frozenset({Reason.WORKSPACE_DRIFTED, Reason.WORKSPACE_HEAD_MOVED, Reaso
 """Failures that say the workspace is not what the preview stood on: a new preview may succeed."""
 
 
+_OTHER_REQUEST = Failure(
+    Reason.EFFECT_DIGEST_MISMATCH.value,
+    "What ran is not what was approved; nothing of it is published, and it is asked about again.",
+)
+
+
 def replied(
     run: Run, ctx: Context, number: int, attempt: int, reply_payload: str, calls: Sequence[ModelCall]
 ) -> list[e.Event]:
     """The model answered an analyze or summarize step. What it cost is recorded even when nobody waits."""
     called: list[e.Event] = [e.ModelCalled(call, step=number) for call in calls]
-    if not _waits(run, number, attempt, StepState.PREPARING):
+    if not wants(run, number, attempt, AskModel):
         return called
     done = e.StepSucceeded(attempt, run.head_tree, reply_payload=reply_payload, step=number)
     return [*called, done]
@@ -45,14 +64,14 @@ def drafted(
 ) -> list[e.Event]:
     """The model drafted the content of an edit_file step."""
     called: list[e.Event] = [e.ModelCalled(call, step=number) for call in calls]
-    if not _waits(run, number, attempt, StepState.PREPARING):
+    if not wants(run, number, attempt, Draft):
         return called
     return [*called, e.StepDrafted(draft_payload, step=number)]
 
 
 def proposed(run: Run, ctx: Context, number: int, attempt: int, prepared: Prepared) -> list[e.Event]:
     """The executor said what would run; the step asks for approval of it."""
-    if not _waits(run, number, attempt, StepState.PREPARING):
+    if run.cancelling or not wants(run, number, attempt, Propose):
         return []
     known = e.StepProposed(attempt, prepared, step=number)
     return [
@@ -65,13 +84,20 @@ def proposed(run: Run, ctx: Context, number: int, attempt: int, prepared: Prepar
 def prepared(
     run: Run, ctx: Context, number: int, attempt: int, effect: Prepared, failure: Failure | None = None
 ) -> list[e.Event]:
-    """The executor computed the effect, or the step failed in its fork."""
-    if not _waits(run, number, attempt, StepState.PREPARING, StepState.APPLYING):
+    """The executor computed the effect, or the step failed in its fork.
+
+    A run that is being cancelled records how far it had come and publishes nothing.
+    """
+    if not wants(run, number, attempt, Prepare):
         return []
     step = run.steps[number - 1]
     known = [*_drift(run, effect), e.StepPrepared(attempt, effect, step=number)]
+    if run.cancelling:
+        return [*known, e.StepCancelled(step=number)]
     if failure is not None:
         return [*known, *failed(step, failure)]
+    if step.approved_request and effect.request_digest != step.approved_request:
+        return [*known, *_moved(run, step, _OTHER_REQUEST)]
     return [*known, *_after_prepared(run, ctx, step, effect)]
 
 
@@ -79,7 +105,7 @@ def applied(
     run: Run, ctx: Context, number: int, attempt: int, head_tree: str, *, merged: bool
 ) -> list[e.Event]:
     """The executor published the effect."""
-    if not _waits(run, number, attempt, StepState.APPLYING):
+    if not wants(run, number, attempt, Apply):
         return []
     return [e.StepSucceeded(attempt, head_tree, merged, step=number)]
 
@@ -98,21 +124,29 @@ def action_failed(
     attempt: int,
     failure: Failure,
     calls: Sequence[ModelCall] = (),
+    *,
+    action: StepAction | None = None,
 ) -> list[e.Event]:
-    """An action for a step ended with an error that repeating it does not cure."""
+    """An action for a step ended with an error that repeating it does not cure.
+
+    `action` is the one that failed: with it, the failure of an action that is no longer wanted is stale.
+    """
     called: list[e.Event] = [e.ModelCalled(call, step=number) for call in calls]
-    if not _waits(run, number, attempt, StepState.PREPARING, StepState.APPLYING):
+    wanted = step_action(run.steps[number - 1]) if wants(run, number, attempt, StepAction) else None
+    if wanted is None or isinstance(wanted, Expire) or action not in (None, wanted):
         return called
     step = run.steps[number - 1]
     if failure.reason == Reason.OUTCOME_UNKNOWN.value:
         unknown = e.StepOutcomeUnknown(failure, step=number)
         hold = run.state is RunState.RUNNING and not run.cancelling
         return [*called, unknown, *([e.RunPaused(PauseReason.OUTCOME_UNKNOWN.value)] if hold else [])]
-    moved = failure.reason in _MOVED and attempt < MAX_ATTEMPTS and not run.cancelling
-    if moved:
-        again = e.PreviewSuperseded(attempt + 1, failure.reason, failure.message, step=number)
-        return [*called, again]
-    return [*called, *failed(step, failure, may_retry=not run.cancelling, stop=not run.cancelling)]
+    if run.cancelling:
+        # An attempt that is being stopped ends by that; only a publish that was refused ends here.
+        stopping = (number, attempt) in run.discards
+        return called if stopping else [*called, *failed(step, failure, may_retry=False, stop=False)]
+    if failure.reason in _MOVED:
+        return [*called, *_moved(run, step, failure)]
+    return [*called, *failed(step, failure)]
 
 
 def failed(step: Step, failure: Failure, *, may_retry: bool = True, stop: bool = True) -> list[e.Event]:
@@ -143,11 +177,20 @@ def _ask(run: Run, ctx: Context, number: int, attempt: int, gate: Gate, digest: 
 
 def _drift(run: Run, effect: Prepared) -> list[e.Event]:
     """The executor adopts what people changed in the live directory before it forks; the journal says so."""
-    if not run.head_tree or effect.base_tree == run.head_tree:
+    if not run.head_tree or not effect.base_tree or effect.base_tree == run.head_tree:
         return []
     return [e.DriftAdopted(run.head_tree, effect.base_tree)]
 
 
-def _waits(run: Run, number: int, attempt: int, *states: StepState) -> bool:
-    step = run.step(number)
-    return step is not None and step.attempt == attempt and step.state in states
+def _moved(run: Run, step: Step, failure: Failure) -> list[e.Event]:
+    """A new preview on what the workspace is now, where that is harmless; else the attempt has failed.
+
+    A command with network that ran would act outside a second time, so it is left to retries and to people.
+    """
+    ran = step.state is StepState.APPLYING and step.computed == step.attempt
+    if step.attempt >= MAX_ATTEMPTS or (ran and step.spec.input.get("network")):
+        return failed(step, failure)
+    if is_drafted(step.spec) and not budget_left(run):
+        # The draft was about the old content. As PENDING the step waits for its run's budget, which pauses.
+        return [e.StepFailed(step.attempt, failure, will_retry=True, step=step.number)]
+    return [e.PreviewSuperseded(step.attempt + 1, failure.reason, failure.message, step=step.number)]

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.actions import Prepare, step_action
 from interlock.orchestrator.domain.model import (
     STEP_ACTIVE,
     STEP_FINAL,
@@ -49,18 +50,20 @@ def evolve(run: Run | None, record: Recorded) -> Run:
         return _created(record)
     if record.seq != run.seq + 1:
         raise IllegalTransitionError(f"event {record.seq} cannot follow event {run.seq}")
-    before, step = run, run.step(event.step) if event.step else None
-    if event.step and step is None:
-        raise IllegalTransitionError(f"{event.type} names step {event.step}, which does not exist")
     changes: dict[str, Any] = {"seq": record.seq, "head": record.digest, "updated_at": record.at}
     targets = run_targets(event.type, run.state)
     changes["state"] = targets[0] if len(targets) == 1 else _RUN_CHOICE[type(event)](run, event)
-    run = replace(run, **changes)
-    if step is not None:
-        run = _put(run, _step(step, event, record.at))
-        run = _bookkeep(run, before, event)
+    if event.step:
+        old = run.step(event.step)
+        if old is None:
+            raise IllegalTransitionError(f"{event.type} names step {event.step}, which does not exist")
+        new = _step(old, event, record.at, run.head_tree)
+        changes["steps"] = (*run.steps[: old.number - 1], new, *run.steps[old.number :])
+        changes.update(_bookkeep(run, old, new, event))
     handler = _RUN_FIELDS.get(type(event))
-    return handler(run, event) if handler else run
+    if handler:
+        changes.update(handler(run, event, record.at))
+    return replace(run, **changes)
 
 
 def _created(record: Recorded) -> Run:
@@ -110,99 +113,144 @@ _RUN_CHOICE: dict[type[e.Event], Callable[[Run, Any], RunState]] = {
 # -- fields of the run ------------------------------------------------------------------------------------------
 
 
-def _steps_added(run: Run, event: e.StepsAdded) -> Run:
+def _steps_added(run: Run, event: e.StepsAdded, at: datetime) -> dict[str, Any]:
     if event.first != len(run.steps) + 1:
         raise IllegalTransitionError(f"steps from {event.first} cannot follow {len(run.steps)} steps")
     added = tuple(Step(number, spec) for number, spec in enumerate(event.specs, event.first))
-    return replace(run, steps=run.steps + added)
+    return {"steps": run.steps + added}
 
 
-def _planned(run: Run, event: e.Planned) -> Run:
-    run = replace(run, planning=None)
-    return _end_pending(run, StepState.SKIPPED) if event.replaces_pending else run
+def _planned(run: Run, event: e.Planned, at: datetime) -> dict[str, Any]:
+    ended = _end_pending(run, StepState.SKIPPED, at) if event.replaces_pending else {}
+    return {"planning": None, **ended}
 
 
-def _cancel_requested(run: Run, event: e.CancelRequested) -> Run:
+def _cancel_requested(run: Run, event: e.CancelRequested, at: datetime) -> dict[str, Any]:
     step = run.current
-    under_way = step is not None and _can_be_stopped(step)
-    discards = (
-        (*run.discards, (step.number, step.attempt)) if step is not None and under_way else run.discards
-    )
-    return replace(run, cancelling=True, discards=discards)
+    computing = step is not None and isinstance(step_action(step), Prepare)
+    return {"cancelling": True, **(_discard(run, step) if step is not None and computing else {})}
 
 
-def _can_be_stopped(step: Step) -> bool:
-    """Whether the executor may be computing this step, with nothing published yet."""
-    if step.state is StepState.PREPARING:
-        return True
-    return step.state is StepState.APPLYING and (step.prepared is None or not step.prepared.effect_digest)
+def _cancelled(run: Run, event: e.RunCancelled, at: datetime) -> dict[str, Any]:
+    ended = _end_pending(run, StepState.CANCELLED, at)
+    return {"cancelling": False, "planning": None, "pause_reason": "", **ended}
 
 
-def _end_pending(run: Run, state: StepState) -> Run:
+def _end_pending(run: Run, state: StepState, at: datetime) -> dict[str, Any]:
     steps = tuple(
-        replace(s, state=state, ended_at=run.updated_at) if s.state is StepState.PENDING else s
-        for s in run.steps
+        replace(s, state=state, ended_at=at) if s.state is StepState.PENDING else s for s in run.steps
     )
     done = sum(s.state in STEP_FINAL for s in steps)
-    return replace(run, steps=steps, steps_done=done, scan_from=len(steps) + 1)
+    return {"steps": steps, "steps_done": done, "scan_from": len(steps) + 1}
 
 
-def _resumed(run: Run, event: e.RunResumed) -> Run:
-    return replace(run, pause_reason="", failure=None, steps_allowed=_allowance(event.single_step))
+def _resumed(run: Run, event: e.RunResumed, at: datetime) -> dict[str, Any]:
+    # The step under way, if there is one, is the next step: no other may start.
+    allowed = (1 if run.current is None else 0) if event.single_step else None
+    return {"pause_reason": "", "failure": None, "steps_allowed": allowed}
 
 
-def _allowance(single_step: bool) -> int | None:
-    return 1 if single_step else None
+def _discard(run: Run, step: Step) -> dict[str, Any]:
+    gone = (step.number, step.attempt)
+    return {} if gone in run.discards else {"discards": (*run.discards, gone)}
 
 
-def _without_discard(run: Run, event: e.EffectDiscarded) -> Run:
+def _discarded(run: Run, event: e.EffectDiscarded, at: datetime) -> dict[str, Any]:
     gone = (event.step, event.attempt)
-    return replace(run, discards=tuple(d for d in run.discards if d != gone))
+    if gone not in run.discards:
+        raise IllegalTransitionError(f"attempt {event.attempt} of step {event.step} is not to be discarded")
+    return {"discards": tuple(d for d in run.discards if d != gone)}
 
 
-_RUN_FIELDS: dict[type[e.Event], Callable[[Run, Any], Run]] = {
+def _called(run: Run, event: e.ModelCalled, at: datetime) -> dict[str, Any]:
+    of_run = {} if event.step else {"model_calls": (*run.model_calls, event.call)}
+    return {"spent": run.spent.plus(event.call), **of_run}
+
+
+def _rolled_back(run: Run, event: e.RolledBack | e.RollbackFailed, at: datetime) -> dict[str, Any]:
+    if run.rollback is None or run.rollback.operation_id != event.operation_id:
+        raise IllegalTransitionError(f"the rollback {event.operation_id} is not under way")
+    moved = {"head_tree": event.head_tree} if isinstance(event, e.RolledBack) else {}
+    return {"rollback": None, **moved}
+
+
+_RUN_FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]] = {
     e.StepsAdded: _steps_added,
-    e.PlanningStarted: lambda run, ev: replace(
-        run, planning=Planning(ev.additional_context, ev.max_steps, ev.feedback)
-    ),
+    e.PlanningStarted: lambda run, ev, at: {
+        "planning": Planning(ev.additional_context, ev.max_steps, ev.feedback)
+    },
     e.Planned: _planned,
-    e.PlanningFailed: lambda run, ev: replace(run, planning=None),
-    e.RunStarted: lambda run, ev: replace(run, steps_allowed=_allowance(ev.single_step)),
-    e.RunPaused: lambda run, ev: replace(run, pause_reason=ev.reason, steps_allowed=None),
+    e.PlanningFailed: lambda run, ev, at: {"planning": None},
+    e.RunStarted: lambda run, ev, at: {"steps_allowed": 1 if ev.single_step else None},
+    e.RunPaused: lambda run, ev, at: {"pause_reason": ev.reason},
     e.RunResumed: _resumed,
-    e.RunFailed: lambda run, ev: replace(run, failure=ev.failure, planning=None, pause_reason=""),
+    e.RunFailed: lambda run, ev, at: {"failure": ev.failure, "planning": None, "pause_reason": ""},
     e.CancelRequested: _cancel_requested,
-    e.RunCancelled: lambda run, ev: replace(
-        _end_pending(run, StepState.CANCELLED), cancelling=False, planning=None, pause_reason=""
-    ),
-    e.RollbackRequested: lambda run, ev: replace(
-        run, rollback=Rollback(ev.operation_id, ev.tree, ev.to_step)
-    ),
-    e.RolledBack: lambda run, ev: replace(run, rollback=None, head_tree=ev.head_tree),
-    e.RollbackFailed: lambda run, ev: replace(run, rollback=None),
-    e.ModelCalled: lambda run, ev: run if ev.step else replace(run, model_calls=(*run.model_calls, ev.call)),
-    e.DriftAdopted: lambda run, ev: replace(run, head_tree=ev.to_tree),
-    e.EffectDiscarded: _without_discard,
+    e.RunCancelled: _cancelled,
+    e.RollbackRequested: lambda run, ev, at: {"rollback": Rollback(ev.operation_id, ev.tree, ev.to_step)},
+    e.RolledBack: _rolled_back,
+    e.RollbackFailed: _rolled_back,
+    e.ModelCalled: _called,
+    e.DriftAdopted: lambda run, ev, at: {"head_tree": ev.to_tree},
+    e.EffectDiscarded: _discarded,
 }
 
 
 # -- the step ---------------------------------------------------------------------------------------------------
 
 
-def _step(step: Step, event: e.Event, at: datetime) -> Step:
+def _step(step: Step, event: e.Event, at: datetime, head_tree: str) -> Step:
+    _consistent(step, event)
     targets = step_targets(event.type, step.state)
     state = targets[0] if len(targets) == 1 else _STEP_CHOICE[type(event)](event)
-    changes: dict[str, Any] = {}
     handler = _STEP_FIELDS.get(type(event))
-    if handler:
-        changes = handler(step, event)
-    if state in STEP_FINAL or state is StepState.OUTCOME_UNKNOWN:
-        changes["ended_at"] = at
+    changes: dict[str, Any] = handler(step, event) if handler else {}
+    if isinstance(event, e.ApprovalRequested):
+        changes["asked_at"] = at
     if isinstance(event, e.StepStarted):
         changes["started_at"] = step.started_at or at
-    if state is StepState.PENDING:
-        changes["ended_at"] = None
+    if state is not step.state:
+        changes.update(_ended(step, state, at, head_tree), **changes)
     return replace(step, state=state, **changes)
+
+
+def _ended(step: Step, state: StepState, at: datetime, head_tree: str) -> dict[str, Any]:
+    """What a step says about its end: when, and where the workspace was; nothing, once it is tried again."""
+    if state is StepState.PENDING:
+        return {"ended_at": None, "head_tree": ""}
+    if state not in STEP_FINAL and state is not StepState.OUTCOME_UNKNOWN:
+        return {}
+    return {"ended_at": at, "head_tree": head_tree if step.state in STEP_ACTIVE else step.head_tree}
+
+
+_SAME_ATTEMPT = (
+    e.StepProposed,
+    e.StepPrepared,
+    e.StepExecuting,
+    e.StepApplying,
+    e.StepSucceeded,
+    e.StepFailed,
+)
+_NEXT_ATTEMPT = (e.StepStarted, e.StepEdited, e.PreviewSuperseded)
+
+
+def _consistent(step: Step, event: e.Event) -> None:
+    """Refuses an event that is about another attempt or another approval than the step's."""
+    if isinstance(event, (e.ApprovalDecided, e.ApprovalExpired, e.ApprovalCancelled)):
+        expected: object = step.approval.approval_id if step.approval else ""
+        named: object = event.approval_id
+    elif isinstance(event, e.ApprovalRequested):
+        expected, named = step.attempt, event.approval.attempt
+    elif isinstance(event, _SAME_ATTEMPT):
+        expected, named = step.attempt, event.attempt
+    elif isinstance(event, _NEXT_ATTEMPT):
+        expected, named = step.attempt + 1, event.attempt
+    else:
+        return
+    if named != expected:
+        raise IllegalTransitionError(
+            f"{event.type} names {named!r}, but step {step.number} is at {expected!r}"
+        )
 
 
 def _decided_state(event: Any) -> StepState:
@@ -227,6 +275,7 @@ _FRESH: dict[str, Any] = {
     "approval": None,
     "approved_request": "",
     "approved_digest": "",
+    "draft_payload": "",
     "prepared": None,
 }
 """What a new attempt starts without: everything that was about the attempt before."""
@@ -238,11 +287,10 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
         "attempt": ev.attempt,
         "gate": Gate(ev.gate),
         "failure": None,
-        "draft_payload": "",
     },
     e.StepDrafted: lambda s, ev: {"draft_payload": ev.draft_payload},
     e.StepProposed: lambda s, ev: {"prepared": ev.prepared},
-    e.StepPrepared: lambda s, ev: {"prepared": ev.prepared},
+    e.StepPrepared: lambda s, ev: {"prepared": ev.prepared, "computed": ev.attempt},
     e.ApprovalRequested: lambda s, ev: {"approval": ev.approval, "last_approval_id": ev.approval.approval_id},
     e.ApprovalDecided: _decided,
     e.ApprovalExpired: lambda s, ev: {"approval": None},
@@ -251,7 +299,7 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
         **_FRESH,
         "attempt": ev.attempt,
         "spec": replace(s.spec, input=ev.input),
-        "draft_payload": "",
+        "gate": Gate(ev.gate),
     },
     e.PreviewSuperseded: lambda s, ev: {**_FRESH, "attempt": ev.attempt},
     e.ModelCalled: lambda s, ev: {"model_calls": (*s.model_calls, ev.call)},
@@ -265,36 +313,42 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
 _ABANDONS = (e.StepEdited, e.PreviewSuperseded, e.StepFailed, e.StepRejected, e.StepSkipped, e.StepCancelled)
 
 
-def _put(run: Run, step: Step) -> Run:
-    index = step.number - 1
-    return replace(run, steps=(*run.steps[:index], step, *run.steps[index + 1 :]))
+def _leaves_behind(old: Step, event: e.Event) -> bool:
+    """Whether the executor may still hold, or be computing, what the step turns its back on."""
+    if old.state is StepState.OUTCOME_UNKNOWN:
+        return isinstance(event, (e.StepRetried, e.StepSkipped))
+    if old.state not in STEP_ACTIVE or not isinstance(event, _ABANDONS):
+        return False
+    if old.computed == old.attempt:
+        return old.prepared is not None and bool(old.prepared.effect_digest)
+    # Cancelling has asked for the discard already, and waited for it.
+    return isinstance(step_action(old), Prepare) and not isinstance(event, e.StepCancelled)
 
 
-def _bookkeep(run: Run, before: Run, event: e.Event) -> Run:
+def _bookkeep(run: Run, old: Step, new: Step, event: e.Event) -> dict[str, Any]:
     """What follows for the run from a change of one of its steps."""
-    old, new = before.steps[event.step - 1], run.steps[event.step - 1]
     changes: dict[str, Any] = {}
     done = (new.state in STEP_FINAL) - (old.state in STEP_FINAL)
     if done:
         changes["steps_done"] = run.steps_done + done
     if new.state in STEP_ACTIVE and old.state not in STEP_ACTIVE:
-        changes["cursor"] = new.number
-        if new.number == run.scan_from:
-            changes["scan_from"] = new.number + 1
+        # Steps start in order, so none before this one is PENDING.
+        changes.update(cursor=new.number, scan_from=new.number + 1)
     if new.state is StepState.PENDING:
         changes["scan_from"] = min(run.scan_from, new.number)
-    if isinstance(event, e.StepStarted) and run.steps_allowed is not None:
-        changes["steps_allowed"] = run.steps_allowed - 1
-    if (
-        isinstance(event, _ABANDONS)
-        and old.state in STEP_ACTIVE
-        and old.prepared
-        and old.prepared.effect_digest
-    ):
-        changes["discards"] = (*run.discards, (old.number, old.attempt))
+    if run.steps_allowed is not None:
+        changes["steps_allowed"] = run.steps_allowed + _allowance(event)
+    if _leaves_behind(old, event):
+        changes.update(_discard(run, old))
     if isinstance(event, (e.StepProposed, e.StepPrepared)) and not run.base_tree:
-        changes["base_tree"] = event.prepared.base_tree
-        changes["head_tree"] = event.prepared.base_tree
+        changes.update(base_tree=event.prepared.base_tree, head_tree=event.prepared.base_tree)
     if isinstance(event, e.StepSucceeded) and event.head_tree:
         changes["head_tree"] = event.head_tree
-    return replace(run, **changes) if changes else run
+    return changes
+
+
+def _allowance(event: e.Event) -> int:
+    """How an event changes the number of steps that may still start; a step's own retries are the same step."""
+    if isinstance(event, e.StepFailed):
+        return 1 if event.will_retry else 0
+    return -1 if isinstance(event, e.StepStarted) else 0

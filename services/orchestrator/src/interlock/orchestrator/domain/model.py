@@ -178,10 +178,36 @@ class ModelCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What model calls cost together. None = no call reported it; with `unpriced` calls the sum is a lower bound."""
+
+    calls: int = 0
+    unpriced: int = 0
+    cost_micros: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    def plus(self, call: ModelCall) -> Spent:
+        """With one more call."""
+        return Spent(
+            self.calls + 1,
+            self.unpriced + (call.cost_micros is None),
+            _sum(self.cost_micros, call.cost_micros),
+            _sum(self.prompt_tokens, call.prompt_tokens),
+            _sum(self.completion_tokens, call.completion_tokens),
+        )
+
+
+def _sum(known: int | None, more: int | None) -> int | None:
+    return known if more is None else (known or 0) + more
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """What the executor computed: the facts a decision is bound to. `effect_payload` names the whole effect.
 
-    `effect_digest` is empty while only the request is known (a COMMAND gate's proposal).
+    `effect_digest` is empty while only the request is known (a COMMAND gate's proposal) and when the step failed
+    in its fork. `limits` are the ones in force.
     """
 
     request_digest: str
@@ -190,6 +216,7 @@ class Prepared:
     effect_digest: str = ""
     result_tree: str = ""
     exit_code: int | None = None
+    limits: Json = default(default_factory=dict)
 
     @property
     def changes_tree(self) -> bool:
@@ -210,15 +237,21 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step as the journal tells it."""
+    """One step as the journal tells it.
+
+    `computed` is the last attempt whose effect, or failure in its fork, is known. `head_tree` is where the
+    workspace was when the step ended, empty before.
+    """
 
     number: int
     spec: StepSpec
     state: StepState = StepState.PENDING
     attempt: int = 0
+    computed: int = 0
     gate: Gate = Gate.NONE
     approval: Approval | None = None
     last_approval_id: str = ""
+    asked_at: datetime | None = None
     approved_request: str = ""
     approved_digest: str = ""
     draft_payload: str = ""
@@ -257,7 +290,12 @@ class Planning:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run as the journal tells it, and the head of its chain (`seq`, `head`)."""
+    """One run as the journal tells it, and the head of its chain (`seq`, `head`).
+
+    `cursor` is the step that was active last, `scan_from` a step before which none is PENDING, `discards` the
+    attempts (step, attempt) that the executor has yet to throw away, `steps_allowed` how many steps may still
+    start (None = all), `spent` the sum over the model calls of the run and its steps.
+    """
 
     run_id: str
     goal: str
@@ -282,6 +320,7 @@ class Run:
     scan_from: int = 1
     discards: tuple[tuple[int, int], ...] = ()
     model_calls: tuple[ModelCall, ...] = ()
+    spent: Spent = Spent()
     base_tree: str = ""
     head_tree: str = ""
     seq: int = 0

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.orchestrator.domain.model import Run, RunState, Step, StepState
+from interlock.orchestrator.domain.model import MAX_ATTEMPTS, Run, RunState, Step, StepState
 
 
-def require_run(run: Run, allowed: Iterable[RunState], verb: str) -> None:
-    """Raises RUN_WRONG_STATE unless the run is in one of the states."""
+def require_run(run: Run, allowed: Iterable[RunState], verb: str, *, during_rollback: bool = False) -> None:
+    """Raises RUN_WRONG_STATE unless the run is in one of the states, and not busy cancelling or rolling back."""
     states = sorted(state.value for state in allowed)
-    if run.state.value in states and not (run.cancelling or run.rollback):
+    rolling = run.rollback is not None and not during_rollback
+    if run.state.value in states and not (run.cancelling or rolling):
         return
-    busy = "being cancelled" if run.cancelling else "being rolled back" if run.rollback else run.state.value
+    busy = "being cancelled" if run.cancelling else "being rolled back" if rolling else ""
+    metadata = {"run_id": run.run_id, "current": run.state.value, "allowed": ",".join(states)}
     raise InterlockError(
         Reason.RUN_WRONG_STATE,
-        f"The run {run.run_id} is {busy}; to {verb} it must be {' or '.join(states)}.",
+        f"The run {run.run_id} is {busy or run.state.value}; to {verb} it must be {' or '.join(states)}"
+        f"{' and left alone' if busy else ''}.",
         fix="Look at the run with `interlock run get` and wait, or choose another action.",
-        metadata={"run_id": run.run_id, "current": run.state.value, "allowed": ",".join(states)},
+        metadata={**metadata, "busy": busy} if busy else metadata,
     )
 
 
@@ -44,5 +47,42 @@ def require_step(run: Run, number: int, allowed: Iterable[StepState], verb: str)
             "step": str(number),
             "current": step.state.value,
             "allowed": ",".join(states),
+        },
+    )
+
+
+def require_attempts(run: Run, step: Step) -> None:
+    """Raises STEP_WRONG_STATE when the step has had all the attempts that a step may have."""
+    if step.attempt < MAX_ATTEMPTS:
+        return
+    raise InterlockError(
+        Reason.STEP_WRONG_STATE,
+        f"Step {step.number} of {run.run_id} has had {MAX_ATTEMPTS} attempts, the most a step may have.",
+        field="step",
+        fix=f"Skip it with `interlock step skip {run.run_id} {step.number}`, and add a new step if it is still wanted.",
+        metadata={
+            "run_id": run.run_id,
+            "step": str(step.number),
+            "current": step.state.value,
+            "allowed": "",
+            "attempt": str(step.attempt),
+            "limit": str(MAX_ATTEMPTS),
+        },
+    )
+
+
+def budget_reached(run: Run, what: str) -> InterlockError:
+    """RUN_BUDGET_REACHED for something that would need one more model call."""
+    spent, limit = run.spent, run.budget
+    return InterlockError(
+        Reason.RUN_BUDGET_REACHED,
+        f"The budget of {run.run_id} is used up; {what} would need another model call.",
+        fix="Skip the steps that need a model, or start another run with a larger budget.",
+        metadata={
+            "run_id": run.run_id,
+            "model_calls": str(spent.calls),
+            "max_model_calls": str(limit.max_model_calls),
+            "cost_micros": "unknown" if spent.cost_micros is None else str(spent.cost_micros),
+            "max_cost_micros": str(limit.max_cost_micros),
         },
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final
 
 from interlock.common.errors import InterlockError
@@ -61,7 +61,7 @@ class Feed:
         elif news.last > self.position:
             self._behind.set()  # another replica's events come first
 
-    async def tail(self, after: int, *, idle: float = 15.0) -> AsyncIterator[Sequence[FeedRow]]:
+    async def tail(self, after: int, *, idle: float = 15.0) -> AsyncGenerator[Sequence[FeedRow], None]:
         """All events with a position above `after`, for ever, in order, in batches of at most 1,000.
 
         After `idle` seconds without any it yields an empty batch: time for a heartbeat. Ends only when it is

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -51,6 +51,16 @@ async def pending(
 ) -> list[ApprovalRow]:
     """Open approvals in order of id, oldest first. For a snapshot to follow, read the feed's position before."""
     query = _PENDING.where(approvals.c.id > after)
+    if run_id is not None:
+        query = query.where(approvals.c.run_id == run_id)
+    return await _rows(database, query.order_by(approvals.c.id).limit(page(limit)))
+
+
+async def listed(
+    database: Database, *, states: Sequence[str], run_id: str | None = None, after: str = "", limit: int = 100
+) -> list[ApprovalRow]:
+    """Approvals in any of the states, in order of id."""
+    query = _ALL.where(approvals.c.state.in_(states), approvals.c.id > after)
     if run_id is not None:
         query = query.where(approvals.c.run_id == run_id)
     return await _rows(database, query.order_by(approvals.c.id).limit(page(limit)))

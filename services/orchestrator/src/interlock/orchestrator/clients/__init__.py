@@ -1,0 +1,1 @@
+"""The services that the orchestrator calls: the executor and the planner."""

@@ -1,0 +1,51 @@
+"""CreateRun."""
+
+from __future__ import annotations
+
+import secrets
+
+from interlock.common import telemetry
+from interlock.common.identity import current_identity
+from interlock.orchestrator.commands.mutate import request_of
+from interlock.orchestrator.convert import inputs, views
+from interlock.orchestrator.deps import Deps
+from interlock.orchestrator.domain import decide_run
+from interlock.orchestrator.store.records import NewWorkspace, WorkspaceChange
+from interlock.v1 import orchestrator_pb2 as o
+
+
+async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResponse:
+    """Creates a run on a workspace that its executor knows."""
+    workspace = await deps.executor.workspace(message.workspace_id)
+    specs, payloads = inputs.specs(message.steps)
+    events = decide_run.create(
+        deps.transactions.context(current_identity().subject),
+        goal=message.goal,
+        workspace_id=message.workspace_id,
+        specs=specs,
+        policy=inputs.policy(message.policy),
+        budget=inputs.budget(message.budget),
+        labels=dict(message.labels),
+        traceparent=telemetry.inject() or _new_trace(),
+        start=message.start,
+    )
+    outcome = await deps.transactions.create(
+        deps.ids.new("run"),
+        events,
+        WorkspaceChange(
+            message.workspace_id,
+            create=NewWorkspace(deps.executor_address, workspace.path, workspace.head_tree),
+        ),
+        payloads=payloads,
+        request=request_of(message, lambda run: o.CreateRunResponse(run=views.run(run))),
+        goal=message.goal,
+        labels=dict(message.labels),
+    )
+    if outcome.replayed is not None:
+        return o.CreateRunResponse.FromString(outcome.replayed)
+    return o.CreateRunResponse(run=views.run(outcome.run))
+
+
+def _new_trace() -> str:
+    """A W3C traceparent of a trace nobody records, so that every run has a trace id."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"

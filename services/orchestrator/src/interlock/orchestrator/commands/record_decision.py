@@ -1,0 +1,68 @@
+"""RecordDecision: one transaction on the run's row decides; every loser gets a typed answer."""
+
+from __future__ import annotations
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.common.identity import current_identity
+from interlock.orchestrator.commands.mutate import request_of
+from interlock.orchestrator.convert import inputs
+from interlock.orchestrator.deps import Deps
+from interlock.orchestrator.domain import decide_approval
+from interlock.orchestrator.queries.approvals import record_view
+from interlock.orchestrator.store.readers import approvals
+from interlock.v1 import orchestrator_pb2 as o
+
+
+async def record_decision(deps: Deps, message: o.RecordDecisionRequest) -> o.RecordDecisionResponse:
+    """Records the first decision about an approval."""
+    row = await approvals.get(deps.database, message.approval_id)
+    _check_target(row, message)
+    subject = message.decision.subject or current_identity().subject
+    decision, payloads = inputs.decision(message.decision, subject=subject)
+    request = request_of(message, lambda run: o.RecordDecisionResponse())
+    try:
+        await deps.transactions.change(
+            row.run_id,
+            lambda run, ctx: decide_approval.decide(run, ctx, row.id, decision),
+            subject=subject,
+            payloads=payloads,
+            request=request,
+        )
+    except InterlockError as error:
+        if error.reason is not Reason.APPROVAL_ALREADY_DECIDED:
+            raise
+        raise _already_decided(await approvals.get(deps.database, row.id)) from None
+    newest = await approvals.get(deps.database, row.id)
+    return o.RecordDecisionResponse(approval=await record_view(deps, newest, with_preview=False))
+
+
+def _check_target(row: approvals.ApprovalRow, message: o.RecordDecisionRequest) -> None:
+    other_run = message.run_id and message.run_id != row.run_id
+    other_step = message.step and message.step != row.step
+    if other_run or other_step:
+        raise InterlockError(
+            Reason.APPROVAL_WRONG_STEP,
+            f"{row.id} belongs to step {row.step} of {row.run_id}.",
+            field="run_id" if other_run else "step",
+            metadata={"run_id": row.run_id, "step": str(row.step)},
+        )
+
+
+def _already_decided(row: approvals.ApprovalRow) -> InterlockError:
+    if row.state == "expired":
+        return InterlockError(
+            Reason.APPROVAL_EXPIRED,
+            f"{row.id} expired.",
+            metadata={"approval_id": row.id, "state": row.state},
+        )
+    decided_at = row.resolved_at.isoformat() if row.resolved_at else ""
+    return InterlockError(
+        Reason.APPROVAL_ALREADY_DECIDED,
+        f"{row.id} was {row.state}{f' by {row.subject}' if row.subject else ''} before.",
+        metadata={
+            "approval_id": row.id,
+            "state": row.state,
+            "subject": row.subject,
+            "resolved_at": decided_at,
+        },
+    )

@@ -1,0 +1,57 @@
+"""The orchestrator's settings, from INTERLOCK_* variables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock.common.addresses import Address
+from interlock.common.config import env_float, env_int, env_text, load_token, service_address
+from interlock.common.errors import InterlockError, Reason
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything the orchestrator is told from outside.
+
+    Attributes:
+        database_url: INTERLOCK_DATABASE_URL, PostgreSQL 15 or newer; required.
+        address: INTERLOCK_ORCHESTRATOR_ADDRESS, where to listen.
+        executor, planner: where those services are.
+        token: the shared bearer token.
+        lease_seconds: INTERLOCK_LEASE_SECONDS, silence after which another orchestrator may take over, 1 to 300.
+        pool: INTERLOCK_DATABASE_POOL, connections for queries and commands, 2 to 100.
+        ready_file: INTERLOCK_READY_FILE, written with the bound address.
+    """
+
+    database_url: str
+    address: Address
+    executor: Address
+    planner: Address
+    token: str
+    lease_seconds: float = 6.0
+    pool: int = 8
+    ready_file: Path | None = None
+
+
+def from_env() -> Config:
+    """Reads the environment. Raises INVALID_ARGUMENT naming the variable at fault."""
+    url = env_text("INTERLOCK_DATABASE_URL")
+    if not url:
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            "INTERLOCK_DATABASE_URL is not set.",
+            field="INTERLOCK_DATABASE_URL",
+            fix="Set it to postgresql://…, or run `interlock up`, which brings a PostgreSQL of its own.",
+        )
+    ready = env_text("INTERLOCK_READY_FILE")
+    return Config(
+        database_url=url,
+        address=service_address("orchestrator"),
+        executor=service_address("executor"),
+        planner=service_address("planner"),
+        token=load_token(),
+        lease_seconds=env_float("INTERLOCK_LEASE_SECONDS", 6.0, minimum=1.0, maximum=300.0),
+        pool=env_int("INTERLOCK_DATABASE_POOL", 8, minimum=2, maximum=100),
+        ready_file=Path(ready) if ready else None,
+    )

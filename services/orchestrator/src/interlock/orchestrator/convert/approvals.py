@@ -1,0 +1,140 @@
+"""Approvals: domain → store rows and responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from google.protobuf import json_format
+
+from interlock.orchestrator.convert import views
+from interlock.orchestrator.domain.chain import parse_time
+from interlock.orchestrator.domain.events import ApprovalDecided
+from interlock.orchestrator.domain.model import Approval, RejectAction, Run, Step, Verdict
+from interlock.orchestrator.store.records import ApprovalState, ApprovalUpsert
+from interlock.v1 import decision_pb2, step_pb2
+
+_STATE_OF: dict[Verdict, ApprovalState] = {
+    Verdict.APPROVE: "approved",
+    Verdict.REJECT: "rejected",
+    Verdict.SKIP: "skipped",
+    Verdict.EDIT: "edited",
+}
+_REJECT = {action: decision_pb2.RejectAction.Value(f"REJECT_ACTION_{action.name}") for action in RejectAction}
+
+
+def requested(run: Run, step: Step, approval: Approval, at: datetime) -> ApprovalUpsert:
+    """The row of a new question. Its doc is the record without preview, and where the preview is."""
+    record = decision_pb2.ApprovalRecord(
+        approval_id=approval.approval_id,
+        run_id=run.run_id,
+        step=step.number,
+        attempt=approval.attempt,
+        gate=views.gate(approval.gate),
+        digest=approval.digest,
+        goal=run.goal,
+        workspace_id=run.workspace_id,
+        labels=dict(run.labels),
+        spec=views.spec(step.spec, {}),
+        title=views.title(step.spec),
+        requested_at=views.timestamp(at),
+        expires_at=views.timestamp(parse_time(approval.expires_at)) if approval.expires_at else None,
+    )
+    if step.prepared is not None:
+        json_format.ParseDict(dict(step.prepared.limits), record.limits)
+    shown = step.prepared.effect_payload if step.prepared else ""
+    return _row(run, step, approval, "pending", record, shown, at)
+
+
+def resolved(
+    row: ApprovalUpsert, state: ApprovalState, at: datetime, decided: ApprovalDecided | None = None
+) -> ApprovalUpsert:
+    """The row of a question that has its answer."""
+    record = record_of(row.doc)
+    record.resolved_at.FromDatetime(at)
+    if decided is not None:
+        record.decision.CopyFrom(_decision(decided, at))
+    return ApprovalUpsert(
+        id=row.id,
+        step=row.step,
+        attempt=row.attempt,
+        gate=row.gate,
+        digest=row.digest,
+        state=state,
+        requested_at=row.requested_at,
+        expires_at=row.expires_at,
+        resolved_at=at,
+        subject=decided.subject if decided else "",
+        doc={**row.doc, "record": json_format.MessageToDict(record)},
+    )
+
+
+def decided_state(decided: ApprovalDecided) -> ApprovalState:
+    """The state a decision leads to."""
+    return _STATE_OF[decided.verdict]
+
+
+def record_of(doc: Mapping[str, Any]) -> decision_pb2.ApprovalRecord:
+    """The record that a row's doc holds, without state and preview."""
+    return json_format.ParseDict(dict(doc["record"]), decision_pb2.ApprovalRecord())
+
+
+def record(doc: Mapping[str, Any], state: str, effect: bytes | None = None) -> decision_pb2.ApprovalRecord:
+    """An approval as people see it; with its preview when the effect's bytes are given."""
+    out = record_of(doc)
+    out.state = decision_pb2.ApprovalState.Value(f"APPROVAL_STATE_{state.upper()}")
+    if effect is not None:
+        out.preview.CopyFrom(step_pb2.Effect.FromString(effect))
+    return out
+
+
+def preview_digest(doc: Mapping[str, Any]) -> str:
+    """Digest of the payload that holds the preview."""
+    return str(doc.get("preview_payload", ""))
+
+
+def pending_row(run: Run, step: Step, at: datetime) -> ApprovalUpsert | None:
+    """The row of a step's open question, rebuilt from the run; None when nothing is open."""
+    return requested(run, step, step.approval, at) if step.approval is not None else None
+
+
+def _decision(decided: ApprovalDecided, at: datetime) -> decision_pb2.Decision:
+    out = decision_pb2.Decision(
+        comment=decided.comment,
+        subject=decided.subject,
+        channel=decided.channel,
+        at=views.timestamp(at),
+        digest=decided.digest,
+    )
+    if decided.verdict is Verdict.APPROVE:
+        out.approve.SetInParent()
+    elif decided.verdict is Verdict.REJECT:
+        out.reject.action = _REJECT[decided.action or RejectAction.FAIL_RUN]
+    elif decided.verdict is Verdict.SKIP:
+        out.skip.SetInParent()
+    else:
+        out.edit.SetInParent()
+    return out
+
+
+def _row(
+    run: Run,
+    step: Step,
+    approval: Approval,
+    state: ApprovalState,
+    record_: decision_pb2.ApprovalRecord,
+    shown: str,
+    at: datetime,
+) -> ApprovalUpsert:
+    return ApprovalUpsert(
+        id=approval.approval_id,
+        step=step.number,
+        attempt=approval.attempt,
+        gate=approval.gate.value,
+        digest=approval.digest,
+        state=state,
+        requested_at=at,
+        expires_at=parse_time(approval.expires_at) if approval.expires_at else None,
+        doc={"record": json_format.MessageToDict(record_), "preview_payload": shown},
+    )

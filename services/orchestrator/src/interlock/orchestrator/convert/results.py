@@ -1,0 +1,76 @@
+"""Answers of the executor and the planner → domain values, and requests to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from google.protobuf import json_format
+
+from interlock.orchestrator.convert.texts import payload
+from interlock.orchestrator.domain.model import Failure, ModelCall, Prepared, StepKind, StepSpec
+from interlock.orchestrator.store.records import Payload
+from interlock.v1 import executor_pb2, planner_pb2, step_pb2
+
+EFFECT = "application/protobuf; type=interlock.v1.Effect"
+_MODEL_JSON = "application/json"
+_MODEL_REPLY = "application/octet-stream"
+
+
+def effect(
+    message: step_pb2.Effect, limits: step_pb2.Limits, *, with_result: bool = True
+) -> tuple[Prepared, list[Payload]]:
+    """What a decision is bound to, and the whole effect as a payload."""
+    digest, kept = payload(message.SerializeToString(deterministic=True), EFFECT)
+    facts = Prepared(
+        request_digest=message.request_digest,
+        base_tree=message.base_tree,
+        effect_payload=digest,
+        effect_digest=message.effect_digest if with_result else "",
+        result_tree=message.result_tree if with_result else "",
+        exit_code=message.exit_code if message.HasField("exit_code") else None,
+        limits=json_format.MessageToDict(limits, preserving_proto_field_name=True),
+    )
+    return facts, [kept]
+
+
+def failure(message: step_pb2.StepFailure) -> Failure:
+    """Why a step failed in its fork."""
+    return Failure(message.reason, message.message, message.field, message.fix, dict(message.metadata))
+
+
+def calls(exchanges: Iterable[planner_pb2.ModelExchange]) -> tuple[list[ModelCall], list[Payload]]:
+    """What is journaled of model calls, and their prompts and replies."""
+    out, payloads = [], []
+    for exchange in exchanges:
+        prompt, kept_prompt = payload(exchange.prompt, _MODEL_JSON)
+        reply, kept_reply = payload(exchange.reply, _MODEL_REPLY)
+        payloads += [kept_prompt, kept_reply]
+        out.append(_call(exchange.call, prompt, reply))
+    return out, payloads
+
+
+def _call(message: step_pb2.ModelCall, prompt: str, reply: str) -> ModelCall:
+    cost = message.cost
+    return ModelCall(
+        purpose=message.purpose,
+        gateway=message.gateway,
+        model=message.model,
+        prompt_version=message.prompt_version,
+        prompt_payload=prompt,
+        reply_payload=reply,
+        finish_reason=message.finish_reason,
+        prompt_tokens=cost.prompt_tokens if cost.HasField("prompt_tokens") else None,
+        completion_tokens=cost.completion_tokens if cost.HasField("completion_tokens") else None,
+        cost_micros=cost.total.micros if cost.HasField("total") else None,
+        latency_us=message.latency.ToMicroseconds(),
+        cache_hit=message.cache_hit if message.HasField("cache_hit") else None,
+    )
+
+
+def action(spec: StepSpec, fields: Mapping[str, Any], draft: str | None) -> executor_pb2.Action:
+    """What the executor is asked to do; `fields` is the input with its texts, `draft` a drafted content."""
+    name = spec.kind.value
+    if spec.kind is StepKind.EDIT_FILE and draft is not None:
+        fields = {"path": fields["path"], "new_content": draft}
+    return json_format.ParseDict({name: dict(fields)}, executor_pb2.Action())

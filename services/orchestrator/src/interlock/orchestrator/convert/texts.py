@@ -1,0 +1,60 @@
+"""Long texts of a step's input: kept in the payload table, referred to by digest.
+
+In the domain's input object the key `new_content` then becomes `new_content_payload`, and so on; `inline` puts
+the texts back for those who need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from interlock.common.digests import digest_bytes, sha256_text
+from interlock.orchestrator.store.records import Payload
+
+INLINE_BYTES = 4096
+"""Longest text kept inside an event, UTF-8 bytes."""
+
+SUFFIX = "_payload"
+TEXT = "text/plain; charset=utf-8"
+_TEXT_FIELDS = ("new_content", "patch", "instruction", "command")
+
+
+def payload(body: bytes, media_type: str) -> tuple[str, Payload]:
+    """A payload and the digest that events refer to it by."""
+    digest = sha256_text(body)
+    return digest, Payload(digest_bytes(digest), media_type, body)
+
+
+def externalise(fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[Payload]]:
+    """An input object with its long texts replaced by digests, and the texts."""
+    out, payloads = dict(fields), []
+    for name in _TEXT_FIELDS:
+        text = out.get(name)
+        if isinstance(text, str) and len(body := text.encode()) > INLINE_BYTES:
+            digest, kept = payload(body, TEXT)
+            del out[name]
+            out[name + SUFFIX] = digest
+            payloads.append(kept)
+    return out, payloads
+
+
+def references(fields: Mapping[str, Any]) -> list[str]:
+    """Digests of the texts an input object refers to."""
+    return [value for key, value in fields.items() if key.endswith(SUFFIX)]
+
+
+def inline(fields: Mapping[str, Any], bodies: Mapping[str, bytes]) -> dict[str, Any]:
+    """The input object with its texts, as far as `bodies` (by digest) has them."""
+    out = {}
+    for key, value in fields.items():
+        if not key.endswith(SUFFIX):
+            out[key] = value
+        elif value in bodies:
+            out[key.removesuffix(SUFFIX)] = bodies[value].decode()
+    return out
+
+
+def all_references(inputs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Digests of the texts that any of the input objects refers to."""
+    return [digest for fields in inputs for digest in references(fields)]

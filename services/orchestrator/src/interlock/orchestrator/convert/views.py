@@ -1,0 +1,224 @@
+"""Domain → responses: runs, steps, costs, events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from interlock.orchestrator.convert.texts import inline
+from interlock.orchestrator.domain.model import (
+    Budget,
+    Failure,
+    Gate,
+    ModelCall,
+    OnFailure,
+    Policy,
+    Prepared,
+    Run,
+    Step,
+    StepSpec,
+)
+from interlock.orchestrator.store.records import FeedRow
+from interlock.v1 import cost_pb2, journal_pb2, policy_pb2, run_pb2, step_pb2
+
+Bodies = Mapping[str, bytes]
+"""Payload bodies by digest text; what is missing is left out of a view."""
+
+_GATES = {gate: policy_pb2.Gate.Value(f"GATE_{gate.name}") for gate in Gate}
+
+
+def timestamp(at: datetime | None) -> Timestamp | None:
+    """A proto timestamp; None stays unset."""
+    if at is None:
+        return None
+    out = Timestamp()
+    out.FromDatetime(at)
+    return out
+
+
+def gate(value: Gate | None) -> policy_pb2.Gate.ValueType:
+    """A gate; None = UNSPECIFIED."""
+    return policy_pb2.GATE_UNSPECIFIED if value is None else _GATES[value]
+
+
+def policy(value: Policy) -> policy_pb2.Policy:
+    """The rules of a run."""
+    out = policy_pb2.Policy(
+        name=value.name,
+        edit_file_gate=gate(value.edit_file_gate),
+        run_command_gate=gate(value.run_command_gate),
+        steps_may_weaken=value.steps_may_weaken,
+    )
+    if value.approval_timeout_us is not None:
+        out.approval_timeout.FromMicroseconds(value.approval_timeout_us)
+    return out
+
+
+def budget(value: Budget) -> policy_pb2.Budget:
+    """Bounds on spending."""
+    return policy_pb2.Budget(max_cost_micros=value.max_cost_micros, max_model_calls=value.max_model_calls)
+
+
+def failure(value: Failure | None) -> step_pb2.StepFailure | None:
+    """Why something failed; None stays unset."""
+    if value is None:
+        return None
+    return step_pb2.StepFailure(
+        reason=value.reason,
+        message=value.message,
+        field=value.field,
+        fix=value.fix,
+        metadata=dict(value.metadata),
+    )
+
+
+def spec(value: StepSpec, bodies: Bodies) -> step_pb2.StepSpec:
+    """A step's specification with its long texts as far as `bodies` has them."""
+    fields = inline(value.input, bodies)
+    return step_pb2.StepSpec(
+        input=json_format.ParseDict({value.kind.value: fields}, step_pb2.StepInput()),
+        name=value.name,
+        gate=gate(value.gate),
+        retries=value.retries,
+        on_failure=_on_failure(value.on_failure),
+    )
+
+
+def _on_failure(value: OnFailure) -> step_pb2.OnFailure.ValueType:
+    return step_pb2.ON_FAILURE_CONTINUE if value is OnFailure.CONTINUE else step_pb2.ON_FAILURE_STOP
+
+
+def cost(calls: Iterable[ModelCall]) -> cost_pb2.Cost:
+    """The sum of model calls. What no gateway reported stays unset."""
+    made = list(calls)
+    out = cost_pb2.Cost(model_calls=len(made), unpriced_calls=sum(c.cost_micros is None for c in made))
+    if priced := [c.cost_micros for c in made if c.cost_micros is not None]:
+        out.total.micros = sum(priced)
+    if prompts := [c.prompt_tokens for c in made if c.prompt_tokens is not None]:
+        out.prompt_tokens = sum(prompts)
+    if completions := [c.completion_tokens for c in made if c.completion_tokens is not None]:
+        out.completion_tokens = sum(completions)
+    return out
+
+
+def all_calls(value: Run) -> list[ModelCall]:
+    """Every model call of a run, planning first."""
+    return [*value.model_calls, *(call for step in value.steps for call in step.model_calls)]
+
+
+def model_call(value: ModelCall) -> step_pb2.ModelCall:
+    """One model call as journaled."""
+    out = step_pb2.ModelCall(
+        purpose=value.purpose,
+        gateway=value.gateway,
+        model=value.model,
+        prompt_version=value.prompt_version,
+        prompt_digest=value.prompt_payload,
+        reply_digest=value.reply_payload,
+        finish_reason=value.finish_reason,
+        cost=cost([value]),
+        cache_hit=value.cache_hit,
+    )
+    out.latency.FromMicroseconds(value.latency_us)
+    return out
+
+
+def effect(value: Prepared | None, bodies: Bodies) -> step_pb2.Effect | None:
+    """The effect as the executor told it, or only its facts when its payload is not at hand."""
+    if value is None:
+        return None
+    if value.effect_payload in bodies:
+        return step_pb2.Effect.FromString(bodies[value.effect_payload])
+    return step_pb2.Effect(
+        base_tree=value.base_tree,
+        result_tree=value.result_tree,
+        exit_code=value.exit_code,
+        request_digest=value.request_digest,
+        effect_digest=value.effect_digest,
+    )
+
+
+def step(run: Run, value: Step, bodies: Bodies) -> step_pb2.Step:
+    """One step, with what `bodies` has of its texts and effect."""
+    reply = bodies.get(value.reply_payload, b"").decode()
+    kind = step_pb2.StepKind.Value(f"STEP_KIND_{value.spec.kind.name}")
+    return step_pb2.Step(
+        run_id=run.run_id,
+        number=value.number,
+        spec=spec(value.spec, bodies),
+        kind=kind,
+        state=step_pb2.StepState.Value(f"STEP_STATE_{value.state.name}"),
+        attempt=value.attempt,
+        gate=gate(value.gate),
+        approval_id=value.approval.approval_id if value.approval else value.last_approval_id,
+        effect=effect(value.prepared, bodies),
+        reply=reply,
+        model_calls=[model_call(call) for call in value.model_calls],
+        failure=failure(value.failure),
+        head_tree=value.head_tree,
+        cost=cost(value.model_calls),
+        started_at=timestamp(value.started_at),
+        ended_at=timestamp(value.ended_at),
+        key=value.key,
+    )
+
+
+def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:
+    """A run, with the given views of its steps."""
+    return run_pb2.Run(
+        run_id=value.run_id,
+        goal=value.goal,
+        workspace_id=value.workspace_id,
+        state=run_pb2.RunState.Value(f"RUN_STATE_{value.state.name}"),
+        pause_reason=value.pause_reason,
+        failure=failure(value.failure),
+        steps=steps,
+        steps_total=len(value.steps),
+        steps_done=value.steps_done,
+        policy=policy(value.policy),
+        budget=budget(value.budget),
+        labels=dict(value.labels),
+        cost=cost(all_calls(value)),
+        base_tree=value.base_tree,
+        head_tree=value.head_tree,
+        journal_length=value.seq,
+        journal_head=value.head,
+        trace_id=value.traceparent.split("-")[1] if value.traceparent.count("-") == 3 else "",
+        created_by=value.created_by,
+        created_at=timestamp(value.created_at),
+        updated_at=timestamp(value.updated_at),
+    )
+
+
+def event(row: FeedRow, previous_digest: str) -> journal_pb2.JournalEvent:
+    """A journal event as stored."""
+    return journal_pb2.JournalEvent(
+        run_id=row.run_id,
+        seq=row.seq,
+        position=row.position,
+        type=row.type,
+        step=row.step or 0,
+        at=timestamp(row.at),
+        canonical_json=row.canonical,
+        digest="sha256:" + row.hash.hex(),
+        previous_digest=previous_digest,
+    )
+
+
+def title(value: StepSpec) -> str:
+    """One line about a step for people, at most 200 characters."""
+    fields: Mapping[str, Any] = value.input
+    if value.name:
+        said = value.name
+    elif "path" in fields:
+        said = str(fields["path"])
+    elif "argv" in fields:
+        said = " ".join(fields["argv"].get("items", []))
+    else:
+        said = str(fields.get("command") or fields.get("instruction") or "")
+    line = " ".join(f"{value.kind.value}: {said}".split())
+    return line if len(line) <= 200 else line[:199] + "…"

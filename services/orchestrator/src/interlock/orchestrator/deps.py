@@ -1,0 +1,25 @@
+"""What the use cases need: made once by `server`, given to every command and query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from interlock.common.ids import Ids
+from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.runs.book import RunBook
+from interlock.orchestrator.runs.transaction import Transactions
+from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.store.feed import Feed
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """The orchestrator's parts."""
+
+    database: Database
+    feed: Feed
+    book: RunBook
+    transactions: Transactions
+    executor: ExecutorClient
+    executor_address: str
+    ids: Ids

@@ -1,0 +1,1 @@
+"""What callers can ask for that changes nothing: one subject a file."""

@@ -1,0 +1,154 @@
+"""Approvals as recorded: one, a page of them, and the feed of what happens to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.common.paging import (
+    decode_cursor,
+    decode_page_token,
+    encode_cursor,
+    encode_page_token,
+    page_size,
+)
+from interlock.orchestrator.convert import approvals as convert
+from interlock.orchestrator.deps import Deps
+from interlock.orchestrator.store.readers import approvals, events
+from interlock.orchestrator.store.records import FeedRow
+from interlock.orchestrator.worker.context import bodies
+from interlock.v1 import approval_pb2, decision_pb2, step_pb2
+from interlock.v1 import orchestrator_pb2 as o
+
+HEARTBEAT_SECONDS = 10.0
+_SCOPE = "WatchApprovals"
+_PENDING_PAGE = 200
+_FRAME = 50
+_RESOLVED = frozenset({"approval.decided", "approval.expired", "approval.cancelled"})
+Row = approvals.ApprovalRow
+
+
+async def get_record(deps: Deps, message: o.GetApprovalRecordRequest) -> o.GetApprovalRecordResponse:
+    """One approval with its preview."""
+    row = await approvals.get(deps.database, message.approval_id)
+    return o.GetApprovalRecordResponse(approval=await record_view(deps, row))
+
+
+async def record_view(deps: Deps, row: Row, *, with_preview: bool = True) -> decision_pb2.ApprovalRecord:
+    """An approval as people see it."""
+    digest = convert.preview_digest(row.doc)
+    found = await bodies(deps.database, [digest]) if with_preview and digest else {}
+    return convert.record(row.doc, row.state, found.get(digest))
+
+
+async def list_records(deps: Deps, message: o.ListApprovalRecordsRequest) -> o.ListApprovalRecordsResponse:
+    """A page of approvals, oldest first, without previews. A page may be shorter than asked for."""
+    wanted = message.states or [decision_pb2.APPROVAL_STATE_PENDING]
+    states = sorted(
+        decision_pb2.ApprovalState.Name(s).removeprefix("APPROVAL_STATE_").lower() for s in wanted
+    )
+    given = message.filter
+    scope = f"ListApprovalRecords/{states}/{given.SerializeToString(deterministic=True).hex()}"
+    after = str(decode_page_token(scope, message.page_token)["after"]) if message.page_token else ""
+    size = page_size(message.page_size, default=100, maximum=1000)
+    rows = await approvals.listed(
+        deps.database, states=states, run_id=given.run_id or None, after=after, limit=size
+    )
+    views = [convert.record(row.doc, row.state) for row in rows]
+    token = encode_page_token(scope, {"after": rows[-1].id}) if len(rows) == size else ""
+    return o.ListApprovalRecordsResponse(
+        approvals=[view for view in views if matches(given, view)], next_page_token=token
+    )
+
+
+def matches(given: approval_pb2.ApprovalFilter, view: decision_pb2.ApprovalRecord) -> bool:
+    """Whether an approval passes a filter; every set field narrows."""
+    if given.run_id and view.run_id != given.run_id:
+        return False
+    if given.workspace_id and view.workspace_id != given.workspace_id:
+        return False
+    if given.kinds and approval_kind(view) not in given.kinds:
+        return False
+    return all(view.labels.get(key) == value for key, value in given.labels.items())
+
+
+def approval_kind(view: decision_pb2.ApprovalRecord) -> int:
+    """The StepKind of an approval's step."""
+    name = view.spec.input.WhichOneof("kind") or "unspecified"
+    return step_pb2.StepKind.Value(f"STEP_KIND_{name.upper()}")
+
+
+async def watch(deps: Deps, message: o.WatchApprovalsRequest) -> AsyncIterator[o.WatchApprovalsResponse]:
+    """What is pending, then everything that happens to approvals, in feed order."""
+    known: set[str] = set()
+    if message.cursor:
+        position = int(decode_cursor(_SCOPE, message.cursor)["position"] or 0)
+        if position > deps.feed.position:
+            position = await _known_position(deps, position)
+    else:
+        position = deps.feed.position
+        async for frame in _pending(deps, position):
+            known.update(event.approval.approval_id for event in frame.events)
+            yield frame
+    yield o.WatchApprovalsResponse(cursor=_cursor(position), caught_up=True)
+    async with aclosing(deps.feed.tail(position, idle=HEARTBEAT_SECONDS)) as tail:
+        async for rows in tail:
+            position = rows[-1].position if rows else position
+            news = [event for row in rows if (event := await _event(deps, row, known)) is not None]
+            for at in range(0, len(news), _FRAME):
+                last = at + _FRAME >= len(news)
+                cursor = position if last else news[at + _FRAME - 1].position
+                yield o.WatchApprovalsResponse(events=news[at : at + _FRAME], cursor=_cursor(cursor))
+            if not news:
+                # Other events went by: the cursor moves on, and silence is broken.
+                yield o.WatchApprovalsResponse(cursor=_cursor(position))
+
+
+async def _known_position(deps: Deps, position: int) -> int:
+    """A position ahead of this replica's feed may come from another one that is ahead of it."""
+    if position > await events.position(deps.database):
+        raise InterlockError(Reason.CURSOR_INVALID, "The cursor is ahead of the feed.", field="cursor")
+    return position
+
+
+async def _pending(deps: Deps, position: int) -> AsyncIterator[o.WatchApprovalsResponse]:
+    after = ""
+    while rows := await approvals.pending(deps.database, after=after, limit=_PENDING_PAGE):
+        after = rows[-1].id
+        for at in range(0, len(rows), _FRAME):
+            waiting = [
+                decision_pb2.ApprovalEvent(
+                    kind=decision_pb2.APPROVAL_EVENT_KIND_PENDING,
+                    approval=await record_view(deps, row),
+                    position=position,
+                )
+                for row in rows[at : at + _FRAME]
+            ]
+            yield o.WatchApprovalsResponse(events=waiting)
+
+
+async def _event(deps: Deps, row: FeedRow, known: set[str]) -> decision_pb2.ApprovalEvent | None:
+    if row.type == "approval.requested":
+        approval_id = json.loads(row.canonical)["data"]["approval"]["approval_id"]
+        if approval_id in known:
+            known.discard(approval_id)
+            return None
+        view = await record_view(deps, await approvals.get(deps.database, approval_id))
+        # As it was when it was asked: what came of it follows in an event of its own.
+        view.state = decision_pb2.APPROVAL_STATE_PENDING
+        view.ClearField("decision")
+        view.ClearField("resolved_at")
+        kind = decision_pb2.APPROVAL_EVENT_KIND_REQUESTED
+    elif row.type in _RESOLVED:
+        approval_id = json.loads(row.canonical)["data"]["approval_id"]
+        view = await record_view(deps, await approvals.get(deps.database, approval_id), with_preview=False)
+        kind = decision_pb2.APPROVAL_EVENT_KIND_RESOLVED
+    else:
+        return None
+    return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
+
+
+def _cursor(position: int) -> str:
+    return encode_cursor(_SCOPE, {"position": position})

@@ -1,0 +1,138 @@
+"""Runs, steps and costs, as people see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.common.paging import decode_page_token, encode_page_token, page_size
+from interlock.orchestrator.convert import texts, views
+from interlock.orchestrator.deps import Deps
+from interlock.orchestrator.domain.model import Run, Step
+from interlock.orchestrator.store.readers import runs
+from interlock.orchestrator.worker.context import bodies
+from interlock.v1 import cost_pb2, run_pb2, step_pb2
+from interlock.v1 import orchestrator_pb2 as o
+
+CUT_BYTES = 16 * 1024
+_MAX_VIEW_BYTES = 10 * 1024 * 1024
+
+
+async def get_run(deps: Deps, message: o.GetRunRequest) -> o.GetRunResponse:
+    """The run with its steps, large outputs cut."""
+    run = await deps.book.refresh(message.run_id)
+    steps = [] if message.without_steps else await step_views(deps, run, run.steps)
+    return o.GetRunResponse(run=views.run(run, steps))
+
+
+async def get_step(deps: Deps, message: o.GetStepRequest) -> o.GetStepResponse:
+    """One step with everything that was kept of it."""
+    run = await deps.book.refresh(message.run_id)
+    step = run.step(message.step)
+    if step is None:
+        raise InterlockError(
+            Reason.STEP_NOT_FOUND,
+            f"The run {run.run_id} has {len(run.steps)} steps; there is no step {message.step}.",
+            field="step",
+        )
+    return o.GetStepResponse(step=await step_view(deps, run, step, whole=True))
+
+
+async def list_steps(deps: Deps, message: o.ListStepsRequest) -> o.ListStepsResponse:
+    """A page of steps by number."""
+    scope = f"ListSteps/{message.run_id}"
+    after = int(decode_page_token(scope, message.page_token)["after"] or 0) if message.page_token else 0
+    run = await deps.book.refresh(message.run_id)
+    size = page_size(message.page_size, default=100, maximum=1000)
+    page = run.steps[after : after + size]
+    more = after + size < len(run.steps)
+    token = encode_page_token(scope, {"after": after + size}) if more else ""
+    return o.ListStepsResponse(steps=await step_views(deps, run, page), next_page_token=token)
+
+
+async def list_runs(deps: Deps, message: o.ListRunsRequest) -> o.ListRunsResponse:
+    """A page of runs, newest first."""
+    states = sorted(run_pb2.RunState.Name(s).removeprefix("RUN_STATE_") for s in message.states)
+    labels = dict(message.labels)
+    scope = f"ListRuns/{states}/{message.workspace_id}/{sorted(labels.items())}"
+    before = str(decode_page_token(scope, message.page_token)["before"]) if message.page_token else None
+    size = page_size(message.page_size, default=100, maximum=1000)
+    rows = await runs.list_runs(
+        deps.database,
+        states=states,
+        workspace_id=message.workspace_id or None,
+        labels=labels,
+        after=before,
+        limit=size,
+    )
+    token = encode_page_token(scope, {"before": rows[-1].id}) if len(rows) == size else ""
+    return o.ListRunsResponse(runs=[_row_view(row) for row in rows], next_page_token=token)
+
+
+async def get_cost(deps: Deps, message: o.GetCostRequest) -> o.GetCostResponse:
+    """What the run cost, in all and per step that asked a model; step 0 is planning."""
+    run = await deps.book.refresh(message.run_id)
+    response = o.GetCostResponse(total=views.cost(views.all_calls(run)))
+    if run.model_calls:
+        response.steps.add(step=0, cost=views.cost(run.model_calls))
+    for step in run.steps:
+        if step.model_calls:
+            kind = step_pb2.StepKind.Value(f"STEP_KIND_{step.spec.kind.name}")
+            response.steps.add(step=step.number, kind=kind, cost=views.cost(step.model_calls))
+    return response
+
+
+async def step_view(deps: Deps, run: Run, step: Step, *, whole: bool = False) -> step_pb2.Step:
+    """A step with its texts and effect; outputs are cut unless it is to be whole."""
+    view = views.step(run, step, await bodies(deps.database, _references(step)))
+    return view if whole else cut(view)
+
+
+async def step_views(deps: Deps, run: Run, steps: Iterable[Step]) -> list[step_pb2.Step]:
+    """Steps with outputs cut; once the answer is large, later steps come with their facts alone."""
+    out: list[step_pb2.Step] = []
+    size = 0
+    for step in steps:
+        large = size > _MAX_VIEW_BYTES
+        view = views.step(run, step, {}) if large else await step_view(deps, run, step)
+        size += view.ByteSize()
+        out.append(view)
+    return out
+
+
+def cut(view: step_pb2.Step) -> step_pb2.Step:
+    """Shortens a step's large outputs in place; totals and digests still cover everything."""
+    effect = view.effect
+    for output in (effect.stdout, effect.stderr, effect.content):
+        kept = len(output.head) + len(output.tail)
+        if kept > 2 * CUT_BYTES:
+            everything = output.head + output.tail
+            output.head, output.tail = everything[:CUT_BYTES], everything[-CUT_BYTES:]
+            output.truncated = True
+    if len(effect.diff) > 4 * CUT_BYTES:
+        effect.diff = effect.diff[: 4 * CUT_BYTES].rpartition("\n")[0] + "\n"
+        effect.diff_truncated = True
+    return view
+
+
+def _references(step: Step) -> Sequence[str]:
+    shown = [step.prepared.effect_payload] if step.prepared else []
+    return [*texts.references(step.spec.input), step.reply_payload, *shown]
+
+
+def _row_view(row: runs.RunRow) -> run_pb2.Run:
+    total = None if row.cost_micros is None else cost_pb2.Money(micros=row.cost_micros)
+    return run_pb2.Run(
+        run_id=row.id,
+        goal=row.goal,
+        workspace_id=row.workspace_id or "",
+        state=run_pb2.RunState.Value(f"RUN_STATE_{row.state}"),
+        steps_total=row.steps,
+        steps_done=row.steps_done,
+        labels=dict(row.labels),
+        cost=cost_pb2.Cost(total=total),
+        journal_length=row.seq,
+        journal_head="sha256:" + row.head_hash.hex(),
+        created_at=views.timestamp(row.created_at),
+        updated_at=views.timestamp(row.updated_at),
+    )

@@ -1,0 +1,158 @@
+"""WatchRun: a run's events and the live output of its steps, merged into one stream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import grpc
+
+from interlock.common.errors import InterlockError
+from interlock.common.paging import decode_cursor, encode_cursor
+from interlock.orchestrator.convert import views
+from interlock.orchestrator.deps import Deps
+from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.evolve import evolve, fold
+from interlock.orchestrator.domain.model import RUN_FINAL, Run, StepKind
+from interlock.orchestrator.queries.journal import event_view
+from interlock.orchestrator.queries.runs import step_view
+from interlock.orchestrator.runs.book import recorded
+from interlock.orchestrator.runs.waiting import run_batches
+from interlock.orchestrator.store.readers import events
+from interlock.orchestrator.store.records import FeedRow
+from interlock.v1 import executor_pb2
+from interlock.v1 import orchestrator_pb2 as o
+
+HEARTBEAT_SECONDS = 10.0
+_QUEUE = 256
+_LAST_OUTPUT_SECONDS = 5.0
+_RUNS_NOW = (e.StepStarted, e.StepExecuting, e.StepApplying, e.StepEdited, e.PreviewSuperseded)
+_SHOWS = (e.StepPrepared, e.StepProposed, e.ApprovalRequested, e.StepSucceeded, e.StepFailed)
+
+
+async def watch(deps: Deps, message: o.WatchRunRequest) -> AsyncGenerator[o.WatchRunResponse, None]:
+    """From the cursor on, until the run has ended and everything was told."""
+    newest = await deps.book.refresh(message.run_id)
+    if message.cursor:
+        after = int(decode_cursor(_scope(newest.run_id), message.cursor)["seq"] or 0)
+    else:
+        after = newest.seq if message.only_new else 0
+    run = newest if after == newest.seq else await _at(deps, newest.run_id, after)
+    watcher = _Watcher(deps, run, newest.run_id, with_output=not message.without_output)
+    async with aclosing(watcher.stream()) as stream:
+        async for response in stream:
+            yield response
+
+
+async def _at(deps: Deps, run_id: str, seq: int) -> Run | None:
+    """The run as it was after event `seq`."""
+    run: Run | None = None
+    while (have := run.seq if run else 0) < seq:
+        rows = await events.of_run(deps.database, run_id, have, min(1000, seq - have))
+        if not rows:
+            break
+        run = fold(map(recorded, rows), run)
+    return run
+
+
+def _scope(run_id: str) -> str:
+    return f"WatchRun/{run_id}"
+
+
+class _Watcher:
+    """One stream: events come through `_follow`, output through one task per attempt, both into one queue."""
+
+    def __init__(self, deps: Deps, run: Run | None, run_id: str, *, with_output: bool) -> None:
+        self._deps = deps
+        self._run = run
+        self._run_id = run_id
+        self._with_output = with_output
+        self._queue: asyncio.Queue[o.WatchRunResponse | None] = asyncio.Queue(_QUEUE)
+        self._outputs: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._error: InterlockError | None = None
+
+    async def stream(self) -> AsyncGenerator[o.WatchRunResponse, None]:
+        """Responses until the run has ended."""
+        follower = asyncio.create_task(self._follow_to_the_end())
+        try:
+            while (response := await self._queue.get()) is not None:
+                yield response
+            if self._error is not None:
+                raise self._error
+        finally:
+            for task in (follower, *self._outputs.values()):
+                task.cancel()
+            await asyncio.gather(follower, *self._outputs.values(), return_exceptions=True)
+
+    async def _follow_to_the_end(self) -> None:
+        try:
+            await self._follow()
+        except InterlockError as error:
+            self._error = error
+        finally:
+            await self._queue.put(None)
+
+    async def _follow(self) -> None:
+        seq = self._run.seq if self._run else 0
+        self._start_output_of_current()
+        if await self._ended():
+            return
+        async with aclosing(run_batches(self._deps.feed, self._run_id, seq, HEARTBEAT_SECONDS)) as tail:
+            async for rows in tail:
+                if not rows:
+                    await self._queue.put(o.WatchRunResponse(cursor=self._cursor()))
+                for row in rows:
+                    await self._tell(row)
+                if await self._ended():
+                    return
+
+    async def _ended(self) -> bool:
+        """Whether the run is final and nothing newer is in the journal."""
+        if self._run is None or self._run.state not in RUN_FINAL:
+            return False
+        newest = await self._deps.book.refresh(self._run_id)
+        return newest.seq == self._run.seq
+
+    async def _tell(self, row: FeedRow) -> None:
+        record = recorded(row)
+        event = record.event
+        self._run = evolve(self._run, record)
+        if isinstance(event, _SHOWS):
+            await self._finish_output(event.step)
+        response = o.WatchRunResponse(event=event_view(row), cursor=self._cursor(), run=views.run(self._run))
+        step = self._run.step(event.step)
+        if step is not None:
+            shown = isinstance(event, _SHOWS)
+            view = await step_view(self._deps, self._run, step) if shown else views.step(self._run, step, {})
+            response.step.CopyFrom(view)
+        await self._queue.put(response)
+        if isinstance(event, _RUNS_NOW):
+            self._start_output_of_current()
+
+    def _start_output_of_current(self) -> None:
+        step = self._run.current if self._run else None
+        if step is None or not self._with_output or step.spec.kind is not StepKind.RUN_COMMAND:
+            return
+        key = (step.number, step.attempt)
+        if key not in self._outputs:
+            self._outputs[key] = asyncio.create_task(self._output(*key))
+
+    async def _output(self, step: int, attempt: int) -> None:
+        """Relays live output. What cannot be relayed is not lost: the step's effect has it."""
+        key = executor_pb2.EffectKey(run_id=self._run_id, step=step, attempt=attempt)
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            async for response in self._deps.executor.output(executor_pb2.StreamOutputRequest(key=key)):
+                if response.HasField("chunk"):
+                    told = o.WatchRunResponse(output=response.chunk, cursor=self._cursor())
+                    await self._queue.put(told)
+
+    async def _finish_output(self, step: int) -> None:
+        """Lets output arrive before the event that says how the step ended."""
+        under_way = [task for key, task in self._outputs.items() if key[0] == step and not task.done()]
+        if under_way:
+            await asyncio.wait(under_way, timeout=_LAST_OUTPUT_SECONDS)
+
+    def _cursor(self) -> str:
+        return encode_cursor(_scope(self._run_id), {"seq": self._run.seq if self._run else 0})

@@ -1,0 +1,74 @@
+"""Runs as the journal tells them, folded from their events and kept in memory for as long as they are warm."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.domain.events import decode
+from interlock.orchestrator.domain.evolve import Recorded, fold
+from interlock.orchestrator.domain.model import Run
+from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.store.readers import events
+from interlock.orchestrator.store.records import FeedRow
+
+_PAGE = 1000
+
+
+def recorded(row: FeedRow) -> Recorded:
+    """A stored event as the state machine takes it."""
+    event = decode(row.type, row.step or 0, json.loads(row.canonical)["data"])
+    return Recorded(row.run_id, row.seq, row.at, event, "sha256:" + row.hash.hex())
+
+
+class RunBook:
+    """A cache of folded runs. What it returns may be behind the journal unless asked to look (`refresh`).
+
+    Args:
+        capacity: runs kept; the least recently used go first.
+    """
+
+    def __init__(self, database: Database, *, capacity: int = 2000) -> None:
+        self._database = database
+        self._capacity = capacity
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+
+    async def get(self, run_id: str) -> Run:
+        """The run as this process last saw it. Raises RUN_NOT_FOUND."""
+        known = self._runs.get(run_id)
+        if known is None:
+            return await self.refresh(run_id)
+        self._runs.move_to_end(run_id)
+        return known
+
+    async def refresh(self, run_id: str) -> Run:
+        """The run with every event that is durable now. Raises RUN_NOT_FOUND."""
+        run = self._runs.get(run_id)
+        while True:
+            rows = await events.of_run(self._database, run_id, run.seq if run else 0, _PAGE)
+            run = fold(map(recorded, rows), run)
+            if len(rows) < _PAGE:
+                break
+        if run is None:
+            raise InterlockError(Reason.RUN_NOT_FOUND, f"There is no run {run_id[:80]}.", field="run_id")
+        return self.put(run)
+
+    def put(self, run: Run) -> Run:
+        """Takes in a newer state; an older one changes nothing. Returns what is known now."""
+        known = self._runs.get(run.run_id)
+        if known is not None and known.seq > run.seq:
+            return known
+        self._runs[run.run_id] = run
+        self._runs.move_to_end(run.run_id)
+        while len(self._runs) > self._capacity:
+            self._runs.popitem(last=False)
+        return run
+
+    def learn(self, rows: Iterable[FeedRow]) -> None:
+        """Brings cached runs up to date with events that have just become durable."""
+        for row in rows:
+            run = self._runs.get(row.run_id)
+            if run is not None and row.seq == run.seq + 1:
+                self._runs[row.run_id] = fold((recorded(row),), run) or run

@@ -1,0 +1,117 @@
+"""What a transaction writes besides its events: the run's head, approvals, and the hold on the workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from interlock.orchestrator.convert import approvals
+from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.actions import actions
+from interlock.orchestrator.domain.advance import advance
+from interlock.orchestrator.domain.chain import Sealed, seal
+from interlock.orchestrator.domain.evolve import Recorded, evolve
+from interlock.orchestrator.domain.model import RUN_FINAL, ZERO_DIGEST, Run, RunState
+from interlock.orchestrator.store.records import ApprovalUpsert, RunHead, SealedEvent, WorkspaceChange
+
+
+@dataclass(slots=True)
+class Change:
+    """A run before and after some events, and the rows that go with them."""
+
+    run_id: str
+    before: Run | None
+    after: Run | None
+    sealed: list[Sealed] = field(default_factory=list)
+    approvals: dict[str, ApprovalUpsert] = field(default_factory=dict)
+
+    def add(self, event: e.Event, at: datetime) -> None:
+        """Puts one event at the end of the chain and folds it."""
+        run = self.after
+        seq, prev = (run.seq, run.head) if run else (0, ZERO_DIGEST)
+        sealed = seal(self.run_id, seq + 1, prev, at, event.type, event.step, e.encode(event))
+        self.after = evolve(run, Recorded(self.run_id, seq + 1, at, event, sealed.digest))
+        self.sealed.append(sealed)
+        self._approval(run, event, at)
+
+    def settle(self, at: datetime) -> Run:
+        """Adds what follows by itself; the run after it."""
+        assert self.after is not None
+        while (event := advance(self.after)) is not None:
+            self.add(event, at)
+        return self.after
+
+    def _approval(self, before: Run | None, event: e.Event, at: datetime) -> None:
+        if isinstance(event, e.ApprovalRequested):
+            assert self.after is not None
+            step = self.after.steps[event.step - 1]
+            row = approvals.requested(self.after, step, event.approval, at)
+            self.approvals[row.id] = row
+        elif isinstance(event, e.ApprovalDecided | e.ApprovalExpired | e.ApprovalCancelled):
+            self._resolve(before, event, at)
+
+    def _resolve(
+        self,
+        before: Run | None,
+        event: e.ApprovalDecided | e.ApprovalExpired | e.ApprovalCancelled,
+        at: datetime,
+    ) -> None:
+        assert before is not None
+        step = before.steps[event.step - 1]
+        assert step.approval is not None
+        asked = approvals.requested(before, step, step.approval, step.asked_at or at)
+        if isinstance(event, e.ApprovalDecided):
+            row = approvals.resolved(asked, approvals.decided_state(event), at, event)
+        else:
+            row = approvals.resolved(
+                asked, "expired" if isinstance(event, e.ApprovalExpired) else "cancelled", at
+            )
+        self.approvals[row.id] = row
+
+    def events(self) -> tuple[SealedEvent, ...]:
+        """The events as they are stored."""
+        return tuple(
+            SealedEvent(s.seq, s.type, s.step or None, s.at, s.canonical, bytes.fromhex(s.digest[7:]))
+            for s in self.sealed
+        )
+
+    def head(self) -> RunHead:
+        """The run's row after the change."""
+        run = self.after
+        assert run is not None
+        return RunHead(
+            state=run.state.value,
+            steps=len(run.steps),
+            steps_done=run.steps_done,
+            cost_micros=known_cost(run),
+            needs_driver=bool(actions(run)),
+        )
+
+    def workspace(self) -> WorkspaceChange | None:
+        """Takes the workspace when the run starts or is reopened, and gives it back when the run has ended."""
+        before, after = self.before, self.after
+        assert after is not None
+        moved = after.head_tree if after.head_tree != (before.head_tree if before else "") else None
+        held_before, held = _holds(before), _holds(after)
+        if held == held_before and moved is None:
+            return None
+        hold = "" if held == held_before else "take" if held else "release"
+        return WorkspaceChange(after.workspace_id, hold=hold, head_to=moved)  # type: ignore[arg-type]
+
+
+def known_cost(run: Run) -> int | None:
+    """The sum of the known prices, micro-US-dollars; None when there is none."""
+    calls = (*run.model_calls, *(call for step in run.steps for call in step.model_calls))
+    priced = [call.cost_micros for call in calls if call.cost_micros is not None]
+    return sum(priced) if priced else None
+
+
+def _holds(run: Run | None) -> bool:
+    """Whether the run is the workspace's one writer: from its start to its end, and while it is rolled back."""
+    if run is None:
+        return False
+    if run.rollback is not None:
+        return True
+    waiting = (RunState.CREATED, RunState.PLANNED)
+    fresh = run.state in waiting or (run.state is RunState.PLANNING and not run.base_tree)
+    return not fresh and run.state not in RUN_FINAL

@@ -1,0 +1,205 @@
+"""Changing a run: decide on its newest state, append, and decide again if somebody else was first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from interlock.common.clock import Clock
+from interlock.common.errors import InterlockError, Reason
+from interlock.common.ids import Ids
+from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.context import Context
+from interlock.orchestrator.domain.model import Run
+from interlock.orchestrator.runs.book import RunBook
+from interlock.orchestrator.runs.rows import Change
+from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.store.errors import Conflict
+from interlock.orchestrator.store.journal import Journal
+from interlock.orchestrator.store.readers import others
+from interlock.orchestrator.store.records import (
+    Append,
+    NewRun,
+    Payload,
+    RequestRecord,
+    WorkspaceChange,
+)
+
+Decide = Callable[[Run, Context], list[e.Event]]
+"""Turns the newest state into events; raises InterlockError to refuse. Called again after a conflict."""
+
+_TRIES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A mutation that may be repeated: `respond` makes the response that is stored with its effect."""
+
+    method: str
+    request_id: str
+    fingerprint: bytes
+    respond: Callable[[Run], bytes]
+
+    def record(self, run: Run) -> RequestRecord:
+        """The row that a repeated request is answered from."""
+        return RequestRecord(self.method, self.request_id, self.fingerprint, self.respond(run))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A run after a transaction. `replayed` is the recorded response of a request that was made before."""
+
+    run: Run
+    replayed: bytes | None = None
+
+
+class Transactions:
+    """All changes of runs go through here.
+
+    Args:
+        owner: this process as a driver.
+        on_lease: called with (run_id, epoch) when a transaction gave this process the lease of a run.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        journal: Journal,
+        book: RunBook,
+        clock: Clock,
+        ids: Ids,
+        *,
+        owner: str,
+        on_lease: Callable[[str, int], None],
+    ) -> None:
+        self._database = database
+        self._journal = journal
+        self._book = book
+        self._clock = clock
+        self._ids = ids
+        self._owner = owner
+        self._on_lease = on_lease
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def context(self, subject: str = "") -> Context:
+        """What a decision made now needs from outside."""
+        return Context(self._clock.now(), self._ids.new, subject)
+
+    async def create(
+        self,
+        run_id: str,
+        events: Sequence[e.Event],
+        workspace: WorkspaceChange,
+        *,
+        payloads: Sequence[Payload] = (),
+        request: Request | None = None,
+        goal: str,
+        labels: dict[str, str],
+    ) -> Outcome:
+        """Writes a new run. Raises WORKSPACE_BUSY when it is to start and another run holds the workspace."""
+        change = self._change(run_id, None, events)
+        assert change.after is not None
+        hold = change.workspace()
+        if hold is not None:
+            workspace = WorkspaceChange(workspace.id, hold.hold, create=workspace.create)
+        new = NewRun(goal, workspace.id, labels)
+        return await self._append(change, None, payloads, request, create=new, workspace=workspace)
+
+    async def change(
+        self,
+        run_id: str,
+        decide: Decide,
+        *,
+        subject: str = "",
+        epoch: int | None = None,
+        payloads: Sequence[Payload] = (),
+        request: Request | None = None,
+    ) -> Outcome:
+        """Decides on the run's newest state and makes the events durable.
+
+        Without events nothing is written (and a `request` is not recorded: repeating it has no effect either).
+        Raises what `decide` raises, RUN_NOT_FOUND, LEASE_LOST, WORKSPACE_BUSY, DATABASE_UNAVAILABLE, and
+        RUN_CONFLICT when others were first too many times in a row.
+        """
+        lock = self._locks.setdefault(run_id, asyncio.Lock())
+        async with lock:
+            run = await self._book.get(run_id)
+            for _ in range(_TRIES):
+                try:
+                    events = decide(run, self.context(subject))
+                except InterlockError:
+                    # A refusal must not rest on an old state, nor meet a caller who repeats what succeeded.
+                    newest = await self._book.refresh(run_id)
+                    if newest.seq == run.seq:
+                        known = await self._recorded(request)
+                        if known is None:
+                            raise
+                        return Outcome(run, known)
+                    run = newest
+                    continue
+                if not events:
+                    return Outcome(run)
+                change = self._change(run_id, run, events)
+                try:
+                    return await self._append(change, epoch, payloads, request)
+                except Conflict:
+                    run = await self._book.refresh(run_id)
+        raise InterlockError(
+            Reason.RUN_CONFLICT,
+            f"Run {run_id} is being changed by many at once.",
+            metadata={"run_id": run_id},
+        )
+
+    async def _recorded(self, request: Request | None) -> bytes | None:
+        if request is None or not request.request_id:
+            return None
+        return await others.recorded(self._database, request.method, request.request_id, request.fingerprint)
+
+    def _change(self, run_id: str, run: Run | None, events: Sequence[e.Event]) -> Change:
+        now = self._clock.now()
+        change = Change(run_id, run, run)
+        for event in events:
+            change.add(event, now)
+        change.settle(now)
+        return change
+
+    async def _append(
+        self,
+        change: Change,
+        epoch: int | None,
+        payloads: Sequence[Payload],
+        request: Request | None,
+        *,
+        create: NewRun | None = None,
+        workspace: WorkspaceChange | None = None,
+    ) -> Outcome:
+        run = change.after
+        assert run is not None
+        head = change.head()
+        result = await self._journal.append(
+            Append(
+                run_id=change.run_id,
+                expected_seq=change.before.seq if change.before else 0,
+                events=change.events(),
+                head=head,
+                epoch=epoch,
+                create=create,
+                approvals=tuple(change.approvals.values()),
+                payloads=_unique(payloads),
+                request=request.record(run) if request and request.request_id else None,
+                workspace=workspace or change.workspace(),
+                take=self._owner if head.needs_driver else None,
+            )
+        )
+        if result.replayed is not None:
+            return Outcome(run, result.replayed)
+        self._book.put(run)
+        if result.epoch:
+            self._on_lease(change.run_id, result.epoch)
+        return Outcome(run)
+
+
+def _unique(payloads: Sequence[Payload]) -> tuple[Payload, ...]:
+    return tuple({payload.digest: payload for payload in payloads}.values())

@@ -1,0 +1,84 @@
+"""Wires the orchestrator together. No logic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from interlock.common import telemetry
+from interlock.common.client import channel
+from interlock.common.clock import SystemClock
+from interlock.common.ids import UlidIds
+from interlock.common.server import ServerSpec, serve
+from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.config import Config
+from interlock.orchestrator.deps import Deps
+from interlock.orchestrator.runs.book import RunBook
+from interlock.orchestrator.runs.transaction import Transactions
+from interlock.orchestrator.service import OrchestratorService
+from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.store.feed import Feed
+from interlock.orchestrator.store.journal import Journal
+from interlock.orchestrator.store.migrate import check_revision
+from interlock.orchestrator.store.notifier import Notifier
+from interlock.orchestrator.worker.drivers import Drivers
+from interlock.orchestrator.worker.executing import Executing
+from interlock.orchestrator.worker.performer import Performer
+from interlock.orchestrator.worker.thinking import Thinking
+from interlock.v1 import orchestrator_pb2_grpc
+
+_NAME = "interlock.v1.Orchestrator"
+
+
+async def run(config: Config) -> None:
+    """Serves until a signal. Raises DATABASE_REVISION_MISMATCH, DATABASE_UNAVAILABLE, UNAVAILABLE."""
+    exporters = telemetry.setup("interlock-orchestrator")
+    try:
+        async with _parts(config) as deps:
+            await serve(
+                ServerSpec(
+                    "orchestrator",
+                    config.address,
+                    [
+                        (
+                            OrchestratorService(deps),
+                            orchestrator_pb2_grpc.add_OrchestratorServicer_to_server,
+                            _NAME,
+                        )
+                    ],
+                    config.token,
+                    ready_file=config.ready_file,
+                )
+            )
+    finally:
+        exporters.shutdown()
+
+
+@asynccontextmanager
+async def _parts(config: Config) -> AsyncIterator[Deps]:
+    """Starts the parts in the order in which they need each other, and ends them the other way round."""
+    await asyncio.to_thread(check_revision, config.database_url)
+    clock = SystemClock()
+    ids = UlidIds(clock)
+    owner = ids.new("orchestrator")
+    async with AsyncExitStack() as stack:
+        database = Database(config.database_url, pool=config.pool)
+        stack.push_async_callback(database.close)
+        journal, feed, notifier = Journal(database), Feed(database), Notifier(database)
+        book = RunBook(database)
+        drivers = Drivers(database, book, owner=owner, ttl=config.lease_seconds)
+        for subscriber in (feed.on_flush, notifier.hint, drivers.on_flush):
+            journal.on_flush(subscriber)
+        for part in (journal, notifier, feed):
+            await part.start()
+            stack.push_async_callback(part.close)
+        executor_channel = await stack.enter_async_context(channel(config.executor, config.token))
+        planner_channel = await stack.enter_async_context(channel(config.planner, config.token))
+        executor = ExecutorClient(executor_channel)
+        stack.push_async_callback(executor.session.close)
+        transactions = Transactions(database, journal, book, clock, ids, owner=owner, on_lease=drivers.own)
+        thinking = Thinking(planner_channel, executor, database)
+        drivers.start(feed, transactions, Performer(Executing(executor, database), thinking, clock))
+        stack.push_async_callback(drivers.close)
+        yield Deps(database, feed, book, transactions, executor, str(config.executor), ids)

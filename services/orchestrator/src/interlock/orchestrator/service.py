@@ -1,0 +1,141 @@
+"""The Orchestrator service: each handler calls one use case. Validation, credentials and errors are interceptors'."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from interlock.orchestrator.commands.create_run import create_run
+from interlock.orchestrator.commands.execute_next import execute_next
+from interlock.orchestrator.commands.mutate import mutate
+from interlock.orchestrator.commands.plan_run import plan_run
+from interlock.orchestrator.commands.record_decision import record_decision
+from interlock.orchestrator.commands.rollback_run import rollback_run
+from interlock.orchestrator.convert import inputs, views
+from interlock.orchestrator.deps import Deps
+from interlock.orchestrator.domain import decide_run
+from interlock.orchestrator.queries import approvals, journal, runs, watch
+from interlock.v1 import orchestrator_pb2 as o
+from interlock.v1 import orchestrator_pb2_grpc
+
+
+class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
+    """Handlers of interlock.v1.Orchestrator."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+
+    async def CreateRun(self, request: o.CreateRunRequest, context: Any) -> o.CreateRunResponse:
+        return await create_run(self._deps, request)
+
+    async def GetRun(self, request: o.GetRunRequest, context: Any) -> o.GetRunResponse:
+        return await runs.get_run(self._deps, request)
+
+    async def ListRuns(self, request: o.ListRunsRequest, context: Any) -> o.ListRunsResponse:
+        return await runs.list_runs(self._deps, request)
+
+    async def GetStep(self, request: o.GetStepRequest, context: Any) -> o.GetStepResponse:
+        return await runs.get_step(self._deps, request)
+
+    async def ListSteps(self, request: o.ListStepsRequest, context: Any) -> o.ListStepsResponse:
+        return await runs.list_steps(self._deps, request)
+
+    async def AddSteps(self, request: o.AddStepsRequest, context: Any) -> o.AddStepsResponse:
+        specs, payloads = inputs.specs(request.steps)
+        return await mutate(
+            self._deps,
+            request,
+            lambda run, ctx: decide_run.add_steps(run, ctx, specs),
+            lambda run: o.AddStepsResponse(run=views.run(run), first_step=len(run.steps) - len(specs) + 1),
+            payloads,
+        )
+
+    async def PlanRun(self, request: o.PlanRunRequest, context: Any) -> o.PlanRunResponse:
+        return await plan_run(self._deps, request)
+
+    async def StartRun(self, request: o.StartRunRequest, context: Any) -> o.StartRunResponse:
+        return await mutate(
+            self._deps, request, decide_run.start, lambda run: o.StartRunResponse(run=views.run(run))
+        )
+
+    async def ExecuteNextStep(
+        self, request: o.ExecuteNextStepRequest, context: Any
+    ) -> o.ExecuteNextStepResponse:
+        return await execute_next(self._deps, request)
+
+    async def PauseRun(self, request: o.PauseRunRequest, context: Any) -> o.PauseRunResponse:
+        return await mutate(
+            self._deps,
+            request,
+            lambda run, ctx: decide_run.pause(run, ctx, request.comment),
+            lambda run: o.PauseRunResponse(run=views.run(run)),
+        )
+
+    async def ResumeRun(self, request: o.ResumeRunRequest, context: Any) -> o.ResumeRunResponse:
+        return await mutate(
+            self._deps, request, decide_run.resume, lambda run: o.ResumeRunResponse(run=views.run(run))
+        )
+
+    async def CancelRun(self, request: o.CancelRunRequest, context: Any) -> o.CancelRunResponse:
+        return await mutate(
+            self._deps,
+            request,
+            lambda run, ctx: decide_run.cancel(run, ctx, request.comment),
+            lambda run: o.CancelRunResponse(run=views.run(run)),
+        )
+
+    async def RetryStep(self, request: o.RetryStepRequest, context: Any) -> o.RetryStepResponse:
+        return await mutate(
+            self._deps,
+            request,
+            lambda run, ctx: decide_run.retry_step(run, ctx, request.step),
+            lambda run: o.RetryStepResponse(run=views.run(run)),
+        )
+
+    async def SkipStep(self, request: o.SkipStepRequest, context: Any) -> o.SkipStepResponse:
+        return await mutate(
+            self._deps,
+            request,
+            lambda run, ctx: decide_run.skip_step(run, ctx, request.step, request.comment),
+            lambda run: o.SkipStepResponse(run=views.run(run)),
+        )
+
+    async def WatchRun(self, request: o.WatchRunRequest, context: Any) -> AsyncIterator[o.WatchRunResponse]:
+        async for response in watch.watch(self._deps, request):
+            yield response
+
+    async def ListEvents(self, request: o.ListEventsRequest, context: Any) -> o.ListEventsResponse:
+        return await journal.list_events(self._deps, request)
+
+    async def ExportJournal(
+        self, request: o.ExportJournalRequest, context: Any
+    ) -> AsyncIterator[o.ExportJournalResponse]:
+        async for response in journal.export(self._deps, request):
+            yield response
+
+    async def GetCost(self, request: o.GetCostRequest, context: Any) -> o.GetCostResponse:
+        return await runs.get_cost(self._deps, request)
+
+    async def RollbackRun(self, request: o.RollbackRunRequest, context: Any) -> o.RollbackRunResponse:
+        return await rollback_run(self._deps, request)
+
+    async def RecordDecision(
+        self, request: o.RecordDecisionRequest, context: Any
+    ) -> o.RecordDecisionResponse:
+        return await record_decision(self._deps, request)
+
+    async def GetApprovalRecord(
+        self, request: o.GetApprovalRecordRequest, context: Any
+    ) -> o.GetApprovalRecordResponse:
+        return await approvals.get_record(self._deps, request)
+
+    async def ListApprovalRecords(
+        self, request: o.ListApprovalRecordsRequest, context: Any
+    ) -> o.ListApprovalRecordsResponse:
+        return await approvals.list_records(self._deps, request)
+
+    async def WatchApprovals(
+        self, request: o.WatchApprovalsRequest, context: Any
+    ) -> AsyncIterator[o.WatchApprovalsResponse]:
+        async for response in approvals.watch(self._deps, request):
+            yield response

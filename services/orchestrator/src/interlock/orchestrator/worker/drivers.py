@@ -1,0 +1,126 @@
+"""All runs that this process drives: claims those nobody drives, keeps the leases, wakes the drivers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextlib import aclosing
+
+from interlock.common import logs
+from interlock.common.errors import InterlockError
+from interlock.orchestrator.runs.book import RunBook
+from interlock.orchestrator.runs.transaction import Transactions
+from interlock.orchestrator.store import leases
+from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.store.feed import Feed
+from interlock.orchestrator.store.records import Flushed
+from interlock.orchestrator.worker.performer import Performer
+from interlock.orchestrator.worker.run_driver import RunDriver, stop
+
+_log = logs.get("drivers")
+_CLAIM = 200
+
+
+class Drivers:
+    """The set of runs under this process's lease.
+
+    Args:
+        owner: unique per process and start.
+        ttl: seconds after which another orchestrator may take over if this one falls silent.
+    """
+
+    def __init__(self, database: Database, book: RunBook, *, owner: str, ttl: float = 6.0) -> None:
+        self._database = database
+        self._book = book
+        self._owner = owner
+        self._ttl = ttl
+        self._drivers: dict[str, tuple[RunDriver, asyncio.Task[None]]] = {}
+        self._transactions: Transactions | None = None
+        self._performer: Performer | None = None
+        self._look = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, feed: Feed, transactions: Transactions, performer: Performer) -> None:
+        """Starts the heartbeat, which also claims runs that nobody drives, and listens to other replicas."""
+        self._transactions = transactions
+        self._performer = performer
+        self._tasks = [
+            asyncio.create_task(self._beat(), name="drivers-heartbeat"),
+            asyncio.create_task(self._listen(feed), name="drivers-feed"),
+        ]
+
+    async def close(self) -> None:
+        """Stops driving and gives every lease back. What is under way is found again by the next driver."""
+        for task in self._tasks:
+            await stop(task)
+        for _, task in list(self._drivers.values()):
+            await stop(task)
+        with contextlib.suppress(InterlockError):
+            await leases.retire(self._database, self._owner)
+
+    def own(self, run_id: str, epoch: int) -> None:
+        """This process has the run's lease: drive it."""
+        known = self._drivers.get(run_id)
+        if known is not None and known[0].epoch >= epoch and not known[1].done():
+            known[0].wake()
+            return
+        if self._transactions is None or self._performer is None:
+            return
+        if known is not None:
+            known[1].cancel()
+        driver = RunDriver(run_id, epoch, self._book, self._transactions, self._performer)
+        task = asyncio.create_task(driver.drive(), name=f"drive {run_id}")
+        self._drivers[run_id] = (driver, task)
+        task.add_done_callback(lambda done: self._ended(run_id, driver, done))
+
+    def on_flush(self, news: Flushed) -> None:
+        """Wakes the drivers of runs that have changed."""
+        for run_id in {row.run_id for row in news.rows}:
+            known = self._drivers.get(run_id)
+            if known is not None:
+                known[0].wake()
+
+    async def _listen(self, feed: Feed) -> None:
+        """What another replica wrote about a run that this one drives."""
+        while True:
+            try:
+                async with aclosing(feed.tail(feed.position)) as tail:
+                    async for rows in tail:
+                        for run_id in {row.run_id for row in rows} & self._drivers.keys():
+                            await self._book.refresh(run_id)
+                            self._drivers[run_id][0].wake()
+            except InterlockError as error:
+                _log.warning("not listening to the feed", reason=error.reason.value)
+                await asyncio.sleep(1.0)
+
+    def _ended(self, run_id: str, driver: RunDriver, task: asyncio.Task[None]) -> None:
+        known = self._drivers.get(run_id)
+        if known is not None and known[0] is driver:
+            del self._drivers[run_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a driver met a defect", run_id=run_id, error=type(error).__name__)
+        self._look.set()
+
+    async def _beat(self) -> None:
+        while True:
+            try:
+                await self._renew_and_claim()
+            except InterlockError as error:
+                _log.warning("no heartbeat", reason=error.reason.value)
+            self._look.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._ttl / 3):
+                    await self._look.wait()
+
+    async def _renew_and_claim(self) -> None:
+        held = await leases.renew(self._database, self._owner, self._ttl)
+        for run_id, (driver, task) in list(self._drivers.items()):
+            if held.get(run_id, driver.epoch) != driver.epoch:
+                task.cancel()
+        for run_id, epoch in held.items():
+            if run_id not in self._drivers:
+                await self._book.refresh(run_id)
+                self.own(run_id, epoch)
+        for claimed in await leases.claim(self._database, self._owner, self._ttl, _CLAIM):
+            await self._book.refresh(claimed.run_id)
+            self.own(claimed.run_id, claimed.epoch)

@@ -1,0 +1,102 @@
+"""Actions of the executor: propose, prepare, apply, discard, restore."""
+
+from __future__ import annotations
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.convert import results, texts
+from interlock.orchestrator.domain import actions as a
+from interlock.orchestrator.domain import decide_run, decide_step
+from interlock.orchestrator.domain.model import Run
+from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.worker import context
+from interlock.orchestrator.worker.done import Done
+from interlock.v1 import executor_pb2
+
+_GONE = frozenset({Reason.EFFECT_NOT_FOUND, Reason.EFFECT_ALREADY_APPLIED, Reason.EFFECT_DISCARDED})
+
+
+class Executing:
+    """Performs the actions that concern the workspace."""
+
+    def __init__(self, executor: ExecutorClient, database: Database) -> None:
+        self._executor = executor
+        self._database = database
+
+    async def propose(self, run: Run, action: a.Propose, epoch: int) -> Done:
+        """Asks what would run."""
+        request = executor_pb2.ProposeRequest(
+            key=_key(run, action),
+            workspace_id=run.workspace_id,
+            action=await self._action(run, action),
+            epoch=epoch,
+        )
+        response = await self._executor.step("propose", request)
+        facts, payloads = results.effect(response.effect, response.limits, with_result=False)
+        return Done(lambda r, ctx: decide_step.proposed(r, ctx, action.step, action.attempt, facts), payloads)
+
+    async def prepare(self, run: Run, action: a.Prepare, epoch: int) -> Done:
+        """Computes the effect in a fork."""
+        request = executor_pb2.PrepareRequest(
+            key=_key(run, action),
+            workspace_id=run.workspace_id,
+            action=await self._action(run, action),
+            epoch=epoch,
+            expected_request_digest=action.expected_request,
+        )
+        response = await self._executor.step("prepare", request)
+        failed = response.failure if response.HasField("failure") else None
+        facts, payloads = results.effect(response.effect, response.limits, with_result=failed is None)
+        failure = results.failure(failed) if failed is not None else None
+        return Done(
+            lambda r, ctx: decide_step.prepared(r, ctx, action.step, action.attempt, facts, failure), payloads
+        )
+
+    async def apply(self, run: Run, action: a.Apply, epoch: int) -> Done:
+        """Publishes the effect."""
+        request = executor_pb2.ApplyRequest(
+            key=_key(run, action),
+            effect_digest=action.effect_digest,
+            approved_digest=action.approved_digest,
+            approval_id=action.approval_id,
+            epoch=epoch,
+        )
+        response = await self._executor.step("apply", request)
+        head, merged = response.head_tree, response.merged_drift
+        return Done(
+            lambda r, ctx: decide_step.applied(r, ctx, action.step, action.attempt, head, merged=merged)
+        )
+
+    async def discard(self, run: Run, action: a.Discard, epoch: int) -> Done:
+        """Stops or throws away an attempt; one that is gone already counts."""
+        request = executor_pb2.DiscardRequest(key=_key(run, action), epoch=epoch)
+        try:
+            await self._executor.step("discard", request)
+        except InterlockError as error:
+            if error.reason not in _GONE:
+                raise
+        return Done(lambda r, ctx: decide_step.discarded(r, ctx, action.step, action.attempt))
+
+    async def restore(self, run: Run, action: a.Restore, epoch: int) -> Done:
+        """Publishes an older tree."""
+        request = executor_pb2.RestoreTreeRequest(
+            request_id=action.operation_id,
+            workspace_id=run.workspace_id,
+            tree=action.tree,
+            run_id=run.run_id,
+            epoch=epoch,
+        )
+        response = await self._executor.restore(request)
+        head, previous = response.head_tree, response.previous_tree
+        return Done(lambda r, ctx: decide_run.rolled_back(r, ctx, action.operation_id, head, previous))
+
+    async def _action(self, run: Run, action: a.StepAction) -> executor_pb2.Action:
+        step = run.steps[action.step - 1]
+        digests = [*texts.references(step.spec.input), step.draft_payload]
+        found = await context.bodies(self._database, digests)
+        draft = found[step.draft_payload].decode() if step.draft_payload else None
+        return results.action(step.spec, texts.inline(step.spec.input, found), draft)
+
+
+def _key(run: Run, action: a.StepAction) -> executor_pb2.EffectKey:
+    return executor_pb2.EffectKey(run_id=run.run_id, step=action.step, attempt=action.attempt)

@@ -1,0 +1,113 @@
+"""Carries out one action to its end: repeats what may be repeated, and turns final errors into results."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from interlock.common import logs, telemetry
+from interlock.common.clock import Clock
+from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.domain import actions as a
+from interlock.orchestrator.domain import decide_approval, decide_run, decide_step
+from interlock.orchestrator.domain.chain import parse_time
+from interlock.orchestrator.domain.context import Context
+from interlock.orchestrator.domain.model import Failure, Run
+from interlock.orchestrator.worker.done import Done
+from interlock.orchestrator.worker.executing import Executing
+from interlock.orchestrator.worker.thinking import Thinking
+
+_log = logs.get("worker")
+_WAITS = frozenset(
+    {Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED, Reason.RESOURCE_EXHAUSTED, Reason.WORKSPACE_BUSY}
+)
+"""Errors that pass: the executor is away or full. The step waits for it, however long that takes."""
+
+_PLANNER_TRIES = 6
+_BACKOFF = (0.05, 5.0)
+_LONGEST_SLEEP = 3600.0
+
+Perform = Callable[[Run, Any, int], Awaitable[Done]]
+
+
+class Performer:
+    """Performs actions of any run. Safe for any number of tasks of one loop."""
+
+    def __init__(self, executing: Executing, thinking: Thinking, clock: Clock) -> None:
+        self._clock = clock
+        self._table: dict[type[a.Action], Perform] = {
+            a.Propose: executing.propose,
+            a.Prepare: executing.prepare,
+            a.Apply: executing.apply,
+            a.Discard: executing.discard,
+            a.Restore: executing.restore,
+            a.AskModel: thinking.ask,
+            a.Draft: thinking.draft,
+            a.AskPlan: thinking.plan,
+            a.Expire: self._expire,
+        }
+
+    async def perform(self, run: Run, action: a.Action, epoch: int) -> Done:
+        """The action's result. Raises EPOCH_STALE when another orchestrator drives the run."""
+        with telemetry.span(_span(action), traceparent=run.traceparent, attributes=_attributes(run, action)):
+            tries = 0
+            while True:
+                try:
+                    return await self._table[type(action)](run, action, epoch)
+                except InterlockError as error:
+                    tries += 1
+                    if error.reason is Reason.EPOCH_STALE:
+                        raise
+                    if not _passes(error, tries):
+                        return Done(partial(_failed, action=action, failure=decide_run.failure_of(error)))
+                    _log.warning("waiting", action=_span(action), reason=error.reason.value, tries=tries)
+                    await asyncio.sleep(_delay(tries, error.retry_after))
+
+    async def _expire(self, run: Run, action: a.Expire, epoch: int) -> Done:
+        deadline = parse_time(action.at)
+        # The wall clock may be set while we sleep, so long sleeps look at it again.
+        while (left := (deadline - self._clock.now()).total_seconds()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, _LONGEST_SLEEP))
+        return Done(lambda r, ctx: decide_approval.expire(r, ctx, action.approval_id))
+
+
+def _passes(error: InterlockError, tries: int) -> bool:
+    if error.reason is Reason.PLANNER_UNAVAILABLE:
+        return tries < _PLANNER_TRIES
+    return error.reason in _WAITS
+
+
+def _failed(run: Run, ctx: Context, *, action: a.Action, failure: Failure) -> list[Any]:
+    if isinstance(action, a.AskPlan):
+        return decide_run.planning_failed(run, ctx, failure)
+    if isinstance(action, a.Restore):
+        return decide_run.rollback_failed(run, ctx, action.operation_id, failure)
+    if isinstance(action, a.Discard):
+        # The executor cannot throw it away; it is never published, and its own clean-up gets it.
+        return decide_step.discarded(run, ctx, action.step, action.attempt)
+    assert isinstance(action, a.StepAction)
+    return decide_step.action_failed(run, ctx, action.step, action.attempt, failure)
+
+
+def _delay(tries: int, asked: float | None) -> float:
+    backoff = min(_BACKOFF[0] * 2.0 ** min(tries, 10), _BACKOFF[1])
+    return max(asked or 0.0, backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+
+
+def _span(action: a.Action) -> str:
+    return f"action {type(action).__name__.lower()}"
+
+
+def _attributes(run: Run, action: a.Action) -> dict[str, Any]:
+    known: dict[str, Any] = {"interlock.run_id": run.run_id, "interlock.workspace_id": run.workspace_id}
+    if isinstance(action, a.StepAction):
+        step = run.steps[action.step - 1]
+        known |= {
+            "interlock.step": action.step,
+            "interlock.attempt": action.attempt,
+            "interlock.step.kind": step.spec.kind.value,
+        }
+    return known

@@ -1,0 +1,108 @@
+"""Drives one run for as long as it wants something done and this process holds its lease."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from interlock.common import logs
+from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.domain.actions import Action, actions
+from interlock.orchestrator.domain.model import Run
+from interlock.orchestrator.runs.book import RunBook
+from interlock.orchestrator.runs.transaction import Transactions
+from interlock.orchestrator.store.errors import LeaseLost
+from interlock.orchestrator.worker.performer import Performer
+
+_log = logs.get("driver")
+_RETRY_SECONDS = 0.5
+_DEFECT_SECONDS = 10.0
+
+
+class RunDriver:
+    """A task per run. It ends when nothing is left to do, when the lease is lost, or when it is stopped."""
+
+    def __init__(
+        self, run_id: str, epoch: int, book: RunBook, transactions: Transactions, performer: Performer
+    ) -> None:
+        self.run_id = run_id
+        self.epoch = epoch
+        self._book = book
+        self._transactions = transactions
+        self._performer = performer
+        self._under_way: dict[Action, asyncio.Task[None]] = {}
+        self._wake = asyncio.Event()
+        self._lost = False
+
+    def wake(self) -> None:
+        """The run may have changed."""
+        self._wake.set()
+
+    async def drive(self) -> None:
+        """Runs until there is nothing to do. Cancelling it leaves everything to the next driver."""
+        with logs.bound(run_id=self.run_id):
+            try:
+                await self._drive()
+            finally:
+                for task in self._under_way.values():
+                    task.cancel()
+                await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    async def _drive(self) -> None:
+        while not self._lost:
+            self._wake.clear()
+            run = await self._book.get(self.run_id)
+            wanted = actions(run)
+            self._abandon(wanted)
+            for action in wanted:
+                if action not in self._under_way:
+                    self._under_way[action] = asyncio.create_task(self._do(run, action))
+            if not self._under_way:
+                return
+            await self._wake.wait()
+
+    def _abandon(self, wanted: tuple[Action, ...]) -> None:
+        for action, task in list(self._under_way.items()):
+            if action not in wanted:
+                task.cancel()
+                del self._under_way[action]
+
+    async def _do(self, run: Run, action: Action) -> None:
+        try:
+            done = await self._performer.perform(run, action, self.epoch)
+            while True:
+                try:
+                    await self._transactions.change(
+                        self.run_id, done.decide, epoch=self.epoch, payloads=done.payloads
+                    )
+                    return
+                except InterlockError as error:
+                    if error.reason is not Reason.DATABASE_UNAVAILABLE:
+                        raise
+                    await asyncio.sleep(_RETRY_SECONDS)
+        except LeaseLost:
+            self._lost = True
+        except InterlockError as error:
+            self._lost = error.reason is Reason.EPOCH_STALE
+            if not self._lost:
+                _log.error("a result was refused", reason=error.reason.value, message=error.message)
+                await self._set_aside()
+        except Exception:  # noqa: BLE001 - the last line: a defect of one run must not end the others
+            _log.exception("an action met a defect")
+            await self._set_aside()
+        finally:
+            if self._under_way.get(action) is asyncio.current_task():
+                del self._under_way[action]
+            self._wake.set()
+
+    async def _set_aside(self) -> None:
+        """A run that meets a defect is tried again, but never in a tight loop."""
+        await asyncio.sleep(_DEFECT_SECONDS)
+        self._lost = True
+
+
+async def stop(task: asyncio.Task[None]) -> None:
+    """Cancels a driver's task and waits for its end."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,123 @@
+"""Actions of the planner: plans, re-plans, analyses, summaries and drafts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from interlock.common.client import Channel, rpc_errors
+from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.convert import inputs, results, texts, views
+from interlock.orchestrator.domain import actions as a
+from interlock.orchestrator.domain import decide_run, decide_step
+from interlock.orchestrator.domain.model import STEP_FINAL, Run, StepKind, StepState
+from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.worker import context
+from interlock.orchestrator.worker.done import Done
+from interlock.v1 import planner_pb2, planner_pb2_grpc
+
+_MODEL_SECONDS = 600.0
+
+
+class Thinking:
+    """Performs the actions that ask a model."""
+
+    def __init__(self, channel: Channel, executor: ExecutorClient, database: Database) -> None:
+        self._planner = planner_pb2_grpc.PlannerStub(channel)
+        self._executor = executor
+        self._database = database
+
+    async def ask(self, run: Run, action: a.AskModel, epoch: int) -> Done:
+        """Analyses or summarises earlier results."""
+        step = run.steps[action.step - 1]
+        said = await context.instruction(self._database, step)
+        keys = list(step.spec.input.get("context_keys", []))
+        seen = await context.results(self._database, run, step.number, keys)
+        if step.spec.kind is StepKind.ANALYZE:
+            analyze = planner_pb2.AnalyzeRequest(instruction=said, goal=run.goal, results=seen)
+            response: Any = await _call(self._planner.Analyze, analyze)
+        else:
+            summarize = planner_pb2.SummarizeRequest(instruction=said, goal=run.goal, results=seen)
+            response = await _call(self._planner.Summarize, summarize)
+        calls, payloads = results.calls(response.exchanges)
+        reply, kept = texts.payload(response.text.encode(), texts.TEXT)
+        return Done(
+            lambda r, ctx: decide_step.replied(r, ctx, action.step, action.attempt, reply, calls),
+            [*payloads, kept],
+        )
+
+    async def draft(self, run: Run, action: a.Draft, epoch: int) -> Done:
+        """Drafts a file's new content."""
+        step = run.steps[action.step - 1]
+        path = str(step.spec.input["path"])
+        current = await self._executor.read(run.workspace_id, path, context.MAX_FILE_BYTES)
+        request = planner_pb2.DraftEditRequest(
+            path=path,
+            current_content=_text(current, path),
+            instruction=await context.instruction(self._database, step),
+            goal=run.goal,
+            results=await context.results(self._database, run, step.number, []),
+        )
+        response = await _call(self._planner.DraftEdit, request)
+        calls, payloads = results.calls(response.exchanges)
+        content, kept = texts.payload(response.new_content.encode(), texts.TEXT)
+        return Done(
+            lambda r, ctx: decide_step.drafted(r, ctx, action.step, action.attempt, content, calls),
+            [*payloads, kept],
+        )
+
+    async def plan(self, run: Run, action: a.AskPlan, epoch: int) -> Done:
+        """Asks for steps towards the goal, or for others in place of those that did not run."""
+        files = await context.files(self._executor, run.workspace_id)
+        asked = action.planning
+        if asked.feedback:
+            response: Any = await _call(self._planner.Replan, await self._replan(run, asked.feedback, files))
+        else:
+            request = planner_pb2.PlanRequest(
+                goal=run.goal,
+                files=files,
+                additional_context=asked.additional_context,
+                max_steps=asked.max_steps,
+                policy=views.policy(run.policy),
+            )
+            response = await _call(self._planner.Plan, request)
+        calls, payloads = results.calls(response.exchanges)
+        specs, long_texts = inputs.specs(response.steps)
+        return Done(lambda r, ctx: decide_run.planned(r, ctx, specs, calls), [*payloads, *long_texts])
+
+    async def _replan(
+        self, run: Run, feedback: str, files: list[planner_pb2.ContextFile]
+    ) -> planner_pb2.ReplanRequest:
+        ended = sum(step.state in STEP_FINAL for step in run.steps)
+        return planner_pb2.ReplanRequest(
+            goal=run.goal,
+            files=files,
+            results=await context.results(self._database, run, len(run.steps) + 1, []) if ended else [],
+            remaining=[views.spec(s.spec, {}) for s in run.steps if s.state is StepState.PENDING],
+            feedback=feedback,
+            max_steps=run.planning.max_steps if run.planning else 0,
+            policy=views.policy(run.policy),
+        )
+
+
+async def _call(method: Any, request: Any) -> Any:
+    try:
+        with rpc_errors("planner"):
+            return await method(request, timeout=_MODEL_SECONDS)
+    except InterlockError as error:
+        if error.reason is not Reason.UNAVAILABLE:
+            raise
+        raise InterlockError(
+            Reason.PLANNER_UNAVAILABLE, "The planner cannot be reached.", metadata=error.metadata
+        ) from None
+
+
+def _text(content: bytes, path: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise InterlockError(
+            Reason.FILE_BINARY,
+            f"{path} is not UTF-8 text, so no edit of it can be drafted.",
+            field="edit_file.path",
+        ) from None
