@@ -97,7 +97,7 @@ def prepared(
     if failure is not None:
         return [*known, *failed(step, failure)]
     if step.approved_request and effect.request_digest != step.approved_request:
-        return [*known, *_moved(run, step, _OTHER_REQUEST)]
+        return [*known, *_moved(run, step, _OTHER_REQUEST, ran=True)]
     return [*known, *_after_prepared(run, ctx, step, effect)]
 
 
@@ -145,7 +145,7 @@ def action_failed(
         stopping = (number, attempt) in run.discards
         return called if stopping else [*called, *failed(step, failure, may_retry=False, stop=False)]
     if failure.reason in _MOVED:
-        return [*called, *_moved(run, step, failure)]
+        return [*called, *_moved(run, step, failure, ran=step.computed == attempt)]
     return [*called, *failed(step, failure)]
 
 
@@ -182,12 +182,11 @@ def _drift(run: Run, effect: Prepared) -> list[e.Event]:
     return [e.DriftAdopted(run.head_tree, effect.base_tree)]
 
 
-def _moved(run: Run, step: Step, failure: Failure) -> list[e.Event]:
+def _moved(run: Run, step: Step, failure: Failure, *, ran: bool) -> list[e.Event]:
     """A new preview on what the workspace is now, where that is harmless; else the attempt has failed.
 
     A command with network that ran would act outside a second time, so it is left to retries and to people.
     """
-    ran = step.state is StepState.APPLYING and step.computed == step.attempt
     if step.attempt >= MAX_ATTEMPTS or (ran and step.spec.input.get("network")):
         return failed(step, failure)
     if is_drafted(step.spec) and not budget_left(run):
