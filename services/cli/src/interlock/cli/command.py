@@ -15,7 +15,7 @@ from interlock.cli.settings import DATA_DIR, NO_INPUT, OUTPUT, SERVER, TOKEN, Ou
 
 Body = Callable[..., "Coroutine[Any, Any, int | None] | int | None"]
 
-_CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+_CONTEXT = inspect.Parameter("typer_context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 _COMMON: tuple[tuple[str, Any, Any], ...] = (
     ("output", OUTPUT, Output.TABLE),
     ("server", SERVER, None),
@@ -56,7 +56,7 @@ def _with_common_options(body: Body) -> Callable[..., None]:
         )
 
     @wraps(body)
-    def run(context: typer.Context, **values: Any) -> None:
+    def run(typer_context: typer.Context, **values: Any) -> None:
         given = Settings(
             output=values.pop("output"),
             servers=tuple(values.pop("server") or ()),
@@ -64,7 +64,7 @@ def _with_common_options(body: Body) -> Callable[..., None]:
             data_dir=values.pop("data_dir"),
             no_input=values.pop("no_input"),
         )
-        settings = (context.obj or Settings()).merged(given)
+        settings = (typer_context.obj or Settings()).merged(given)
         raise typer.Exit(_run(body, settings, values))
 
     signature = inspect.Signature([_CONTEXT, *parameters])

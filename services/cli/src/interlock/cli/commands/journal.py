@@ -58,8 +58,8 @@ async def verify(
 
     A run is compared with the head the orchestrator reports as well.
     """
-    from interlock.cli.show.journal import show_report, verify_path, verify_run
+    from interlock.cli.show.journal import is_run_id, show_report, verify_path, verify_run
 
-    if target.startswith("run-"):
+    if is_run_id(target):
         return show_report(settings, await verify_run(settings, target, head))
     return show_report(settings, verify_path(target, head))

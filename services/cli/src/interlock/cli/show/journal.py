@@ -73,6 +73,11 @@ def _write(path: Path, parts: Iterable[bytes]) -> None:
         file.writelines(parts)
 
 
+def is_run_id(target: str) -> bool:
+    """Whether a run is meant, and not a file."""
+    return target.startswith("run-") and not Path(target).exists()
+
+
 def verify_path(path: str, head: str) -> Report:
     """Verify a bundle file. Raises INVALID_ARGUMENT when it cannot be read."""
     try:

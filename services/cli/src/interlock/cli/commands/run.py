@@ -1,0 +1,184 @@
+"""`interlock run`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from interlock.cli.command import command, group
+from interlock.cli.settings import Output, Settings
+
+app = group("Execute, start, watch and steer runs.")
+
+RUN = Annotated[str, typer.Argument(help="Run id, `run-…`.")]
+COMMENT = Annotated[str, typer.Option("--comment", "-m", help="Why; journaled.")]
+TIMEOUT = Annotated[
+    str, typer.Option("--timeout", help="Stop waiting after this long (90, 90s, 5m); the run goes on.")
+]
+PLAN = Annotated[str, typer.Option("--plan", help="Plan file, YAML or JSON; - = standard input.")]
+GOAL = Annotated[str, typer.Option("--goal", help="Let the model plan towards this goal.")]
+LABEL = Annotated[list[str] | None, typer.Option("--label", help="KEY=VALUE; repeatable.")]
+WORKSPACE = Annotated[
+    str,
+    typer.Option("--workspace", "-w", help="Directory to work on (made a workspace if needed), or `ws-…`."),
+]
+
+
+@command(app, "exec")
+async def execute(
+    settings: Settings,
+    workspace: WORKSPACE,
+    plan: PLAN = "",
+    goal: GOAL = "",
+    approve: Annotated[
+        str, typer.Option(help="At gates: ask on the terminal, approve all as shown, or none (exit 3).")
+    ] = "ask",
+    within: TIMEOUT = "",
+    label: LABEL = None,
+) -> int:
+    """Execute a plan, or a goal the model plans, and follow it to its end.
+
+    Starts the services for the time of the command when none are running. -o json prints the final run.
+    """
+    from interlock.cli.runs import Wanted, execute_run
+
+    return await execute_run(settings, Wanted.read(workspace, plan, goal, label), approve, within)
+
+
+@command(app, "start")
+async def start(
+    settings: Settings,
+    run: Annotated[str, typer.Argument(help="A planned run to start; or give --workspace and a plan.")] = "",
+    workspace: Annotated[str, typer.Option("--workspace", "-w", help="As in `run exec`.")] = "",
+    plan: PLAN = "",
+    goal: GOAL = "",
+    label: LABEL = None,
+) -> None:
+    """Start a planned run, or create and start one, without following it."""
+    from interlock.cli.runs import Wanted, create
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import show_run
+    from interlock.cli.values import bad_value
+
+    if bool(run) == bool(workspace):
+        raise bad_value(
+            "run", "Give either a run id or --workspace.", "For a new run: --workspace and --plan."
+        )
+    wanted = Wanted.read(workspace, plan, goal, label) if workspace else None
+    async with connect(settings) as client:
+        if wanted is None:
+            show_run(settings, await client.start_run(run))
+        else:
+            show_run(settings, await client.start_run((await create(client, wanted)).run_id))
+
+
+@command(app, "get")
+async def get(settings: Settings, run: RUN) -> None:
+    """Show a run with its steps."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import show_run
+
+    async with connect(settings) as client:
+        show_run(settings, await client.get_run(run))
+
+
+@command(app, "list")
+async def list_(
+    settings: Settings,
+    state: Annotated[list[str] | None, typer.Option(help="running, completed, …; repeatable.")] = None,
+    workspace: Annotated[str, typer.Option("--workspace", "-w", help="Only this workspace (id).")] = "",
+    label: LABEL = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 50,
+) -> None:
+    """List runs, newest first."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import list_runs
+    from interlock.cli.values import parse_enum, parse_labels
+    from interlock.v1.run_pb2 import RunState
+
+    states = [parse_enum(RunState, each, "state") for each in state or ()]
+    labels = parse_labels(label)
+    async with connect(settings) as client:
+        found = await client.list_runs(states=states, workspace_id=workspace, labels=labels, limit=limit)
+        list_runs(settings, found)
+
+
+@command(app, "watch")
+async def watch(
+    settings: Settings,
+    run: RUN,
+    cursor: Annotated[str, typer.Option(help="Go on after this cursor (JSON output shows them).")] = "",
+    within: TIMEOUT = "",
+) -> int:
+    """Follow a run to its end. JSON output is one message of the stream a line."""
+    from interlock.cli.runs import print_messages, watch_run
+
+    if settings.output is Output.TABLE:
+        return await watch_run(settings, run, within)
+    return await print_messages(settings, run, cursor, within)
+
+
+@command(app, "wait")
+async def wait(settings: Settings, run: RUN, within: TIMEOUT = "") -> int:
+    """Wait silently until a run has ended or needs a person; the exit code says how."""
+    from interlock.cli.runs import wait_run
+
+    return await wait_run(settings, run, within)
+
+
+@command(app, "pause")
+async def pause(settings: Settings, run: RUN, comment: COMMENT = "") -> None:
+    """Hold a run after the step that is under way."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import show_run
+
+    async with connect(settings) as client:
+        show_run(settings, await client.pause_run(run, comment))
+
+
+@command(app, "resume")
+async def resume(settings: Settings, run: RUN) -> None:
+    """Let a paused run go on."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import show_run
+
+    async with connect(settings) as client:
+        show_run(settings, await client.resume_run(run))
+
+
+@command(app, "cancel")
+async def cancel(settings: Settings, run: RUN, comment: COMMENT = "") -> None:
+    """End a run. What was published stays; `run rollback` undoes it."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import show_run
+
+    async with connect(settings) as client:
+        show_run(settings, await client.cancel_run(run, comment))
+
+
+@command(app, "cost")
+async def cost(settings: Settings, run: RUN) -> None:
+    """Show what a run cost, in all and per step."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import show_cost
+
+    async with connect(settings) as client:
+        show_cost(settings, await client.get_cost(run))
+
+
+@command(app, "rollback")
+async def rollback(
+    settings: Settings,
+    run: RUN,
+    to_step: Annotated[
+        int, typer.Option(min=0, help="Back to the tree after this step; 0 = before all.")
+    ] = 0,
+    comment: COMMENT = "",
+) -> None:
+    """Put the workspace back to the tree it was at after a step, or before the run."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import show_rollback
+
+    async with connect(settings) as client:
+        show_rollback(settings, await client.rollback_run(run, to_step, comment))

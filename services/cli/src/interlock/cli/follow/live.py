@@ -1,0 +1,111 @@
+"""The live view: steps with their states, output of the current one, cost and time, drawn in place by Rich."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from interlock.cli.follow.reporter import summary
+from interlock.cli.follow.view import ACTIVE, Changed, RunView
+from interlock.cli.safe import escape
+from interlock.cli.show.runs import run_state
+from interlock.cli.show.steps import outcome, state_text, title, took
+from interlock.cli.text import cost_text, seconds_text
+from interlock.v1.step_pb2 import Step, StepState
+
+_SHOWN_STEPS = 12
+_SHOWN_OUTPUT = 10
+_MARKS = {
+    StepState.STEP_STATE_SUCCEEDED: ("✓", "green"),
+    StepState.STEP_STATE_FAILED: ("✗", "red"),
+    StepState.STEP_STATE_REJECTED: ("✗", "red"),
+    StepState.STEP_STATE_OUTCOME_UNKNOWN: ("?", "red"),
+    StepState.STEP_STATE_SKIPPED: ("-", "dim"),
+    StepState.STEP_STATE_CANCELLED: ("-", "dim"),
+    StepState.STEP_STATE_AWAITING_APPROVAL: ("!", "yellow"),
+    StepState.STEP_STATE_PENDING: ("·", "dim"),
+}
+
+
+class LiveReporter:
+    """Redraws a few times a second; what is noted scrolls away above."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._view: RunView | None = None
+        self._spinner = Spinner("dots")
+        self._started = time.monotonic()
+        self._live = Live(
+            console=self._console, get_renderable=self._render, refresh_per_second=8, transient=True
+        )
+
+    def begin(self, view: RunView) -> None:
+        self._view = view
+        self._live.start()
+
+    def changed(self, view: RunView, changed: Changed) -> None:
+        self._view = view
+
+    def note(self, text: str) -> None:
+        self._console.print(Text.from_ansi(text))
+
+    def pause(self) -> None:
+        self._live.stop()
+
+    def resume(self) -> None:
+        self._live.start()
+
+    def end(self, view: RunView) -> None:
+        self._live.stop()
+        self._console.print(_steps(view.ordered(), None))
+        self._console.print(Text(escape(summary(view))))
+
+    def _render(self) -> RenderableType:
+        view = self._view
+        if view is None:
+            return Text("")
+        elapsed = seconds_text(time.monotonic() - self._started)
+        head = Text(
+            escape(f"{view.run.run_id}  {run_state(view.run)}  {elapsed}  {cost_text(view.cost)}"), "bold"
+        )
+        parts: list[RenderableType] = [head, _steps(_window(view), self._spinner)]
+        room = max(self._console.width - 4, 20)
+        tail = list(view.tail)[-_SHOWN_OUTPUT:]
+        parts += [Text(f"  │ {line[:room]}", "dim", no_wrap=True, overflow="ellipsis") for line in tail]
+        return Group(*parts)
+
+
+def _window(view: RunView) -> list[Step]:
+    """At most _SHOWN_STEPS steps, around the current one."""
+    steps = view.ordered()
+    if len(steps) <= _SHOWN_STEPS:
+        return steps
+    index = next((i for i, step in enumerate(steps) if step.number >= view.current), 0)
+    first = min(max(0, index - _SHOWN_STEPS // 3), len(steps) - _SHOWN_STEPS)
+    return steps[first : first + _SHOWN_STEPS]
+
+
+def _steps(steps: list[Step], spinner: Spinner | None) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 1), expand=False)
+    table.add_column(width=1)
+    table.add_column(justify="right")
+    for _ in range(3):
+        table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(overflow="ellipsis", no_wrap=True)
+    for step in steps:
+        mark, style = _MARKS.get(step.state, ("▸", "cyan"))
+        busy = spinner is not None and step.state in ACTIVE - {StepState.STEP_STATE_AWAITING_APPROVAL}
+        table.add_row(
+            spinner if busy and spinner is not None else Text(mark, style),
+            Text(str(step.number), "dim"),
+            Text(escape(title(step.spec))),
+            Text(state_text(step), style),
+            Text(took(step), "dim"),
+            Text(escape(outcome(step)), "dim"),
+        )
+    return table

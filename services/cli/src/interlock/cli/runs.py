@@ -1,0 +1,155 @@
+"""Executing and following runs: what `interlock run exec`, `watch` and `wait` do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass, field, replace
+
+from interlock.cli.errors import TIMEOUT
+from interlock.cli.follow.ask import Terminal
+from interlock.cli.follow.decide import Approve, Gatekeeper
+from interlock.cli.follow.follow import follow
+from interlock.cli.follow.reporter import PlainReporter, Reporter
+from interlock.cli.output import message_dict, progress, write_json
+from interlock.cli.session import connect
+from interlock.cli.settings import Output, Settings
+from interlock.cli.show.runs import run_exit_code, show_run
+from interlock.cli.values import bad_value, parse_duration, parse_labels, read_document
+from interlock.client import Client, Plan, parse_plan, run_request
+from interlock.v1.run_pb2 import Run, RunState
+
+_NEEDS_PERSON = frozenset({RunState.RUN_STATE_AWAITING_APPROVAL, RunState.RUN_STATE_PAUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A run to be made: on a workspace, from a plan or towards a goal."""
+
+    workspace: str
+    goal: str
+    plan: Plan | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, workspace: str, plan: str, goal: str, labels: list[str] | None) -> Wanted:
+        """From the options; the plan file is read and checked before anything is started."""
+        if bool(plan) == bool(goal):
+            raise bad_value("plan", "Give either --plan or --goal.", "A plan file carries its goal.")
+        given = parse_labels(labels)
+        if not plan:
+            return cls(workspace, goal, None, given)
+        parsed = parse_plan(read_document(plan, "plan"))
+        return cls(workspace, parsed.goal, replace(parsed, labels={**parsed.labels, **given}))
+
+
+async def create(client: Client, wanted: Wanted) -> Run:
+    """Make the workspace and the run, planned but not started."""
+    workspace_id = wanted.workspace
+    if not (workspace_id.startswith("ws-") and "/" not in workspace_id):
+        workspace_id = (await client.open_directory(wanted.workspace)).workspace_id
+    if wanted.plan is not None:
+        request = run_request(wanted.plan, workspace_id)
+        request.request_id = client.request_id()
+        return (await client.call(client.orchestrator.CreateRun, request)).run
+    run = await client.create_run(wanted.goal, workspace_id, labels=wanted.labels)
+    notice = (await client.planner_capabilities()).notice
+    progress(f"Planning … {notice}")
+    return await client.plan_run(run.run_id)
+
+
+async def execute_run(settings: Settings, wanted: Wanted, approve: str, within: str) -> int:
+    """Create, start and follow a run; returns the exit code."""
+    mode, seconds = _mode(approve), parse_duration(within, "timeout")
+    async with connect(settings) as client:
+        run = await client.start_run((await create(client, wanted)).run_id)
+        run = await client.get_run(run.run_id)
+        reporter = _reporter()
+        keeper = Gatekeeper(client, mode, Terminal() if settings.may_ask else None, reporter)
+        return await _followed(settings, client, run, keeper, reporter, seconds)
+
+
+async def watch_run(settings: Settings, run_id: str, within: str) -> int:
+    """Follow a run that exists, without deciding anything."""
+    seconds = parse_duration(within, "timeout")
+    async with connect(settings) as client:
+        run = await client.get_run(run_id)
+        return await _followed(settings, client, run, None, _reporter(), seconds)
+
+
+async def _followed(
+    settings: Settings,
+    client: Client,
+    run: Run,
+    keeper: Gatekeeper | None,
+    reporter: Reporter,
+    seconds: float | None,
+) -> int:
+    try:
+        async with asyncio.timeout(seconds):
+            run = await follow(client, run, keeper, reporter)
+    except TimeoutError:
+        return _timed_out(run.run_id)
+    except asyncio.CancelledError:
+        progress(f"No longer following; {run.run_id} goes on. `interlock run cancel {run.run_id}` ends it.")
+        raise
+    show_run(settings, run)
+    return run_exit_code(run)
+
+
+async def print_messages(settings: Settings, run_id: str, cursor: str, within: str) -> int:
+    """The stream of a run as JSON lines; returns the run's exit code at its end."""
+    seconds = parse_duration(within, "timeout")
+    async with connect(settings) as client:
+        try:
+            async with asyncio.timeout(seconds):
+                async for message in client.watch_run(run_id, cursor=cursor):
+                    write_json(message_dict(message), Output.JSONL)
+        except TimeoutError:
+            return _timed_out(run_id)
+        return run_exit_code(await client.get_run(run_id))
+
+
+async def wait_run(settings: Settings, run_id: str, within: str) -> int:
+    """Until the run has ended or needs a person; prints it and returns its exit code."""
+    seconds = parse_duration(within, "timeout")
+    async with connect(settings) as client:
+        try:
+            async with asyncio.timeout(seconds):
+                async for message in client.watch_run(run_id, without_output=True):
+                    if message.run.state in _NEEDS_PERSON and await _needs_person(client, run_id):
+                        break
+        except TimeoutError:
+            return _timed_out(run_id)
+        run = await client.get_run(run_id)
+        show_run(settings, run)
+        return run_exit_code(run)
+
+
+async def _needs_person(client: Client, run_id: str) -> bool:
+    """Whether it does now, and not only did when the event was written."""
+    return (await client.get_run(run_id, without_steps=True)).state in _NEEDS_PERSON
+
+
+def _timed_out(run_id: str) -> int:
+    progress(f"Time is up; {run_id} goes on. `interlock run watch {run_id}` follows it again.")
+    return TIMEOUT
+
+
+def _mode(approve: str) -> Approve:
+    try:
+        return Approve(approve)
+    except ValueError:
+        raise bad_value(
+            "approve", f"{approve[:40]!r} is not a way to approve.", "Use ask, all or none."
+        ) from None
+
+
+def _reporter() -> Reporter:
+    """The live view on a terminal that can draw, else one line per change."""
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        from interlock.cli.follow.live import LiveReporter
+
+        return LiveReporter()
+    return PlainReporter()
