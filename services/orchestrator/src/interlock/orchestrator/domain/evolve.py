@@ -22,6 +22,7 @@ from interlock.orchestrator.domain.model import (
     StepState,
     Verdict,
 )
+from interlock.orchestrator.domain.steps import Chunked
 from interlock.orchestrator.domain.transitions import IllegalTransitionError, run_targets, step_targets
 
 
@@ -58,7 +59,7 @@ def evolve(run: Run | None, record: Recorded) -> Run:
         if old is None:
             raise IllegalTransitionError(f"{event.type} names step {event.step}, which does not exist")
         new = _step(old, event, record.at, run.head_tree)
-        changes["steps"] = (*run.steps[: old.number - 1], new, *run.steps[old.number :])
+        changes["steps"] = run.steps.put(old.number - 1, new)
         changes.update(_bookkeep(run, old, new, event))
     handler = _RUN_FIELDS.get(type(event))
     if handler:
@@ -116,8 +117,8 @@ _RUN_CHOICE: dict[type[e.Event], Callable[[Run, Any], RunState]] = {
 def _steps_added(run: Run, event: e.StepsAdded, at: datetime) -> dict[str, Any]:
     if event.first != len(run.steps) + 1:
         raise IllegalTransitionError(f"steps from {event.first} cannot follow {len(run.steps)} steps")
-    added = tuple(Step(number, spec) for number, spec in enumerate(event.specs, event.first))
-    return {"steps": run.steps + added}
+    added = [Step(number, spec) for number, spec in enumerate(event.specs, event.first)]
+    return {"steps": run.steps.extend(added)}
 
 
 def _planned(run: Run, event: e.Planned, at: datetime) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def _cancelled(run: Run, event: e.RunCancelled, at: datetime) -> dict[str, Any]:
 
 
 def _end_pending(run: Run, state: StepState, at: datetime) -> dict[str, Any]:
-    steps = tuple(
+    steps = Chunked(
         replace(s, state=state, ended_at=at) if s.state is StepState.PENDING else s for s in run.steps
     )
     done = sum(s.state in STEP_FINAL for s in steps)

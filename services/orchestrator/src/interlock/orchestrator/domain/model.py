@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from interlock.orchestrator.domain.steps import Chunked
+
 MAX_STEPS = 10_000
 """Most steps of one run."""
 
@@ -314,7 +316,7 @@ class Run:
     planning: Planning | None = None
     rollback: Rollback | None = None
     failure: Failure | None = None
-    steps: tuple[Step, ...] = ()
+    steps: Chunked[Step] = default(default_factory=Chunked)
     steps_done: int = 0
     cursor: int = 0
     scan_from: int = 1
