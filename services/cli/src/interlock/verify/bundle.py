@@ -1,7 +1,7 @@
 """Reads a journal bundle line by line and names everything that is wrong with it.
 
-The format is docs/journal-format.md, version 1: a header, the events in order, the payloads in order of their
-digests, an end line. Every line is canonical JSON, so there is exactly one way to write a given bundle.
+The format is docs/journal-format.md, version 1: a header, the events in order, the payloads in the order in which
+events first refer to them, an end line. There is exactly one way to write a given journal down.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import re
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from interlock.verify import canonical
-from interlock.verify.chain import ZERO, Chain, is_digest
+from interlock.verify.chain import Chain, is_digest
 
 MAX_PROBLEMS = 100
 """Problems listed; more are counted as one last entry."""
@@ -24,8 +23,18 @@ MAX_PROBLEMS = 100
 MAX_LINE_BYTES = 256 * 1024 * 1024
 """Longest line read."""
 
-_HEADER = {"bundle", "version", "run_id", "events", "head"}
-_MEDIA_TYPE = re.compile(r"(application/(json|octet-stream)|text/plain; charset=utf-8)")
+_HEADER = ["bundle", "version", "run_id", "events", "head"]
+_EVENT, _PAYLOAD, _END = ["event"], ["payload", "media_type", "data"], ["end", "lines"]
+
+MEDIA_TYPES = frozenset(
+    {
+        "application/json",
+        "application/octet-stream",
+        "application/protobuf; type=interlock.v1.Effect",
+        "text/plain; charset=utf-8",
+    }
+)
+"""The labels a payload may carry. No hash covers them, so another one is refused instead of believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +101,7 @@ class _Reader:
         self.report = Report()
         self._chain = Chain(self.report)
         self._header: dict[str, Any] = {}
-        self._payloads: set[str] = set()
-        self._last_payload = ""
+        self._payloads: dict[str, None] = {}
         self._lines = 0
         self._ended = False
 
@@ -117,9 +125,11 @@ class _Reader:
             report.add(1, "header", f"its head is not the digest of the last event, {chain.head}")
         if head and head != chain.head:
             report.add(0, "bundle", f"its head is {chain.head}, not the expected {head}")
-        for digest, seq in sorted(chain.wanted.items(), key=lambda item: item[1]):
+        for digest, seq in chain.wanted.items():
             if digest not in self._payloads:
                 report.add(0, f"event {seq}", f"refers to the payload {digest}, which is missing")
+        if sorted(self._payloads) == sorted(chain.wanted) and list(self._payloads) != list(chain.wanted):
+            report.add(0, "bundle", "the payloads are not in the order in which events refer to them")
         report.events, report.payloads, report.head = chain.count, len(self._payloads), chain.head
 
     def _value(self, number: int, raw: bytes) -> dict[str, Any] | None:
@@ -129,17 +139,18 @@ class _Reader:
             )
             return None
         try:
-            value = canonical.parse(raw[:-1])
-        except canonical.NotCanonicalError as error:
-            self.report.add(number, "bundle", f"the line is {error}")
+            value = json.loads(raw)
+        except (ValueError, RecursionError):
+            self.report.add(number, "bundle", "the line is not JSON")
             return None
-        if not isinstance(value, dict):
-            self.report.add(number, "bundle", "the line is not an object")
+        # Keys keep their order, so this also refuses other orders, spaces, escapes and doubled keys.
+        if not isinstance(value, dict) or _compact(value) != raw[:-1]:
+            self.report.add(number, "bundle", "the line is not an object in the one form it may have")
             return None
         return value
 
     def _read_header(self, value: dict[str, Any] | None) -> None:
-        if value is None or set(value) != _HEADER or value["bundle"] != "interlock-journal":
+        if value is None or list(value) != _HEADER or value["bundle"] != "interlock-journal":
             self.report.add(1, "header", "this is not an Interlock journal bundle")
             return
         if value["version"] != 1 or isinstance(value["version"], bool):
@@ -150,18 +161,18 @@ class _Reader:
         self.report.run_id = self._chain.run_id = str(value["run_id"])
 
     def _read_record(self, number: int, value: dict[str, Any]) -> None:
-        keys = set(value)
-        if keys == {"event"}:
+        keys = list(value)
+        if keys == _EVENT:
             self._read_event(number, value["event"])
-        elif keys == {"payload", "media_type", "data"}:
+        elif keys == _PAYLOAD:
             self._read_payload(number, value)
-        elif keys == {"end", "lines"}:
+        elif keys == _END:
             self._read_end(number, value)
         else:
             self.report.add(number, "bundle", "the line is neither an event, nor a payload, nor the end")
 
     def _read_event(self, number: int, text: object) -> None:
-        if self._last_payload:
+        if self._payloads:
             self.report.add(number, "bundle", "an event stands after a payload")
         data = _base64(text)
         if data is None:
@@ -175,22 +186,29 @@ class _Reader:
         if not is_digest(digest):
             self.report.add(number, where, "its name is not a digest")
             return
-        if digest <= self._last_payload:
-            self.report.add(number, where, "it stands twice or out of order")
+        if digest in self._payloads:
+            self.report.add(number, where, "it is there twice")
         if digest not in self._chain.wanted:
             self.report.add(number, where, "no event refers to it")
-        if not isinstance(value["media_type"], str) or not _MEDIA_TYPE.fullmatch(value["media_type"]):
+        if not isinstance(value["media_type"], str) or value["media_type"] not in MEDIA_TYPES:
             self.report.add(number, where, f"its media type {value['media_type']!r} is not known")
         data = _base64(value["data"])
         if data is None or "sha256:" + hashlib.sha256(data).hexdigest() != digest:
             self.report.add(number, where, "its content is not what its digest names")
-        self._payloads.add(digest)
-        self._last_payload = digest
+        self._payloads[digest] = None
 
     def _read_end(self, number: int, value: dict[str, Any]) -> None:
         self._ended = True
         if value["end"] is not True or value["lines"] != number or isinstance(value["lines"], bool):
             self.report.add(number, "end", f"says {value['lines']!r} lines; this is line {number}")
+
+
+def _compact(value: dict[str, Any]) -> bytes:
+    """The one form of a line: no spaces, ASCII, keys in the order they have."""
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:
+        return b""
 
 
 def _base64(text: object) -> bytes | None:
@@ -213,6 +231,3 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
             yield line + b"\n"
     if rest:
         yield rest
-
-
-__all__ = ["MAX_PROBLEMS", "ZERO", "Problem", "Report", "split_lines", "verify_bundle", "verify_file"]

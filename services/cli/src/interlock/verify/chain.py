@@ -14,6 +14,7 @@ ZERO = "sha256:" + "0" * 64
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+_NAMES_OF_PEOPLE = frozenset({"env", "labels", "metadata"})
 _KEYS = {"v", "run_id", "seq", "prev", "at", "type", "step", "data"}
 
 
@@ -64,16 +65,17 @@ class Chain:
             found.append("its prev is not the digest of the event before: that one was changed or replaced")
         return found + _malformed(event)
 
-    def _collect(self, value: Any, key: str = "") -> None:
-        """Digests under keys that end in `_payload`, at any depth; a list of digests counts as well."""
-        if isinstance(value, dict):
-            for name, item in value.items():
-                self._collect(item, name)
-        elif isinstance(value, list):
+    def _collect(self, value: Any) -> None:
+        """Digests under keys that end in `_payload`, at any depth, but not under names that people chose."""
+        if isinstance(value, list):
             for item in value:
-                self._collect(item, key)
-        elif key.endswith("_payload") and is_digest(value):
-            self.wanted.setdefault(value, self.count)
+                self._collect(item)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                if key.endswith("_payload") and is_digest(item):
+                    self.wanted.setdefault(item, self.count)
+                elif key not in _NAMES_OF_PEOPLE:
+                    self._collect(item)
 
 
 def is_digest(value: object) -> bool:
