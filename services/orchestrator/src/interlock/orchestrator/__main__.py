@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
-from interlock.common import logs
-from interlock.common.errors import InterlockError
+from interlock.common.process import run
 from interlock.orchestrator.config import from_env
-from interlock.orchestrator.server import run
+from interlock.orchestrator.server import serve_orchestrator
 
 
 def main() -> int:
-    """Exit code 0 after a clean stop, 1 when it cannot start."""
-    try:
-        logs.setup("orchestrator")
-        asyncio.run(run(from_env()))
-    except InterlockError as error:
-        sys.stderr.write(f"interlock-orchestrator: {error.message} {error.fix} [{error.reason.value}]\n")
-        return 1
-    return 0
+    """Exit code 0 after a drain, 1 when it could not start, 2 when its configuration is wrong."""
+    return run("orchestrator", lambda: serve_orchestrator(from_env()))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from interlock.common.ids import Ids
 from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.runs.book import RunBook
+from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.feed import Feed
@@ -19,6 +20,7 @@ class Deps:
     database: Database
     feed: Feed
     book: RunBook
+    payloads: Payloads
     transactions: Transactions
     executor: ExecutorClient
     executor_address: str

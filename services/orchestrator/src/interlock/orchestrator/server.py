@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from interlock.common import telemetry
 from interlock.common.client import channel
 from interlock.common.clock import SystemClock
 from interlock.common.ids import UlidIds
@@ -15,6 +14,7 @@ from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.config import Config
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.runs.book import RunBook
+from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.service import OrchestratorService
 from interlock.orchestrator.store.engine import Database
@@ -31,28 +31,20 @@ from interlock.v1 import orchestrator_pb2_grpc
 _NAME = "interlock.v1.Orchestrator"
 
 
-async def run(config: Config) -> None:
+async def serve_orchestrator(config: Config) -> None:
     """Serves until a signal. Raises DATABASE_REVISION_MISMATCH, DATABASE_UNAVAILABLE, UNAVAILABLE."""
-    exporters = telemetry.setup("interlock-orchestrator")
-    try:
-        async with _parts(config) as deps:
-            await serve(
-                ServerSpec(
-                    "orchestrator",
-                    config.address,
-                    [
-                        (
-                            OrchestratorService(deps),
-                            orchestrator_pb2_grpc.add_OrchestratorServicer_to_server,
-                            _NAME,
-                        )
-                    ],
-                    config.token,
-                    ready_file=config.ready_file,
-                )
+    async with _parts(config) as deps:
+        service = OrchestratorService(deps)
+        register = orchestrator_pb2_grpc.add_OrchestratorServicer_to_server
+        await serve(
+            ServerSpec(
+                "orchestrator",
+                config.address,
+                [(service, register, _NAME)],
+                config.token,
+                ready_file=config.ready_file,
             )
-    finally:
-        exporters.shutdown()
+        )
 
 
 @asynccontextmanager
@@ -66,7 +58,7 @@ async def _parts(config: Config) -> AsyncIterator[Deps]:
         database = Database(config.database_url, pool=config.pool)
         stack.push_async_callback(database.close)
         journal, feed, notifier = Journal(database), Feed(database), Notifier(database)
-        book = RunBook(database)
+        book, payloads = RunBook(database), Payloads(database)
         drivers = Drivers(database, book, owner=owner, ttl=config.lease_seconds)
         for subscriber in (feed.on_flush, notifier.hint, drivers.on_flush):
             journal.on_flush(subscriber)
@@ -77,8 +69,10 @@ async def _parts(config: Config) -> AsyncIterator[Deps]:
         planner_channel = await stack.enter_async_context(channel(config.planner, config.token))
         executor = ExecutorClient(executor_channel)
         stack.push_async_callback(executor.session.close)
-        transactions = Transactions(database, journal, book, clock, ids, owner=owner, on_lease=drivers.own)
-        thinking = Thinking(planner_channel, executor, database)
-        drivers.start(feed, transactions, Performer(Executing(executor, database), thinking, clock))
+        transactions = Transactions(
+            database, journal, book, payloads, clock, ids, owner=owner, on_lease=drivers.own
+        )
+        thinking = Thinking(planner_channel, executor, payloads)
+        drivers.start(feed, transactions, Performer(Executing(executor, payloads), thinking, clock))
         stack.push_async_callback(drivers.close)
-        yield Deps(database, feed, book, transactions, executor, str(config.executor), ids)
+        yield Deps(database, feed, book, payloads, transactions, executor, str(config.executor), ids)

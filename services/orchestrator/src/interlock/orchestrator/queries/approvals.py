@@ -18,7 +18,6 @@ from interlock.orchestrator.convert import approvals as convert
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.store.readers import approvals, events
 from interlock.orchestrator.store.records import FeedRow
-from interlock.orchestrator.worker.context import bodies
 from interlock.v1 import approval_pb2, decision_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
@@ -39,7 +38,7 @@ async def get_record(deps: Deps, message: o.GetApprovalRecordRequest) -> o.GetAp
 async def record_view(deps: Deps, row: Row, *, with_preview: bool = True) -> decision_pb2.ApprovalRecord:
     """An approval as people see it."""
     digest = convert.preview_digest(row.doc)
-    found = await bodies(deps.database, [digest]) if with_preview and digest else {}
+    found = await deps.payloads.get([digest]) if with_preview and digest else {}
     return convert.record(row.doc, row.state, found.get(digest))
 
 

@@ -10,7 +10,6 @@ from interlock.orchestrator.convert import texts, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.model import Run, Step
 from interlock.orchestrator.store.readers import runs
-from interlock.orchestrator.worker.context import bodies
 from interlock.v1 import cost_pb2, run_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
@@ -84,7 +83,7 @@ async def get_cost(deps: Deps, message: o.GetCostRequest) -> o.GetCostResponse:
 
 async def step_view(deps: Deps, run: Run, step: Step, *, whole: bool = False) -> step_pb2.Step:
     """A step with its texts and effect; outputs are cut unless it is to be whole."""
-    view = views.step(run, step, await bodies(deps.database, _references(step)))
+    view = views.step(run, step, await deps.payloads.get(_references(step)))
     return view if whole else cut(view)
 
 

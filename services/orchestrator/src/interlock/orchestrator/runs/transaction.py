@@ -14,6 +14,7 @@ from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import Run
 from interlock.orchestrator.runs.book import RunBook
+from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.rows import Change
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.errors import Conflict
@@ -68,6 +69,7 @@ class Transactions:
         database: Database,
         journal: Journal,
         book: RunBook,
+        payloads: Payloads,
         clock: Clock,
         ids: Ids,
         *,
@@ -77,6 +79,7 @@ class Transactions:
         self._database = database
         self._journal = journal
         self._book = book
+        self._payloads = payloads
         self._clock = clock
         self._ids = ids
         self._owner = owner
@@ -196,6 +199,7 @@ class Transactions:
         if result.replayed is not None:
             return Outcome(run, result.replayed)
         self._book.put(run)
+        self._payloads.learn(payloads)
         if result.epoch:
             self._on_lease(change.run_id, result.epoch)
         return Outcome(run)

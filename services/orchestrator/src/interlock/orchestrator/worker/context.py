@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from interlock.common.digests import digest_bytes
 from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.convert import texts, views
 from interlock.orchestrator.domain.model import STEP_FINAL, Run, Step, StepKind
-from interlock.orchestrator.store.engine import Database
-from interlock.orchestrator.store.readers import others
+from interlock.orchestrator.runs.payloads import Payloads
 from interlock.v1 import planner_pb2, step_pb2, workspace_pb2
 
 RESULT_CHARS = 64_000
@@ -18,23 +16,14 @@ MAX_FILES = 2000
 MAX_FILE_BYTES = 1 << 20
 
 
-async def bodies(database: Database, digests: Sequence[str]) -> dict[str, bytes]:
-    """Payloads by digest; what is not stored is left out."""
-    found = {}
-    for digest in dict.fromkeys(digests):
-        if digest and (kept := await others.payload(database, digest_bytes(digest))) is not None:
-            found[digest] = kept.body
-    return found
-
-
 async def results(
-    database: Database, run: Run, before: int, keys: Sequence[str]
+    payloads: Payloads, run: Run, before: int, keys: Sequence[str]
 ) -> list[planner_pb2.ContextResult]:
     """Results of the steps that `keys` name, or of all earlier ones, newest kept first when there is too much."""
     wanted = [s for s in run.steps[: before - 1] if s.state in STEP_FINAL and (not keys or s.key in keys)]
     left, out = TOTAL_CHARS, []
     for step in reversed(wanted):
-        text = cut(await result_text(database, step), min(RESULT_CHARS, left))
+        text = cut(await result_text(payloads, step), min(RESULT_CHARS, left))
         left -= len(text)
         out.append(_result(step, text))
         if left <= 0:
@@ -42,14 +31,14 @@ async def results(
     return out[::-1]
 
 
-async def result_text(database: Database, step: Step) -> str:
+async def result_text(payloads: Payloads, step: Step) -> str:
     """What a step showed: its reply, content, output or diff."""
     if step.reply_payload:
-        found = await bodies(database, [step.reply_payload])
+        found = await payloads.get([step.reply_payload])
         return found.get(step.reply_payload, b"").decode(errors="replace")
     if step.prepared is None:
         return step.failure.message if step.failure else ""
-    found = await bodies(database, [step.prepared.effect_payload])
+    found = await payloads.get([step.prepared.effect_payload])
     effect = views.effect(step.prepared, found)
     return _effect_text(step, effect) if effect is not None else ""
 
@@ -72,9 +61,9 @@ async def files(executor: ExecutorClient, workspace_id: str) -> list[planner_pb2
     ]
 
 
-async def instruction(database: Database, step: Step) -> str:
+async def instruction(payloads: Payloads, step: Step) -> str:
     """The instruction of a model step, wherever it is kept."""
-    fields = texts.inline(step.spec.input, await bodies(database, texts.references(step.spec.input)))
+    fields = texts.inline(step.spec.input, await payloads.get(texts.references(step.spec.input)))
     return str(fields.get("instruction", ""))
 
 

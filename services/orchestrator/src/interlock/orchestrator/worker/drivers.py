@@ -88,7 +88,8 @@ class Drivers:
                     async for rows in tail:
                         for run_id in {row.run_id for row in rows} & self._drivers.keys():
                             await self._book.refresh(run_id)
-                            self._drivers[run_id][0].wake()
+                            if (known := self._drivers.get(run_id)) is not None:
+                                known[0].wake()
             except InterlockError as error:
                 _log.warning("not listening to the feed", reason=error.reason.value)
                 await asyncio.sleep(1.0)

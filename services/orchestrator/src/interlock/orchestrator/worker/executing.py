@@ -8,8 +8,7 @@ from interlock.orchestrator.convert import results, texts
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_run, decide_step
 from interlock.orchestrator.domain.model import Run
-from interlock.orchestrator.store.engine import Database
-from interlock.orchestrator.worker import context
+from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.worker.done import Done
 from interlock.v1 import executor_pb2
 
@@ -19,9 +18,9 @@ _GONE = frozenset({Reason.EFFECT_NOT_FOUND, Reason.EFFECT_ALREADY_APPLIED, Reaso
 class Executing:
     """Performs the actions that concern the workspace."""
 
-    def __init__(self, executor: ExecutorClient, database: Database) -> None:
+    def __init__(self, executor: ExecutorClient, payloads: Payloads) -> None:
         self._executor = executor
-        self._database = database
+        self._payloads = payloads
 
     async def propose(self, run: Run, action: a.Propose, epoch: int) -> Done:
         """Asks what would run."""
@@ -93,7 +92,7 @@ class Executing:
     async def _action(self, run: Run, action: a.StepAction) -> executor_pb2.Action:
         step = run.steps[action.step - 1]
         digests = [*texts.references(step.spec.input), step.draft_payload]
-        found = await context.bodies(self._database, digests)
+        found = await self._payloads.get(digests)
         draft = found[step.draft_payload].decode() if step.draft_payload else None
         return results.action(step.spec, texts.inline(step.spec.input, found), draft)
 

@@ -11,7 +11,7 @@ from interlock.orchestrator.convert import inputs, results, texts, views
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_run, decide_step
 from interlock.orchestrator.domain.model import STEP_FINAL, Run, StepKind, StepState
-from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.worker import context
 from interlock.orchestrator.worker.done import Done
 from interlock.v1 import planner_pb2, planner_pb2_grpc
@@ -22,17 +22,17 @@ _MODEL_SECONDS = 600.0
 class Thinking:
     """Performs the actions that ask a model."""
 
-    def __init__(self, channel: Channel, executor: ExecutorClient, database: Database) -> None:
+    def __init__(self, channel: Channel, executor: ExecutorClient, payloads: Payloads) -> None:
         self._planner = planner_pb2_grpc.PlannerStub(channel)
         self._executor = executor
-        self._database = database
+        self._payloads = payloads
 
     async def ask(self, run: Run, action: a.AskModel, epoch: int) -> Done:
         """Analyses or summarises earlier results."""
         step = run.steps[action.step - 1]
-        said = await context.instruction(self._database, step)
+        said = await context.instruction(self._payloads, step)
         keys = list(step.spec.input.get("context_keys", []))
-        seen = await context.results(self._database, run, step.number, keys)
+        seen = await context.results(self._payloads, run, step.number, keys)
         if step.spec.kind is StepKind.ANALYZE:
             analyze = planner_pb2.AnalyzeRequest(instruction=said, goal=run.goal, results=seen)
             response: Any = await _call(self._planner.Analyze, analyze)
@@ -54,9 +54,9 @@ class Thinking:
         request = planner_pb2.DraftEditRequest(
             path=path,
             current_content=_text(current, path),
-            instruction=await context.instruction(self._database, step),
+            instruction=await context.instruction(self._payloads, step),
             goal=run.goal,
-            results=await context.results(self._database, run, step.number, []),
+            results=await context.results(self._payloads, run, step.number, []),
         )
         response = await _call(self._planner.DraftEdit, request)
         calls, payloads = results.calls(response.exchanges)
@@ -92,7 +92,7 @@ class Thinking:
         return planner_pb2.ReplanRequest(
             goal=run.goal,
             files=files,
-            results=await context.results(self._database, run, len(run.steps) + 1, []) if ended else [],
+            results=await context.results(self._payloads, run, len(run.steps) + 1, []) if ended else [],
             remaining=[views.spec(s.spec, {}) for s in run.steps if s.state is StepState.PENDING],
             feedback=feedback,
             max_steps=run.planning.max_steps if run.planning else 0,

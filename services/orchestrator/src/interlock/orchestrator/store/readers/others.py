@@ -38,6 +38,12 @@ async def payload(database: Database, digest: bytes) -> Payload | None:
     return Payload(bytes(row[0]), row[1], bytes(row[2])) if row else None
 
 
+async def payload_bodies(database: Database, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The contents of those of these digests that are stored."""
+    query = select(payloads.c.digest, payloads.c.body).where(payloads.c.digest.in_(digests))
+    return {bytes(digest): bytes(body) for digest, body in await database.all(query)}
+
+
 async def payload_sizes(database: Database, digests: Sequence[bytes]) -> dict[bytes, int]:
     """Which of these digests are stored, and the size of each in bytes."""
     query = select(payloads.c.digest, payloads.c.size).where(payloads.c.digest.in_(digests))

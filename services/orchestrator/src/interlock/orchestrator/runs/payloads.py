@@ -1,0 +1,54 @@
+"""Payloads by digest: recent ones from memory, the others from the store."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from interlock.common.digests import digest_bytes, digest_text
+from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.store.readers import others
+from interlock.orchestrator.store.records import Payload
+
+
+class Payloads:
+    """A cache in front of the payload table. Content never changes under its digest, so nothing goes stale.
+
+    Args:
+        capacity: bytes kept; the least recently used go first.
+    """
+
+    def __init__(self, database: Database, *, capacity: int = 64 * 1024 * 1024) -> None:
+        self._database = database
+        self._capacity = capacity
+        self._bodies: OrderedDict[str, bytes] = OrderedDict()
+        self._size = 0
+
+    def learn(self, payloads: Iterable[Payload]) -> None:
+        """Takes in payloads that have just become durable."""
+        for payload in payloads:
+            self._put(digest_text(payload.digest), payload.body)
+
+    async def get(self, digests: Sequence[str]) -> dict[str, bytes]:
+        """Bodies by digest; empty digests and what is not stored are left out."""
+        found = {}
+        for digest in dict.fromkeys(digests):
+            if digest in self._bodies:
+                self._bodies.move_to_end(digest)
+                found[digest] = self._bodies[digest]
+        missing = [digest_bytes(digest) for digest in set(digests) if digest and digest not in found]
+        if missing:
+            for raw, body in (await others.payload_bodies(self._database, missing)).items():
+                digest = digest_text(raw)
+                found[digest] = body
+                self._put(digest, body)
+        return found
+
+    def _put(self, digest: str, body: bytes) -> None:
+        if digest in self._bodies or len(body) > self._capacity // 4:
+            return
+        self._bodies[digest] = body
+        self._size += len(body)
+        while self._size > self._capacity:
+            _, dropped = self._bodies.popitem(last=False)
+            self._size -= len(dropped)
