@@ -1,18 +1,42 @@
 """The frame of every service's `__main__`: logs, telemetry, one event loop, and a decent end.
 
     def main() -> int:
-        return run("executor", lambda: serve(build_spec(load_config())))
+        given = arguments("executor")
+        return run("executor", lambda: serve(build_spec(load_config(), given.ready_file)))
 
 Exit codes: 0 after a drain, 1 when the service could not start or failed, 2 when its configuration is wrong.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from interlock.common import logs, telemetry
 from interlock.common.errors import InterlockError, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """How whoever starts the process wants to learn that it listens, and where."""
+
+    ready_file: Path | None = None
+    ready_fd: int | None = None
+
+
+def arguments(service: str, given: Sequence[str] | None = None) -> Arguments:
+    """Parse a service's command line. Exits with code 2 and a usage message when it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m interlock.{service}",
+        description=f"Run the Interlock {service} until SIGTERM. It is configured by INTERLOCK_* variables.",
+    )
+    parser.add_argument("--ready-file", type=Path, help="write the bound address here once calls are taken")
+    parser.add_argument("--ready-fd", type=int, help="write it to this inherited file descriptor")
+    parsed = parser.parse_args(given)
+    return Arguments(parsed.ready_file, parsed.ready_fd)
 
 
 def run(service: str, main: Callable[[], Awaitable[None]]) -> int:

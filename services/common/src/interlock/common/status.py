@@ -21,6 +21,8 @@ DETAILS_KEY: Final = "grpc-status-details-bin"
 MAX_STATUS_BYTES: Final = 5 * 1024
 _MAX_MESSAGE = 1024
 _MAX_VALUE = 256
+_MAX_METADATA_VALUE = 1024  # a cursor must arrive whole
+_MAX_METADATA_BYTES = 2048
 _MAX_METADATA = 16
 _MAX_VIOLATIONS = 32
 _DEFAULT_RETRY_SECONDS = 1.0
@@ -45,8 +47,12 @@ def to_status(error: InterlockError, *, request_id: str = "") -> status_pb2.Stat
     """The rich status of an error. Long text is cut so that the status always arrives."""
     status = status_pb2.Status(code=status_code(error).value[0], message=_cut(error.message, _MAX_MESSAGE))
     info = error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN)
+    room = _MAX_METADATA_BYTES
     for key, value in list(error.metadata.items())[:_MAX_METADATA]:
-        info.metadata[key] = _cut(value, _MAX_VALUE)
+        name, text = _cut(key, _MAX_VALUE), _cut(value, _MAX_METADATA_VALUE)
+        room -= len(name.encode()) + len(text.encode())
+        if room >= 0:
+            info.metadata[name] = text
     if request_id:
         info.metadata["request_id"] = request_id
     status.details.add().Pack(info)
@@ -204,6 +210,9 @@ def _pairs(metadata: Any) -> Iterable[tuple[str, str | bytes]]:
 
 
 def _cut(text: str, limit: int) -> str:
-    # Protobuf text is UTF-8: a lone surrogate (from an undecodable file name) would make the reply fail.
-    clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    """At most `limit` bytes of UTF-8, cut between characters."""
+    # A lone surrogate (from an undecodable file name) cannot be sent and would make the reply fail.
+    raw = text.encode("utf-8", "backslashreplace")
+    if len(raw) > limit:
+        raw = raw[: limit - 3].decode("utf-8", "ignore").encode() + "…".encode()
+    return raw.decode("utf-8")

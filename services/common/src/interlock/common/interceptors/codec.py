@@ -103,6 +103,8 @@ def _unary_response(rpc: Rpc, behaviour: Any) -> Call:
 
 def _generator(behaviour: Any, encode: Callable[[Any], bytes]) -> Call:
     async def stream(request: Any, context: Any) -> None:
+        # At once, so that a client of a quiet stream knows that it is connected and allowed.
+        await context.send_initial_metadata(())
         # aclosing: when the client goes away the handler's own cleanup runs now, not at garbage collection.
         async with aclosing(behaviour(request, context)) as responses:
             async for response in responses:

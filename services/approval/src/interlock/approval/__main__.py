@@ -1,0 +1,24 @@
+"""`python -m interlock.approval`: run the Approval service until SIGTERM."""
+
+from __future__ import annotations
+
+import sys
+
+from interlock.approval.config import load
+from interlock.approval.server import build
+from interlock.common.process import arguments, run
+from interlock.common.server import serve
+
+
+def main() -> int:
+    """Run the service; returns the exit code."""
+    given = arguments("approval")
+
+    async def start() -> None:
+        await serve(build(load(ready_file=given.ready_file, ready_fd=given.ready_fd)))
+
+    return run("approval", start)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Wire messages to domain values and back; the only module that knows both."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind
+from interlock.approval.ports import Answer
+from interlock.approval.queries.subscribe import Message
+from interlock.v1 import approval_pb2, decision_pb2, orchestrator_pb2, step_pb2
+
+_KINDS = {
+    decision_pb2.APPROVAL_EVENT_KIND_PENDING: Kind.PENDING,
+    decision_pb2.APPROVAL_EVENT_KIND_REQUESTED: Kind.REQUESTED,
+    decision_pb2.APPROVAL_EVENT_KIND_RESOLVED: Kind.RESOLVED,
+}
+_WIRE_KINDS = {kind: number for number, kind in _KINDS.items()}
+_STEP_KINDS = {
+    "read_file": step_pb2.STEP_KIND_READ_FILE,
+    "analyze": step_pb2.STEP_KIND_ANALYZE,
+    "edit_file": step_pb2.STEP_KIND_EDIT_FILE,
+    "run_command": step_pb2.STEP_KIND_RUN_COMMAND,
+    "summarize": step_pb2.STEP_KIND_SUMMARIZE,
+}
+
+
+def batch(message: orchestrator_pb2.WatchApprovalsResponse) -> Batch:
+    """One message of the orchestrator's feed. Events of kinds this version does not know are left out."""
+    changes = tuple(_change(event) for event in message.events if event.kind in _KINDS)
+    return Batch(changes, message.cursor, message.caught_up)
+
+
+def _change(event: decision_pb2.ApprovalEvent) -> Change:
+    full = event.approval
+    brief = decision_pb2.ApprovalRecord()
+    brief.CopyFrom(full)
+    brief.ClearField("preview")
+    # Without a preview both are the same object: nothing is held twice.
+    shown = full if full.HasField("preview") else brief
+    size = brief.ByteSize() + (full.ByteSize() if shown is full else 0)
+    return Change(_KINDS[event.kind], event.position, item(brief), brief, shown, size)
+
+
+def item(record: decision_pb2.ApprovalRecord) -> Item:
+    """What filters look at."""
+    return Item(
+        approval_id=record.approval_id,
+        run_id=record.run_id,
+        workspace_id=record.workspace_id,
+        step_kind=_STEP_KINDS.get(record.spec.input.WhichOneof("kind") or "", 0),
+        labels=dict(record.labels),
+    )
+
+
+def chosen(wire: approval_pb2.ApprovalFilter) -> Filter:
+    """A subscriber's filter."""
+    return Filter(wire.run_id, wire.workspace_id, frozenset(wire.kinds), dict(wire.labels))
+
+
+def answer(request: approval_pb2.DecideRequest) -> Answer:
+    """A decision as the caller sent it, without what only the service may say."""
+    decision = decision_pb2.Decision()
+    decision.CopyFrom(request.decision)
+    for name in ("subject", "at"):
+        decision.ClearField(name)
+    decision.channel = decision.channel or "grpc"
+    return Answer(request.request_id, request.approval_id, request.run_id, request.step, decision, "")
+
+
+def record_request(value: Answer) -> orchestrator_pb2.RecordDecisionRequest:
+    """The orchestrator's request for a decision, with the subject set."""
+    request = orchestrator_pb2.RecordDecisionRequest(
+        request_id=value.request_id,
+        approval_id=value.approval_id,
+        run_id=value.run_id,
+        step=value.step,
+        decision=value.verdict,
+    )
+    request.decision.subject = value.subject
+    return request
+
+
+def list_request(request: approval_pb2.ListApprovalsRequest) -> orchestrator_pb2.ListApprovalRecordsRequest:
+    """The orchestrator's request for a list: the same fields."""
+    return orchestrator_pb2.ListApprovalRecordsRequest(
+        filter=request.filter if request.HasField("filter") else None,
+        states=request.states,
+        page_size=request.page_size,
+        page_token=request.page_token,
+    )
+
+
+def subscribe_response(
+    message: Message, record: decision_pb2.ApprovalRecord | None, now: datetime
+) -> approval_pb2.SubscribeResponse:
+    """What a subscriber gets; `record` is the approval in the form it asked for."""
+    response = approval_pb2.SubscribeResponse(cursor=message.cursor, caught_up=message.caught_up)
+    if message.change is None:
+        stamp = Timestamp()
+        stamp.FromDatetime(now)
+        response.at.CopyFrom(stamp)
+    else:
+        response.event.kind = _WIRE_KINDS[message.change.kind]
+        response.event.position = message.change.position
+        response.event.approval.CopyFrom(record or message.change.brief)
+    return response

@@ -1,0 +1,81 @@
+"""What the feed says, as far as this service looks into it, and filters over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+
+class Kind(Enum):
+    """What happened to an approval."""
+
+    PENDING = "pending"
+    """It was open when a feed or subscription began."""
+    REQUESTED = "requested"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The fields of an approval that filters look at. `step_kind` is the number of the wire's StepKind."""
+
+    approval_id: str
+    run_id: str = ""
+    workspace_id: str = ""
+    step_kind: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event of the feed.
+
+    `position` grows strictly over the live feed. `brief` and `full` are the approval as it is sent, without and
+    with its preview; they are opaque here. `full` is None where memory was too dear: it is fetched again then.
+    `size` is what both take, in bytes, about.
+    """
+
+    kind: Kind
+    position: int
+    item: Item
+    brief: Any = None
+    full: Any = None
+    size: int = 0
+
+    def as_pending(self) -> Change:
+        """The same approval, told to someone who begins to listen."""
+        return replace(self, kind=Kind.PENDING)
+
+    def without_preview(self) -> Change:
+        """The same change, holding less memory."""
+        return replace(self, full=None, size=min(self.size, 1024))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One message of the orchestrator's feed; `cursor` continues after it, `caught_up` ends the snapshot."""
+
+    changes: tuple[Change, ...]
+    cursor: str
+    caught_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which approvals a subscriber wants. Every non-empty field narrows."""
+
+    run_id: str = ""
+    workspace_id: str = ""
+    step_kinds: frozenset[int] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def matches(self, item: Item) -> bool:
+        """Whether the approval passes every set field."""
+        return (
+            (not self.run_id or item.run_id == self.run_id)
+            and (not self.workspace_id or item.workspace_id == self.workspace_id)
+            and (not self.step_kinds or item.step_kind in self.step_kinds)
+            and all(item.labels.get(key) == value for key, value in self.labels.items())
+        )

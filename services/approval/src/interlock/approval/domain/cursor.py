@@ -1,0 +1,62 @@
+"""Where a subscriber stands, as opaque text that outlives this process.
+
+A cursor embeds the orchestrator's own cursor (from the last message boundary at or before the place) and the
+position of the last change seen: a service that has just started can go on from it by asking the orchestrator
+from there and skipping what was seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.common.paging import decode_cursor, encode_cursor
+
+_SCOPE = "Approval/Subscribe"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in the feed.
+
+    Attributes:
+        upstream: the orchestrator's cursor at or before this place.
+        position: of the last change seen; changes up to it are skipped.
+        generation: which in-memory view the subscriber's snapshot came from; empty when none did.
+        after: inside a snapshot, the last approval id sent; None outside.
+    """
+
+    upstream: str
+    position: int
+    generation: str = ""
+    after: str | None = None
+
+    def within_snapshot(self, after: str) -> Cursor:
+        """The same place, with the snapshot sent up to an approval."""
+        return replace(self, after=after)
+
+    def encode(self) -> str:
+        """As opaque text."""
+        payload: dict[str, str | int | bool | None] = {"u": self.upstream, "p": str(self.position)}
+        if self.generation:
+            payload["g"] = self.generation
+        if self.after is not None:
+            payload["a"] = self.after
+        return encode_cursor(_SCOPE, payload)
+
+
+def decode(text: str) -> Cursor:
+    """Read a cursor. Raises CURSOR_INVALID."""
+    payload = decode_cursor(_SCOPE, text)
+    try:
+        after = payload.get("a")
+        return Cursor(
+            upstream=str(payload["u"]),
+            position=int(str(payload["p"])),
+            generation=str(payload.get("g", "")),
+            after=None if after is None else str(after),
+        )
+    except (KeyError, ValueError):
+        raise InterlockError(
+            Reason.CURSOR_INVALID, "The cursor does not belong to this stream.", field="cursor"
+        ) from None

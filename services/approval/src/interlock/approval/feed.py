@@ -1,0 +1,102 @@
+"""Follows the orchestrator's feed into the hub, for ever: reconnects with back-off, resumes at its cursor."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+
+from interlock.approval.hub import Hub
+from interlock.approval.ports import Orchestrator
+from interlock.common import logs
+from interlock.common.errors import InterlockError, Reason
+
+_log = logs.get("feed")
+
+
+class Feed:
+    """The one reader of the orchestrator's feed in this process.
+
+    Args:
+        hub: what the feed is applied to.
+        orchestrator: where it comes from.
+        on_ready: told true when the feed is followed and false when it is lost.
+        silence_seconds: a feed without any message, heartbeats included, for this long is taken for lost.
+        first_delay: seconds before the first reconnection; doubles up to `longest_delay`, with jitter.
+        longest_delay: most seconds between reconnections.
+        jitter: a number from 0 to 1, so that many services do not come back to an orchestrator in step.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        orchestrator: Orchestrator,
+        on_ready: Callable[[bool], Awaitable[None]],
+        *,
+        silence_seconds: float = 30.0,
+        first_delay: float = 0.1,
+        longest_delay: float = 5.0,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._hub = hub
+        self._orchestrator = orchestrator
+        self._on_ready = on_ready
+        self._silence = silence_seconds
+        self._first_delay = first_delay
+        self._longest_delay = longest_delay
+        self._delay = first_delay
+        self._jitter = jitter
+        self._is_ready = False
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            try:
+                await self._follow()
+                _log.warning("feed ended by the orchestrator")
+            except InterlockError as error:
+                self._lost(error)
+            except TimeoutError:
+                _log.warning("feed silent", seconds=self._silence)
+            finally:
+                await self._ready(False)
+            await asyncio.sleep(self._delay * (0.5 + self._jitter() / 2))
+            self._delay = min(self._delay * 2, self._longest_delay)
+
+    async def _follow(self) -> None:
+        resuming = bool(self._hub.upstream)
+        if not resuming:
+            self._hub.restart()  # what an interrupted snapshot left would not be corrected by the next one
+        async with aclosing(self._orchestrator.watch(self._hub.upstream)) as batches:
+            while True:
+                async with asyncio.timeout(self._silence):
+                    batch = await anext(batches, _END)
+                if isinstance(batch, _End):
+                    return
+                if batch is not None:
+                    self._hub.apply(batch)
+                # After a cursor there is no snapshot to wait for: to be connected is to follow.
+                if batch is not None or resuming:
+                    await self._ready(bool(self._hub.upstream))
+
+    async def _ready(self, ready: bool) -> None:
+        if ready:
+            self._delay = self._first_delay
+        self._hub.set_ready(ready)
+        if ready != self._is_ready:
+            self._is_ready = ready
+            _log.info("feed followed" if ready else "feed not followed")
+            await self._on_ready(ready)
+
+    def _lost(self, error: InterlockError) -> None:
+        _log.warning("feed lost", reason=error.reason.value, error=str(error))
+        if error.reason in (Reason.CURSOR_EXPIRED, Reason.CURSOR_INVALID):
+            self._hub.restart()
+
+
+class _End:
+    """Stands for the end of the feed."""
+
+
+_END = _End()

@@ -1,0 +1,180 @@
+"""The fan-out: one feed in, any number of subscribers out, none of which can hold up another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from interlock.approval.domain.changes import Batch, Change, Filter, Kind
+from interlock.approval.domain.cursor import Cursor
+from interlock.approval.domain.log import Entry, Log
+from interlock.approval.domain.view import View
+from interlock.approval.subscription import Ended, Subscription
+from interlock.common import logs
+from interlock.common.errors import InterlockError, Reason
+from interlock.common.ids import Ids
+
+_log = logs.get("hub")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the hub may hold. Bytes are of encoded messages."""
+
+    log_entries: int = 10_000
+    log_bytes: int = 64 * 1024 * 1024
+    pending: int = 50_000
+    preview_bytes: int = 64 * 1024 * 1024
+    subscribers: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A subscription, the cursor its snapshot is taken at, and what of that snapshot is still to be sent."""
+
+    subscription: Subscription
+    start: Cursor
+    snapshot: list[Change]
+
+
+class Hub:
+    """The view and the recent log of the feed, and who listens to it. Used from one event loop."""
+
+    def __init__(self, ids: Ids, limits: Limits | None = None) -> None:
+        self._ids = ids
+        self._limits = limits or Limits()
+        self._subscriptions: set[Subscription] = set()
+        self._ready = asyncio.Event()
+        self._closing = False
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything: the feed begins anew with a snapshot. Whoever listens has a gap and is ended."""
+        limits = self._limits
+        self._generation = self._ids.new("view")[-12:]
+        self._view = View(limits.pending, limits.preview_bytes)
+        self._log: Log | None = None
+        self._upstream = ""
+        self._position = 0
+        self._ready.clear()
+        self._end_all(Ended.GAP)
+
+    @property
+    def upstream(self) -> str:
+        """The orchestrator's cursor to continue the feed from; empty before the first snapshot is whole."""
+        return self._upstream if self._log is not None else ""
+
+    @property
+    def head(self) -> Cursor:
+        """Where someone stands who has seen everything."""
+        return Cursor(self._upstream, self._position, self._generation)
+
+    def apply(self, batch: Batch) -> None:
+        """Take one message of the feed in, and pass its changes on."""
+        if self._log is None:
+            self._apply_snapshot(batch)
+        else:
+            self._apply_live(self._log, batch)
+        self._upstream = batch.cursor or self._upstream
+
+    def _apply_snapshot(self, batch: Batch) -> None:
+        for change in batch.changes:
+            self._view.apply(change)
+        if batch.caught_up:
+            self._log = Log(batch.cursor, self._limits.log_entries, self._limits.log_bytes)
+
+    def _apply_live(self, log: Log, batch: Batch) -> None:
+        last = len(batch.changes) - 1
+        for index, change in enumerate(batch.changes):
+            if change.kind is Kind.PENDING or change.position <= self._position:
+                continue  # overlap after a reconnection
+            # Inside a batch only the boundary before it is a cursor of the orchestrator.
+            upstream = batch.cursor if index == last else self._upstream
+            repeats = change.kind is Kind.REQUESTED and self._view.holds(change.item.approval_id)
+            self._view.apply(change)
+            self._position = change.position
+            log.append(Entry(change, upstream, repeats))
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        slow = [subscription for subscription in self._subscriptions if not subscription.notice()]
+        self._subscriptions.difference_update(slow)
+        if slow:
+            _log.warning("subscribers cut off", count=len(slow), position=self._position)
+
+    def set_ready(self, ready: bool) -> None:
+        """Say whether the feed is followed at present."""
+        if ready and self._log is not None:
+            self._ready.set()
+        else:
+            self._ready.clear()
+
+    async def wait_ready(self, seconds: float) -> None:
+        """Until the feed is followed. Raises UNAVAILABLE after that many seconds, or when closing."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ready.wait()
+        except TimeoutError:
+            raise InterlockError(
+                Reason.UNAVAILABLE, "The approval service has no feed from the orchestrator at present."
+            ) from None
+        if self._closing:
+            raise InterlockError(Reason.UNAVAILABLE, "The approval service is stopping.")
+
+    def begin(self, chosen: Filter, on_cut: Callable[[], None]) -> Begun:
+        """Subscribe from now on, with what is open now. Raises RESOURCE_EXHAUSTED, UNAVAILABLE."""
+        log = self._followed()
+        if not self._view.complete:
+            raise InterlockError(
+                Reason.RESOURCE_EXHAUSTED,
+                "More approvals are open than a subscription can start with.",
+                fix="List them with ListApprovals and decide some.",
+            )
+        subscription = Subscription(log, log.end, chosen, saw_snapshot=True, on_cut=on_cut)
+        self._add(subscription)
+        return Begun(subscription, self.head, self._snapshot(chosen, self.head, ""))
+
+    def resume(self, chosen: Filter, cursor: Cursor, on_cut: Callable[[], None]) -> Begun | None:
+        """Go on after a cursor, with what its snapshot still owes; None when the log does not reach back."""
+        log = self._followed()
+        same_view = cursor.generation == self._generation
+        number = log.locate(cursor, self._upstream)
+        if number is None or (cursor.after is not None and not same_view):
+            return None
+        subscription = Subscription(log, number, chosen, saw_snapshot=same_view, on_cut=on_cut)
+        self._add(subscription)
+        owed = [] if cursor.after is None else self._snapshot(chosen, cursor, cursor.after)
+        return Begun(subscription, cursor, owed)
+
+    def cursor_after(self, entry: Entry, seen: Cursor) -> Cursor:
+        """Where someone stands who has just seen an entry, having begun with the snapshot that `seen` names."""
+        return Cursor(entry.upstream, entry.change.position, seen.generation)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Stop telling a subscriber; it is gone."""
+        self._subscriptions.discard(subscription)
+
+    def close(self) -> None:
+        """End every subscription; the service drains."""
+        self._closing = True
+        self._ready.set()
+        self._end_all(Ended.CLOSING)
+
+    def _followed(self) -> Log:
+        if self._log is None:
+            raise InterlockError(Reason.UNAVAILABLE, "The approval service has no feed at present.")
+        return self._log
+
+    def _snapshot(self, chosen: Filter, start: Cursor, after: str) -> list[Change]:
+        return [c for c in self._view.snapshot(start.position, after) if chosen.matches(c.item)]
+
+    def _add(self, subscription: Subscription) -> None:
+        if len(self._subscriptions) >= self._limits.subscribers:
+            raise InterlockError(Reason.RESOURCE_EXHAUSTED, "The approval service has too many subscribers.")
+        self._subscriptions.add(subscription)
+
+    def _end_all(self, why: Ended) -> None:
+        for subscription in self._subscriptions:
+            subscription.end(why)
+        self._subscriptions.clear()

@@ -1,0 +1,78 @@
+"""The orchestrator over gRPC, as the use cases' port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import grpc
+
+from interlock.approval import convert
+from interlock.approval.domain.changes import Batch
+from interlock.approval.ports import Answer, Page
+from interlock.common.client import Channel, error_from_rpc
+from interlock.common.errors import InterlockError, Reason
+from interlock.v1 import orchestrator_pb2 as pb
+from interlock.v1 import orchestrator_pb2_grpc
+
+RETRIED = tuple(
+    f"interlock.v1.Orchestrator/{method}"
+    for method in ("RecordDecision", "GetApprovalRecord", "ListApprovalRecords")
+)
+"""Methods that may be repeated when the orchestrator is away: each is idempotent as it is called here."""
+
+
+class GrpcOrchestrator:
+    """Calls an orchestrator; every failure is an InterlockError."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._stub = cast(Any, orchestrator_pb2_grpc.OrchestratorStub(channel))
+
+    async def watch(self, cursor: str) -> AsyncGenerator[Batch | None, None]:
+        """Follow the feed; see the port."""
+        call = self._stub.WatchApprovals(pb.WatchApprovalsRequest(cursor=cursor))
+        try:
+            with _errors():
+                await call.wait_for_connection()
+                yield None
+                async for message in call:
+                    yield convert.batch(message)
+        finally:
+            call.cancel()
+
+    async def record(self, answer: Answer) -> Any:
+        """Record a decision; returns the approval after it."""
+        with _errors():
+            return (await self._stub.RecordDecision(convert.record_request(answer))).approval
+
+    async def get(self, approval_id: str) -> Any:
+        """Return one approval with its preview."""
+        with _errors():
+            request = pb.GetApprovalRecordRequest(approval_id=approval_id)
+            return (await self._stub.GetApprovalRecord(request)).approval
+
+    async def page(self, page: Page) -> Any:
+        """Return one page of approvals without previews."""
+        with _errors():
+            return await self._stub.ListApprovalRecords(page.request)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """The orchestrator's typed errors go on to the caller, except those that are about this service itself."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as failure:
+        error = error_from_rpc(failure, "orchestrator")
+        # The request id there is that call's own, not the one the caller knows.
+        upstream_id = error.metadata.pop("request_id", "")
+        if error.reason is Reason.UNAUTHENTICATED:
+            raise InterlockError(
+                Reason.UNAVAILABLE,
+                "The orchestrator does not accept this service's token.",
+                fix="Give both services the same token (INTERLOCK_TOKEN, or one data directory).",
+            ) from None
+        if error.reason is Reason.INTERNAL and upstream_id:
+            error.metadata["orchestrator_request_id"] = upstream_id
+        raise error from None

@@ -1,0 +1,195 @@
+"""Subscribe: what is open, then everything that happens, resumable anywhere.
+
+Three ways to stand in the feed, each handed over to the next without gap or duplicate:
+
+1. inside the snapshot: open approvals by id, until all that were open at the start are sent;
+2. behind the log (this process has not seen that far back): relayed from the orchestrator's own feed;
+3. in the log: read from memory, together with everyone else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from interlock.approval.domain.changes import Change, Filter
+from interlock.approval.domain.cursor import Cursor, decode
+from interlock.approval.hub import Begun, Hub
+from interlock.approval.ports import Orchestrator
+from interlock.approval.subscription import Ended
+from interlock.common.errors import InterlockError, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent: a change or (None) a heartbeat, and the cursor after it."""
+
+    change: Change | None
+    cursor: str
+    caught_up: bool
+
+
+class Subscriptions:
+    """Serves subscriptions from a hub, and from the orchestrator where the hub does not reach back.
+
+    Args:
+        hub: the fan-out.
+        orchestrator: for what is older than the hub's log.
+        heartbeat_seconds: silence after which a heartbeat is sent.
+        relays: most subscriptions that may be relayed from the orchestrator at once.
+        ready_seconds: how long a new subscription waits for a feed.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        orchestrator: Orchestrator,
+        *,
+        heartbeat_seconds: float = 10.0,
+        relays: int = 256,
+        ready_seconds: float = 5.0,
+    ) -> None:
+        self._hub = hub
+        self._orchestrator = orchestrator
+        self._heartbeat = heartbeat_seconds
+        self._relays = relays
+        self._ready_seconds = ready_seconds
+
+    async def messages(
+        self, chosen: Filter, text: str, on_cut: Callable[[], None]
+    ) -> AsyncGenerator[Message, None]:
+        """Everything the filter chooses after a cursor's text (empty: first what is open). Ends by an error only.
+
+        Raises CURSOR_INVALID, CURSOR_EXPIRED, RESOURCE_EXHAUSTED with `cursor` in the metadata for a subscriber
+        that was too slow, UNAVAILABLE when there is no feed.
+        """
+        cursor = decode(text) if text else None
+        await self._hub.wait_ready(self._ready_seconds)
+        if cursor is None:
+            begun = self._hub.begin(chosen, on_cut)
+        else:
+            resumed = self._hub.resume(chosen, cursor, on_cut)
+            if resumed is None and cursor.after is not None:
+                raise _expired()
+            if resumed is None:
+                async with aclosing(self._relay(chosen, cursor, on_cut)) as relayed:
+                    async for item in relayed:
+                        if isinstance(item, Begun):
+                            resumed = item
+                            break
+                        yield item
+            begun = _certain(resumed)
+        async with aclosing(self._from_log(begun, fresh=cursor is None)) as live:
+            async for message in live:
+                yield message
+
+    async def _from_log(self, begun: Begun, *, fresh: bool) -> AsyncGenerator[Message, None]:
+        subscription, seen = begun.subscription, replace(begun.start, after=None)
+        text = begun.start.encode()
+        try:
+            for change in begun.snapshot:
+                text = begun.start.within_snapshot(change.item.approval_id).encode()
+                yield Message(change, text, False)
+            if fresh or begun.start.after is not None:
+                text = seen.encode()
+                yield Message(None, text, True)
+            while (entry := await subscription.take(self._heartbeat)) is not None or not subscription.ended:
+                if entry is not None:
+                    seen = self._hub.cursor_after(entry, seen)
+                else:
+                    seen = replace(self._hub.head, generation=seen.generation)
+                text = seen.encode()
+                yield Message(entry.change if entry is not None else None, text, True)
+            raise _ended(subscription.ended, text)
+        finally:
+            self._hub.remove(subscription)
+
+    async def _relay(
+        self, chosen: Filter, cursor: Cursor, on_cut: Callable[[], None]
+    ) -> AsyncGenerator[Message | Begun, None]:
+        """The orchestrator's feed after a cursor until the hub's log covers it; the last item is the handover."""
+        if self._relays <= 0:
+            raise InterlockError(
+                Reason.RESOURCE_EXHAUSTED, "Too many subscribers are being caught up.", retry_after=5.0
+            )
+        self._relays -= 1
+        try:
+            async with aclosing(self._orchestrator.watch(cursor.upstream)) as batches:
+                async for batch in batches:
+                    if batch is None:
+                        continue
+                    sent = False
+                    for index, change in enumerate(batch.changes):
+                        if change.position <= cursor.position:
+                            continue
+                        boundary = batch.cursor if index == len(batch.changes) - 1 else cursor.upstream
+                        cursor = Cursor(boundary, change.position)
+                        if chosen.matches(change.item):
+                            yield Message(change, cursor.encode(), True)
+                            sent = True
+                    cursor = Cursor(batch.cursor or cursor.upstream, cursor.position)
+                    if not sent:
+                        yield Message(None, cursor.encode(), True)
+                    begun = self._hub.resume(chosen, cursor, on_cut)
+                    if begun is not None:
+                        yield begun
+                        return
+        except InterlockError as error:
+            raise _with_cursor(error, cursor) from None
+        finally:
+            self._relays += 1
+        raise _with_cursor(InterlockError(Reason.UNAVAILABLE, "The orchestrator ended its feed."), cursor)
+
+
+def cancel_later(seconds: float) -> Callable[[], None]:
+    """For `on_cut`: end the current rpc even if its client never reads again, after a time to read the reason."""
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+
+    def cut() -> None:
+        if task is not None and not task.done():
+            loop.call_later(seconds, task.cancel)
+
+    return cut
+
+
+def _certain(begun: Begun | None) -> Begun:
+    if begun is None:
+        raise InterlockError(Reason.UNAVAILABLE, "The subscription could not be caught up.")
+    return begun
+
+
+def _expired() -> InterlockError:
+    return InterlockError(
+        Reason.CURSOR_EXPIRED,
+        "The cursor points into a list of open approvals that is no longer kept.",
+        field="cursor",
+        fix="Subscribe again without a cursor.",
+    )
+
+
+def _ended(why: Ended | None, cursor: str) -> InterlockError:
+    metadata = {"cursor": cursor}
+    if why is Ended.TOO_SLOW:
+        return InterlockError(
+            Reason.RESOURCE_EXHAUSTED,
+            "The subscriber did not keep up and was cut off.",
+            fix="Subscribe again with the cursor in the metadata, and read faster or filter more.",
+            metadata=metadata,
+        )
+    text = "is stopping" if why is Ended.CLOSING else "lost its feed"
+    return InterlockError(
+        Reason.UNAVAILABLE,
+        f"The approval service {text}.",
+        fix="Subscribe again with the cursor in the metadata.",
+        metadata=metadata,
+    )
+
+
+def _with_cursor(error: InterlockError, cursor: Cursor) -> InterlockError:
+    if error.reason in (Reason.CURSOR_EXPIRED, Reason.CURSOR_INVALID):
+        return error
+    error.metadata["cursor"] = cursor.encode()
+    return error

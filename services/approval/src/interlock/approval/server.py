@@ -1,0 +1,67 @@
+"""Wiring: configuration to a running service."""
+
+from __future__ import annotations
+
+import asyncio
+
+from interlock.approval.config import Config
+from interlock.approval.feed import Feed
+from interlock.approval.hub import Hub, Limits
+from interlock.approval.orchestrator import RETRIED, GrpcOrchestrator
+from interlock.approval.queries.subscribe import Subscriptions
+from interlock.approval.service import ApprovalService
+from interlock.common.client import channel
+from interlock.common.clock import SystemClock
+from interlock.common.health import Health
+from interlock.common.ids import UlidIds
+from interlock.common.server import ServerSpec
+from interlock.v1 import approval_pb2_grpc
+
+SERVICE = "interlock.v1.Approval"
+
+
+def build(config: Config) -> ServerSpec:
+    """The service as `interlock.common.server` runs it. Call it inside the event loop."""
+    clock = SystemClock()
+    ids = UlidIds(clock)
+    upstream = channel(config.orchestrator, config.token, retry=RETRIED)
+    orchestrator = GrpcOrchestrator(upstream)
+    health = Health()
+    hub = Hub(ids, Limits(log_entries=config.log_entries))
+    feed = Feed(hub, orchestrator, health.set)
+    subscriptions = Subscriptions(hub, orchestrator, heartbeat_seconds=config.heartbeat_seconds)
+    following: list[asyncio.Task[None]] = []
+
+    async def start() -> None:
+        await health.set(False)
+        following.append(asyncio.create_task(feed.run(), name="approval-feed"))
+
+    async def drain() -> None:
+        hub.close()
+
+    async def stop() -> None:
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
+        await upstream.close()
+
+    return ServerSpec(
+        name="approval",
+        address=config.address,
+        services=[
+            (
+                ApprovalService(orchestrator, subscriptions, clock, ids),
+                approval_pb2_grpc.add_ApprovalServicer_to_server,
+                SERVICE,
+            )
+        ],
+        token=config.token,
+        on_start=start,
+        on_drain=drain,
+        on_stop=stop,
+        grace_seconds=config.grace_seconds,
+        untraced=frozenset({f"{SERVICE}/Subscribe"}),
+        ready_file=config.ready_file,
+        ready_fd=config.ready_fd,
+        health=health,
+    )

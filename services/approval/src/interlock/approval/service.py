@@ -1,0 +1,79 @@
+"""The rpcs of `interlock.v1.Approval`: check, call the use case, map."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from interlock.approval import convert
+from interlock.approval.commands.decide import decide
+from interlock.approval.ports import Orchestrator, Page
+from interlock.approval.queries.subscribe import Message, Subscriptions, cancel_later
+from interlock.common import logs
+from interlock.common.clock import Clock
+from interlock.common.errors import InterlockError, Reason
+from interlock.common.identity import current_identity
+from interlock.common.ids import Ids
+from interlock.v1 import approval_pb2, approval_pb2_grpc
+
+_CUT_SECONDS = 30.0
+"""How long a subscriber that was too slow has to read why, before its call is cancelled."""
+
+
+class ApprovalService(approval_pb2_grpc.ApprovalServicer):
+    """Reads and decisions go to the orchestrator; subscriptions are served from the hub."""
+
+    def __init__(
+        self, orchestrator: Orchestrator, subscriptions: Subscriptions, clock: Clock, ids: Ids
+    ) -> None:
+        self._orchestrator = orchestrator
+        self._subscriptions = subscriptions
+        self._clock = clock
+        self._ids = ids
+
+    async def ListApprovals(
+        self, request: approval_pb2.ListApprovalsRequest, context: Any
+    ) -> approval_pb2.ListApprovalsResponse:
+        """One page, oldest first."""
+        page = await self._orchestrator.page(Page(convert.list_request(request)))
+        return approval_pb2.ListApprovalsResponse(
+            approvals=page.approvals, next_page_token=page.next_page_token
+        )
+
+    async def GetApproval(
+        self, request: approval_pb2.GetApprovalRequest, context: Any
+    ) -> approval_pb2.GetApprovalResponse:
+        """One approval with its preview."""
+        return approval_pb2.GetApprovalResponse(approval=await self._orchestrator.get(request.approval_id))
+
+    async def Subscribe(
+        self, request: approval_pb2.SubscribeRequest, context: Any
+    ) -> AsyncIterator[approval_pb2.SubscribeResponse]:
+        """What is open, then everything that happens."""
+        messages = self._subscriptions.messages(
+            convert.chosen(request.filter), request.cursor, cancel_later(_CUT_SECONDS)
+        )
+        async with aclosing(messages) as stream:
+            async for message in stream:
+                record = await self._shown(message, request.with_preview)
+                yield convert.subscribe_response(message, record, self._clock.now())
+
+    async def Decide(self, request: approval_pb2.DecideRequest, context: Any) -> approval_pb2.DecideResponse:
+        """Record the caller's decision."""
+        logs.bind(run_id=request.run_id, step=request.step, approval_id=request.approval_id)
+        record = await decide(self._orchestrator, self._ids, current_identity(), convert.answer(request))
+        return approval_pb2.DecideResponse(approval=record)
+
+    async def _shown(self, message: Message, with_preview: bool) -> Any:
+        change = message.change
+        if change is None or not with_preview:
+            return None
+        if change.full is not None:
+            return change.full
+        try:
+            return await self._orchestrator.get(change.item.approval_id)
+        except InterlockError as error:
+            if error.reason is Reason.APPROVAL_NOT_FOUND:
+                return None
+            raise
