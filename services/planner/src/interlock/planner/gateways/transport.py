@@ -25,7 +25,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one call. ``attempts`` counts the first one; ``reply_bytes`` is of the decoded body."""
+    """Bounds of one call. ``attempts`` counts the first one; ``reply_bytes`` is of the body."""
 
     attempts: int = 3
     reply_bytes: int = 2 * 1024 * 1024
@@ -62,7 +62,8 @@ class Transport:
         self._jitter = jitter
         self._client = httpx.AsyncClient(
             base_url=base_url,
-            headers={"user-agent": "interlock-planner", **headers},
+            # identity: a few compressed bytes could unpack to more than the bound before they are counted
+            headers={"user-agent": "interlock-planner", "accept-encoding": "identity", **headers},
             trust_env=trust_env,
             follow_redirects=False,
             timeout=None,  # noqa: S113 - every call runs under asyncio.timeout below
@@ -139,9 +140,12 @@ class Transport:
         return HttpReply(response.status_code, response.headers, raw, elapsed)
 
     async def _read(self, response: httpx.Response) -> bytes:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            message = "The model's server sent a compressed reply, which was not asked for."
+            raise ModelError(Reason.MODEL_REPLY_INVALID, message)
         parts: list[bytes] = []
         size = 0
-        async for part in response.aiter_bytes(65_536):
+        async for part in response.aiter_raw(65_536):
             size += len(part)
             if size > self._limits.reply_bytes:
                 message = f"The model's server sent more than {self._limits.reply_bytes:,} bytes."
@@ -179,7 +183,7 @@ def _translated(error: httpx.TransportError) -> ModelError:
                 fix="Correct the address, or trust its authority by SSL_CERT_FILE.",
             )
         return ModelError(Reason.MODEL_UNAVAILABLE, "The model's server cannot be reached.")
-    if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError, httpx.DecodingError)):
+    if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)):
         return ModelError(
             Reason.MODEL_REPLY_INVALID, "The model's server broke off in the middle of its reply."
         )

@@ -1,0 +1,193 @@
+"""A scripted model server: it says so itself, speaks real HTTP on a real socket, and misbehaves on request.
+
+    async with scripted() as server:
+        server.script(chat("hello"), Answer(429, headers={"retry-after": "0"}), HANG)
+        …point a gateway at server.url…
+        assert server.requests[0].json["model"] == "m"
+
+Answers are used in order; the last one is repeated. Nothing here judges a prompt: what a real model does with one is
+shown by the tests that run the real local model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+MODEL = "scripted-fake-model"
+KEY = "sk-secret-key-0123456789"
+
+
+class Waits:
+    """Takes the place of sleeping between retries, and remembers how long it would have been."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer. ``fault``: ``hang`` (never answers), ``stall`` (stops in the body), ``cut`` (breaks off in the body),
+    ``close`` (closes without a byte)."""
+
+    status: int = 200
+    body: bytes = b"{}"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+Script = Callable[[Request], Answer | None]
+
+HANG = Answer(fault="hang")
+HTML = Answer(200, b"<!doctype html><html><body>Sign in</body></html>", {"content-type": "text/html"})
+
+
+def of(data: object, status: int = 200, **headers: str) -> Answer:
+    """An answer of JSON; underscores in header names become dashes."""
+    return Answer(
+        status, json.dumps(data).encode(), {name.replace("_", "-"): value for name, value in headers.items()}
+    )
+
+
+def chat(
+    content: object, *, finish: str = "stop", usage: object = None, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """An OpenAI-compatible completion; a dict or list becomes JSON text."""
+    text = content if isinstance(content, str) or content is None else json.dumps(content)
+    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}
+    data: dict[str, Any] = {"id": "x", "object": "chat.completion", "model": MODEL, "choices": [choice]}
+    if usage is not None:
+        data["usage"] = usage
+    return Answer(200, json.dumps(data).encode(), headers or {})
+
+
+def refusing(param: str, message: str = "") -> Answer:
+    """A 400 as OpenAI-compatible servers give it for a parameter they do not take."""
+    said = message or f"Unsupported parameter: '{param}' is not supported with this model."
+    return of({"error": {"message": said, "type": "invalid_request_error", "param": param}}, 400)
+
+
+def completed(text: str, **fields: object) -> Answer:
+    """The Smart Model Router's answer of /v1/complete."""
+    data = {"response": text, "model_used": MODEL, "difficulty_tag": "easy", "estimated_cost": 0.00012,
+            "estimated_savings": 0.001, "latency_ms": 7, "cache_hit": False, **fields}  # fmt: skip
+    return of(data)
+
+
+def structured(data: object, **fields: object) -> Answer:
+    """The Smart Model Router's answer of /v1/structure."""
+    return of({"data": data, "model_used": MODEL, "estimated_cost": 0.00034, "latency_ms": 9, **fields})
+
+
+class ScriptedServer:
+    """Listens on a free loopback port."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.url = ""
+        self.connections = 0
+        self._answers: list[Answer] = [Answer(500, b"nothing scripted")]
+        self._rule: Script | None = None
+        self._released = asyncio.Event()
+
+    def script(self, *answers: Answer) -> None:
+        """What to answer, in order; the last is repeated."""
+        self._answers = list(answers)
+
+    def rule(self, rule: Script) -> None:
+        """Answer by the request; ``None`` falls back to the script."""
+        self._rule = rule
+
+    @property
+    def asked(self) -> list[Request]:
+        """The requests that ask the model something."""
+        return [request for request in self.requests if request.method == "POST"]
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while (request := await _read(reader)) is not None:
+                self.requests.append(request)
+                if not await self._answer(self._choose(request), writer):
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    def _choose(self, request: Request) -> Answer:
+        ruled = self._rule(request) if self._rule else None
+        if ruled is not None:
+            return ruled
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+    async def _answer(self, answer: Answer, writer: asyncio.StreamWriter) -> bool:
+        if answer.fault == "close":
+            return False
+        if answer.fault == "hang":
+            await self._released.wait()
+            return False
+        lines = [f"HTTP/1.1 {answer.status} Scripted", f"content-length: {len(answer.body)}"]
+        lines += [
+            f"{name}: {value}"
+            for name, value in {"content-type": "application/json", **answer.headers}.items()
+        ]
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        body = answer.body if not answer.fault else answer.body[: len(answer.body) // 2]
+        writer.write(head + body)
+        await writer.drain()
+        if answer.fault == "stall":
+            await self._released.wait()
+        return not answer.fault
+
+    def release(self) -> None:
+        """Let hanging answers end."""
+        self._released.set()
+
+
+async def _read(reader: asyncio.StreamReader) -> Request | None:
+    line = await reader.readline()
+    if not line:
+        return None
+    method, path, _ = line.decode("latin-1").split(" ", 2)
+    headers: dict[str, str] = {}
+    while (line := await reader.readline()) not in (b"\r\n", b""):
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.lower()] = value.strip()
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Request(method, path, headers, body)
+
+
+@asynccontextmanager
+async def scripted() -> AsyncIterator[ScriptedServer]:
+    """A scripted server for the time of the block."""
+    scripted_server = ScriptedServer()
+    server = await asyncio.start_server(scripted_server.handle, "127.0.0.1", 0, limit=1024 * 1024)
+    scripted_server.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield scripted_server
+    finally:
+        scripted_server.release()
+        server.close()
+        await server.wait_closed()
