@@ -1,7 +1,7 @@
 """Named points at which tests stop the process, to prove that any instant is survivable.
 
-Off (the normal case) a point costs one comparison. `INTERLOCK_FAILPOINT=name[:n]` in the environment of a test's
-subprocess sends it SIGKILL at the n-th time (from 1) it passes that point; `*` matches every point.
+Off (the normal case) a point costs one comparison. A test's subprocess calls `arm("name:n")`, and is sent SIGKILL at
+the n-th time (from 1) it passes that point; `*` matches every point.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from types import TracebackType
@@ -43,6 +44,8 @@ class Unlocker:
         handle = self._root.open_path(path)
         try:
             status = os.fstat(handle)
+            if not stat.S_ISDIR(status.st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
             if status.st_mode & needed != needed and status.st_uid == os.geteuid():
                 self.changed.setdefault(path, stat.S_IMODE(status.st_mode))
                 chmod_fd(handle, stat.S_IMODE(status.st_mode) | 0o700)

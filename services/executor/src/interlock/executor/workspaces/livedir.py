@@ -11,7 +11,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.names import shown
 from interlock.executor.files.root import Root
 
-_KERNEL: Final = tuple(Path(p) for p in ("/proc", "/sys", "/dev"))
+_KERNEL: Final = tuple(Path(p) for p in ("/proc", "/sys"))
 
 
 def check_directory(path: Path, executor: Path, taken: list[tuple[str, Path]]) -> Path:
@@ -38,7 +38,7 @@ def check_place(path: Path, executor: Path, taken: list[tuple[str, Path]]) -> Pa
     if not path.is_absolute():
         raise _invalid(path, "is not an absolute path")
     real = Path(os.path.realpath(path))
-    if real == Path("/") or any(_overlap(real, kernel) for kernel in _KERNEL):
+    if real in (Path("/"), Path("/dev")) or any(_overlap(real, kernel) for kernel in _KERNEL):
         raise _invalid(path, "is not a directory that a workspace can be in")
     if _overlap(real, executor):
         raise _invalid(path, "overlaps the executor's own directory")

@@ -77,10 +77,14 @@ class Workspaces:
         self._forks = Forks(*parts, self._ids, self._ids_lock)
         self._moves = Moves(*parts, clock)
         self._publications = Publications(self.store, self._registry, self._moves, self.limits, clock)
+        self._closed = False
         self.recovered = self._recover()
 
     def close(self) -> None:
-        """Save the stat caches and close all files. Nothing may be called afterwards."""
+        """Save the stat caches and close all files. Nothing but `close` may be called afterwards."""
+        if self._closed:
+            return
+        self._closed = True
         known = {workspace.id for workspace in self._registry.workspaces()}
         for name, cache in self._runtimes.loaded():
             if name in known:

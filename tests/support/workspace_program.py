@@ -1,0 +1,118 @@
+"""Uses of the workspaces, each in a process of its own, so that it can be killed, or be an ordinary user's.
+
+Reads JSON objects on stdin, one a line: `root`, `owner` ([uid, gid] or null), `failpoint`, `do` and its arguments.
+Prints one JSON object for each. Needs nothing outside the standard library and the source roots, so that any
+Python 3.11 of any user runs it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from tests.support.trees_mutator import run
+
+from interlock.common.errors import InterlockError
+from interlock.executor.files import failpoints
+from interlock.executor.workspaces import DirectorySource, Owner, Workspaces
+
+
+def main() -> None:
+    """Answer one request a line, each in a forked child, until stdin ends. A killed child's answer is `null`."""
+    for line in sys.stdin:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            with open(writing, "w") as out:
+                out.write(serve(json.loads(line)))
+            os._exit(0)
+        os.close(writing)
+        with open(reading) as answers:
+            answer = answers.read()
+        _, status = os.waitpid(child, 0)
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        print("null" if killed else answer or json.dumps({"crash": status}), flush=True)
+
+
+def serve(ask: dict[str, Any]) -> str:
+    owner = Owner(*ask["owner"]) if ask["owner"] else None
+    if ask["do"] == "recover":
+        failpoints.arm(ask["failpoint"])
+    try:
+        spaces = Workspaces(Path(ask["root"]), owner=owner, copy_forks=True)
+        failpoints.arm(ask["failpoint"])
+        answer = ACTIONS[ask["do"]](spaces, ask)
+    except InterlockError as error:
+        answer = {"error": error.reason.value, "message": error.message, **error.metadata}
+    except (OSError, AssertionError, LookupError, TypeError, ValueError):
+        return json.dumps({"crash": traceback.format_exc()})
+    failpoints.arm("")
+    spaces.close()
+    return json.dumps(answer)
+
+
+def prepare(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    """Import a directory; run a mutation in a fork of it; capture."""
+    workspace = spaces.create(DirectorySource(Path(ask["live"])))
+    fork = spaces.fork(workspace.id)
+    run(str(fork.upper).encode(), ast.literal_eval(ask["program"]))
+    captured = spaces.capture(fork)
+    spaces.discard(fork)
+    return {"workspace": workspace.id, "base": captured.base_tree, "result": captured.result_tree}
+
+
+def create(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    workspace = spaces.create(DirectorySource(Path(ask["live"])))
+    return {"workspace": workspace.id, "head": workspace.head}
+
+
+def publish(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    done = spaces.publish(
+        ask["workspace"], ask["base"], ask["result"], key="k", look=ask.get("look", "everything")
+    )
+    return {"head": done.head_tree, "how": done.how, "kept": list(done.kept)}
+
+
+def rollback(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    done = spaces.rollback(ask["workspace"], ask["tree"], key="r")
+    return {"head": done.head_tree, "how": done.how, "kept": list(done.kept)}
+
+
+def fork(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    """Look for drift and adopt it."""
+    made = spaces.fork(ask["workspace"])
+    spaces.discard(made)
+    changes = [[change.path, change.kind] for change in made.drift.changes] if made.drift else []
+    return {"head": spaces.get(ask["workspace"]).head, "drift": changes}
+
+
+def recover(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    """What opening the directory did, and how things stand after it."""
+    found = spaces.recovered
+    return {
+        "heads": {workspace.id: workspace.head for workspace in spaces.list_workspaces()},
+        "finished": len(found.finished),
+        "kept": [path for _, kept in found.finished for path in kept],
+        "failed": list(found.failed),
+        "removed": list(found.removed),
+    }
+
+
+ACTIONS = {
+    "prepare": prepare,
+    "create": create,
+    "publish": publish,
+    "rollback": rollback,
+    "fork": fork,
+    "recover": recover,
+}
+
+if __name__ == "__main__":
+    main()
