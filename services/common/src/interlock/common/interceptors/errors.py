@@ -34,6 +34,8 @@ class ErrorMapping:
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 # The client went away, or the handler chose its own status: neither is ours to change.
                 raise
+            except grpc.aio.InternalError:
+                raise _gone() from None
             except Exception:  # noqa: BLE001 (the boundary: logged in full, hidden from the caller)
                 request_id = current_request_id()
                 _log.exception("rpc failed unexpectedly", rpc=rpc.name, request_id=request_id)
@@ -52,4 +54,12 @@ async def _abort(context: Any, error: InterlockError) -> None:
     note_reason(error.reason)
     status = to_status(error, request_id=request_id)
     metadata = (*trailing_metadata(status), (REQUEST_ID, request_id))
-    await context.abort(status_code(error), status.message, metadata)
+    try:
+        await context.abort(status_code(error), status.message, metadata)
+    except grpc.aio.InternalError:
+        raise _gone() from None
+
+
+def _gone() -> asyncio.CancelledError:
+    """What gRPC raises when a message or status cannot be sent: there is nobody to send it to any more."""
+    return asyncio.CancelledError("the client is gone")
