@@ -45,6 +45,8 @@ _OUTCOME = st.sampled_from(
     ["changed"] * 6
     + ["unchanged", "failed", "failed", "unknown", "WORKSPACE_DRIFTED", "PATH_NOT_FOUND", "PLAN_INVALID"]
 )
+_VERDICT = st.sampled_from(["approve"] * 4 + ["reject", "reject", "skip", "edit", "edit"])
+_ACTION = st.sampled_from(list(RejectAction))
 _EDIT: dict[StepKind, list[dict[str, Any]]] = {
     StepKind.EDIT_FILE: [{"path": "b", "new_content": "y"}, {"path": "b", "instruction": "z"}],
     StepKind.RUN_COMMAND: [{"command": "y"}, {"command": "y", "network": ["h:2"]}],
@@ -55,7 +57,7 @@ class RunMachine(RuleBasedStateMachine):
     """Commands that a state refuses change nothing; everything else is checked by `DrivenRun.tx`."""
 
     @initialize(
-        specs=st.lists(_SPEC, max_size=5),
+        specs=st.lists(_SPEC, max_size=6),
         policy=st.builds(
             Policy,
             edit_file_gate=st.sampled_from(list(Gate)),
@@ -64,7 +66,7 @@ class RunMachine(RuleBasedStateMachine):
             approval_timeout_us=st.sampled_from([None, 60_000_000]),
         ),
         budget=st.sampled_from([Budget(), Budget(), Budget(0, 3), Budget(12, 0)]),
-        start=st.booleans(),
+        start=st.sampled_from([True, True, True, False]),
     )
     def create(self, specs: list[Any], policy: Policy, budget: Budget, start: bool) -> None:
         self.run = DrivenRun(specs, policy=policy, budget=budget, start=start and bool(specs))
@@ -91,9 +93,9 @@ class RunMachine(RuleBasedStateMachine):
     def command(self, name: str) -> None:
         self.attempt(name)
 
-    @rule(sure=st.integers(0, 3))
+    @rule(sure=st.integers(0, 15))
     def cancel(self, sure: int) -> None:
-        if sure == 0:
+        if sure == 15:
             self.attempt("cancel")
 
     @rule(specs=st.lists(_SPEC, min_size=1, max_size=2))
@@ -112,8 +114,8 @@ class RunMachine(RuleBasedStateMachine):
         self.attempt("roll_back", to_step=min(to_step, len(self.run.run.steps)))
 
     @rule(
-        verdict=st.sampled_from(["approve"] * 5 + ["reject", "reject", "skip", "edit", "edit"]),
-        action=st.sampled_from(list(RejectAction)),
+        verdict=_VERDICT,
+        action=_ACTION,
         pick=st.integers(0, 1),
         seen=st.sampled_from([None, None, None, "sha256:" + "1" * 64]),
     )
@@ -135,7 +137,7 @@ class RunMachine(RuleBasedStateMachine):
             assert seen is None, "a decision about another digest counts"
         self.dispatch()
 
-    @rule(seconds=st.sampled_from([1, 40]))
+    @rule(seconds=st.sampled_from([1, 61]))
     def time_passes(self, seconds: int) -> None:
         self.run.now += timedelta(seconds=seconds)
 
@@ -169,10 +171,21 @@ class RunMachine(RuleBasedStateMachine):
             self.run.deliver(action, result, cost)
             self.dispatch()
 
-    @rule(pick=st.integers(0, 3), outcome=_OUTCOME)
-    def perform_and_deliver(self, pick: int, outcome: str) -> None:
-        self.perform(pick, outcome, disjoint=True)
-        self.deliver(pick, 5)
+    @rule(pick=st.integers(0, 3), outcomes=st.lists(_OUTCOME, min_size=1, max_size=6))
+    def work(self, pick: int, outcomes: list[str]) -> None:
+        """Time goes by with nothing unusual."""
+        for outcome in outcomes:
+            self.perform(pick, outcome, disjoint=True)
+            self.deliver(pick, 5)
+
+    @rule(outcomes=st.lists(_OUTCOME, min_size=1, max_size=8), verdict=_VERDICT, action=_ACTION)
+    def work_and_decide(self, outcomes: list[str], verdict: str, action: RejectAction) -> None:
+        for outcome in outcomes:
+            self.perform(0, outcome, disjoint=True)
+            self.deliver(0, 5)
+            if self.run.run.state is RunState.AWAITING_APPROVAL:
+                self.decide(verdict, action, len(outcomes) % 2, None)
+                verdict = "approve"
 
     @rule(pick=st.integers(0, 30))
     def deliver_again(self, pick: int) -> None:
@@ -210,7 +223,7 @@ class RunMachine(RuleBasedStateMachine):
             return
         driven = self.run
         driven.crash()
-        if driven.run.seq % 2 or driven.run.state in (RunState.CREATED, RunState.PLANNED):
+        if driven.run.seq % 4 == 0 or driven.run.state in (RunState.CREATED, RunState.PLANNED):
             self._cancel_it()
         else:
             self._finish_it()
