@@ -140,6 +140,9 @@ def test_words_that_older_yaml_would_change_stay_text(word: str) -> None:
     assert step.command == word
 
 
+KEYS = "steps[0].analyze.context_keys"
+RUN = "steps[0].run_command"
+QUOTE = "Put it in quotes."
 BAD_STEPS = [
     ("- read_fil: {path: a}", Reason.STEP_KIND_UNKNOWN, "steps[0].read_fil", "Did you mean read_file?"),
     ("- {}", Reason.STEP_FIELD_MISSING, "steps[0]", None),
@@ -149,7 +152,7 @@ BAD_STEPS = [
     ("- read_file: {}", Reason.STEP_FIELD_MISSING, "steps[0].read_file.path", None),
     ("- read_file:", Reason.STEP_FIELD_MISSING, "steps[0].read_file.path", None),
     ("- read_file: a.py", Reason.PLAN_INVALID, "steps[0].read_file", None),
-    ("- read_file: {path: 7}", Reason.PLAN_INVALID, "steps[0].read_file.path", "Put it in quotes."),
+    ("- read_file: {path: 7}", Reason.PLAN_INVALID, "steps[0].read_file.path", QUOTE),
     ("- read_file: {path: ''}", Reason.PLAN_INVALID, "steps[0].read_file.path", None),
     ("- read_file: {path: /etc/passwd}", Reason.PATH_OUTSIDE_WORKSPACE, "steps[0].read_file.path", None),
     ("- read_file: {path: ../x}", Reason.PATH_OUTSIDE_WORKSPACE, "steps[0].read_file.path", None),
@@ -159,20 +162,21 @@ BAD_STEPS = [
     ("- read_file: {path: a, start_line: 1.5}", Reason.PLAN_INVALID, "steps[0].read_file.start_line", None),
     ("- read_file: {path: a, pth: b}", Reason.PLAN_INVALID, "steps[0].read_file.pth", "Did you mean path?"),
     ("- analyze: {}", Reason.STEP_FIELD_MISSING, "steps[0].analyze.instruction", None),
-    ("- analyze: {instruction: x, context_keys: [step-1]}", Reason.PLAN_INVALID, "steps[0].analyze.context_keys[0]", None),
-    ("- analyze: {instruction: x, context_keys: [one]}", Reason.PLAN_INVALID, "steps[0].analyze.context_keys[0]", None),
-    ("- analyze: {instruction: x, context_keys: step-1}", Reason.PLAN_INVALID, "steps[0].analyze.context_keys", None),
+    ("- analyze: {instruction: x, context_keys: [step-1]}", Reason.PLAN_INVALID, f"{KEYS}[0]", None),
+    ("- analyze: {instruction: x, context_keys: [one]}", Reason.PLAN_INVALID, f"{KEYS}[0]", None),
+    ("- analyze: {instruction: x, context_keys: step-1}", Reason.PLAN_INVALID, KEYS, None),
     ("- edit_file: {path: a}", Reason.STEP_FIELD_MISSING, "steps[0].edit_file", None),
-    ("- edit_file: {path: a, patch: x, new_content: y}", Reason.PLAN_INVALID, "steps[0].edit_file", "Remove the others."),
+    ("- edit_file: {path: a, patch: x, new_content: y}", Reason.PLAN_INVALID, "steps[0].edit_file",
+     "Remove the others."),
     ("- edit_file: {new_content: y}", Reason.STEP_FIELD_MISSING, "steps[0].edit_file.path", None),
     ("- run_command: {}", Reason.STEP_FIELD_MISSING, "steps[0].run_command", None),
-    ("- run_command: {command: true}", Reason.PLAN_INVALID, "steps[0].run_command.command", "Put it in quotes."),
+    ("- run_command: {command: true}", Reason.PLAN_INVALID, "steps[0].run_command.command", QUOTE),
     ("- run_command: {argv: []}", Reason.PLAN_INVALID, "steps[0].run_command.argv", None),
-    ("- run_command: {argv: [sleep, 1]}", Reason.PLAN_INVALID, "steps[0].run_command.argv[1]", "Put it in quotes."),
+    ("- run_command: {argv: [sleep, 1]}", Reason.PLAN_INVALID, "steps[0].run_command.argv[1]", QUOTE),
     ("- run_command: {command: x, timeout: 0}", Reason.PLAN_INVALID, "steps[0].run_command.timeout", None),
     ("- run_command: {command: x, timeout: 25h}", Reason.PLAN_INVALID, "steps[0].run_command.timeout", None),
     ("- run_command: {command: x, timeout: soon}", Reason.PLAN_INVALID, "steps[0].run_command.timeout", None),
-    ("- run_command: {command: x, env: {PORT: 80}}", Reason.PLAN_INVALID, "steps[0].run_command.env.PORT", "Put it in quotes."),
+    ("- run_command: {command: x, env: {PORT: 80}}", Reason.PLAN_INVALID, f"{RUN}.env.PORT", QUOTE),
     ("- run_command: {command: x, env: {'A=B': c}}", Reason.PLAN_INVALID, "steps[0].run_command.env", None),
     ("- run_command: {command: x, network: true}", Reason.PLAN_INVALID, "steps[0].run_command.network", None),
     ("- run_command: {command: x, network: [pypi.org]}", Reason.PLAN_INVALID, "steps[0].run_command.network[0]", None),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from interlock.common import logs
 from interlock.common.clock import SystemClock
 from interlock.common.server import ServerSpec
@@ -17,7 +15,7 @@ from interlock.v1 import planner_pb2_grpc
 _log = logs.get("planner")
 
 
-def build_spec(config: PlannerConfig, token: str, ready_file: Path | None = None) -> ServerSpec:
+def build_spec(config: PlannerConfig, token: str) -> ServerSpec:
     """Everything ``interlock.common.server.serve`` needs. The first call that needs the local model starts it."""
     gateway = TracedGateway(factory.build(config.model))
     asker = Asker(gateway, SystemClock(), config.model.plan_attempts, config.model.timeout_s)
@@ -40,5 +38,5 @@ def build_spec(config: PlannerConfig, token: str, ready_file: Path | None = None
         token=token,
         on_start=say_which,
         on_stop=gateway.aclose,
-        ready_file=ready_file,
+        ready_file=config.ready_file,
     )
