@@ -33,7 +33,7 @@ _NAME = "interlock.v1.Orchestrator"
 
 async def serve_orchestrator(config: Config) -> None:
     """Serves until a signal. Raises DATABASE_REVISION_MISMATCH, DATABASE_UNAVAILABLE, UNAVAILABLE."""
-    async with _parts(config) as deps:
+    async with parts(config) as deps:
         service = OrchestratorService(deps)
         register = orchestrator_pb2_grpc.add_OrchestratorServicer_to_server
         await serve(
@@ -48,7 +48,7 @@ async def serve_orchestrator(config: Config) -> None:
 
 
 @asynccontextmanager
-async def _parts(config: Config) -> AsyncIterator[Deps]:
+async def parts(config: Config) -> AsyncIterator[Deps]:
     """Starts the parts in the order in which they need each other, and ends them the other way round."""
     await asyncio.to_thread(check_revision, config.database_url)
     clock = SystemClock()

@@ -14,6 +14,7 @@ from interlock.common.paging import decode_cursor, encode_cursor
 from interlock.orchestrator.convert import views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.actions import actions
 from interlock.orchestrator.domain.evolve import evolve, fold
 from interlock.orchestrator.domain.model import RUN_FINAL, Run, StepKind
 from interlock.orchestrator.queries.journal import event_view
@@ -109,8 +110,8 @@ class _Watcher:
                     return
 
     async def _ended(self) -> bool:
-        """Whether the run is final and nothing newer is in the journal."""
-        if self._run is None or self._run.state not in RUN_FINAL:
+        """Whether the run is final, nothing is left to do for it, and nothing newer is in the journal."""
+        if self._run is None or self._run.state not in RUN_FINAL or actions(self._run):
             return False
         newest = await self._deps.book.refresh(self._run_id)
         return newest.seq == self._run.seq
