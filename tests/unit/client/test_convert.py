@@ -28,7 +28,7 @@ from interlock.v1 import policy_pb2, step_pb2
 DOCUMENT = b"""
 goal: try everything
 policy: {name: careful, edit_file_gate: both, run_command_gate: effect, steps_may_weaken: true, approval_timeout: 90s}
-budget: {max_cost: 0.25, max_model_calls: 7}
+budget: {usd: 0.25, model_calls: 7}
 labels: {team: core}
 steps:
   - read_file: {path: src/a.py, start_line: 2, end_line: 9}
@@ -36,7 +36,7 @@ steps:
   - edit_file: {path: src/a.py, new_content: ''}
     name: empty it
     gate: effect
-  - run_command: {argv: [make, test], working_dir: src, timeout: 1.5s, env: {A: b}, network: ['pypi.org:443'],
+  - run_command: {argv: [make, test], working_dir: src, timeout: 1500ms, env: {A: b}, network: ['pypi.org:443'],
                   allowed_exit_codes: [3]}
     retries: 2
     on_failure: continue
