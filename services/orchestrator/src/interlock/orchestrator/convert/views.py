@@ -19,6 +19,7 @@ from interlock.orchestrator.domain.model import (
     Policy,
     Prepared,
     Run,
+    Spent,
     Step,
     StepSpec,
 )
@@ -92,22 +93,24 @@ def _on_failure(value: OnFailure) -> step_pb2.OnFailure.ValueType:
     return step_pb2.ON_FAILURE_CONTINUE if value is OnFailure.CONTINUE else step_pb2.ON_FAILURE_STOP
 
 
-def cost(calls: Iterable[ModelCall]) -> cost_pb2.Cost:
-    """The sum of model calls. What no gateway reported stays unset."""
-    made = list(calls)
-    out = cost_pb2.Cost(model_calls=len(made), unpriced_calls=sum(c.cost_micros is None for c in made))
-    if priced := [c.cost_micros for c in made if c.cost_micros is not None]:
-        out.total.micros = sum(priced)
-    if prompts := [c.prompt_tokens for c in made if c.prompt_tokens is not None]:
-        out.prompt_tokens = sum(prompts)
-    if completions := [c.completion_tokens for c in made if c.completion_tokens is not None]:
-        out.completion_tokens = sum(completions)
-    return out
+def cost(spent: Spent) -> cost_pb2.Cost:
+    """What was spent. What no gateway reported stays unset."""
+    total = None if spent.cost_micros is None else cost_pb2.Money(micros=spent.cost_micros)
+    return cost_pb2.Cost(
+        total=total,
+        prompt_tokens=spent.prompt_tokens,
+        completion_tokens=spent.completion_tokens,
+        model_calls=spent.calls,
+        unpriced_calls=spent.unpriced,
+    )
 
 
-def all_calls(value: Run) -> list[ModelCall]:
-    """Every model call of a run, planning first."""
-    return [*value.model_calls, *(call for step in value.steps for call in step.model_calls)]
+def cost_of(calls: Iterable[ModelCall]) -> cost_pb2.Cost:
+    """The sum of model calls."""
+    spent = Spent()
+    for call in calls:
+        spent = spent.plus(call)
+    return cost(spent)
 
 
 def model_call(value: ModelCall) -> step_pb2.ModelCall:
@@ -120,7 +123,7 @@ def model_call(value: ModelCall) -> step_pb2.ModelCall:
         prompt_digest=value.prompt_payload,
         reply_digest=value.reply_payload,
         finish_reason=value.finish_reason,
-        cost=cost([value]),
+        cost=cost_of([value]),
         cache_hit=value.cache_hit,
     )
     out.latency.FromMicroseconds(value.latency_us)
@@ -160,7 +163,7 @@ def step(run: Run, value: Step, bodies: Bodies) -> step_pb2.Step:
         model_calls=[model_call(call) for call in value.model_calls],
         failure=failure(value.failure),
         head_tree=value.head_tree,
-        cost=cost(value.model_calls),
+        cost=cost_of(value.model_calls),
         started_at=timestamp(value.started_at),
         ended_at=timestamp(value.ended_at),
         key=value.key,
@@ -182,7 +185,7 @@ def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:
         policy=policy(value.policy),
         budget=budget(value.budget),
         labels=dict(value.labels),
-        cost=cost(all_calls(value)),
+        cost=cost(value.spent),
         base_tree=value.base_tree,
         head_tree=value.head_tree,
         journal_length=value.seq,

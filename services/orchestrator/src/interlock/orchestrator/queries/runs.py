@@ -71,13 +71,13 @@ async def list_runs(deps: Deps, message: o.ListRunsRequest) -> o.ListRunsRespons
 async def get_cost(deps: Deps, message: o.GetCostRequest) -> o.GetCostResponse:
     """What the run cost, in all and per step that asked a model; step 0 is planning."""
     run = await deps.book.refresh(message.run_id)
-    response = o.GetCostResponse(total=views.cost(views.all_calls(run)))
+    response = o.GetCostResponse(total=views.cost(run.spent))
     if run.model_calls:
-        response.steps.add(step=0, cost=views.cost(run.model_calls))
+        response.steps.add(step=0, cost=views.cost_of(run.model_calls))
     for step in run.steps:
         if step.model_calls:
             kind = step_pb2.StepKind.Value(f"STEP_KIND_{step.spec.kind.name}")
-            response.steps.add(step=step.number, kind=kind, cost=views.cost(step.model_calls))
+            response.steps.add(step=step.number, kind=kind, cost=views.cost_of(step.model_calls))
     return response
 
 

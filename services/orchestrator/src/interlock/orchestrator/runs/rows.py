@@ -83,7 +83,7 @@ class Change:
             state=run.state.value,
             steps=len(run.steps),
             steps_done=run.steps_done,
-            cost_micros=known_cost(run),
+            cost_micros=run.spent.cost_micros,
             needs_driver=bool(actions(run)),
         )
 
@@ -97,13 +97,6 @@ class Change:
             return None
         hold = "" if held == held_before else "take" if held else "release"
         return WorkspaceChange(after.workspace_id, hold=hold, head_to=moved)  # type: ignore[arg-type]
-
-
-def known_cost(run: Run) -> int | None:
-    """The sum of the known prices, micro-US-dollars; None when there is none."""
-    calls = (*run.model_calls, *(call for step in run.steps for call in step.model_calls))
-    priced = [call.cost_micros for call in calls if call.cost_micros is not None]
-    return sum(priced) if priced else None
 
 
 def _holds(run: Run | None) -> bool:
