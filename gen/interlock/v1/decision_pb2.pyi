@@ -320,6 +320,7 @@ class ApprovalRecord(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     RESOLVED_AT_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """`apr-…`."""
     run_id: _builtins.str
@@ -340,6 +341,8 @@ class ApprovalRecord(_message.Message):
     """The workspace."""
     title: _builtins.str
     """One line for people, for example `run_command: make test`."""
+    traceparent: _builtins.str
+    """W3C traceparent of the run, so that whoever handles the approval continues the run's trace."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The run's labels."""
@@ -395,10 +398,11 @@ class ApprovalRecord(_message.Message):
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         resolved_at: _timestamp_pb2.Timestamp | None = ...,
         title: _builtins.str = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "expires_at", b"expires_at", "limits", b"limits", "preview", b"preview", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "expires_at", b"expires_at", "gate", b"gate", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "state", b"state", "step", b"step", "title", b"title", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "expires_at", b"expires_at", "gate", b"gate", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "state", b"state", "step", b"step", "title", b"title", "traceparent", b"traceparent", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

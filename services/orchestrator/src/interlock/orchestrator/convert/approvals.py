@@ -38,6 +38,7 @@ def requested(run: Run, step: Step, approval: Approval, at: datetime) -> Approva
         labels=dict(run.labels),
         spec=views.spec(step.spec, {}),
         title=views.title(step.spec),
+        traceparent=run.traceparent,
         requested_at=views.timestamp(at),
         expires_at=views.timestamp(parse_time(approval.expires_at)) if approval.expires_at else None,
     )
