@@ -60,6 +60,17 @@ class PlannerConfig:
     ready_file: Path | None = None
 
 
+_DEFAULTS = ModelConfig()
+_NUMBERS = {
+    "timeout_s": ("INTERLOCK_MODEL_TIMEOUT", 1, 3_600),
+    "attempts": ("INTERLOCK_MODEL_ATTEMPTS", 1, 10),
+    "plan_attempts": ("INTERLOCK_PLAN_ATTEMPTS", 1, 10),
+    "max_prompt_chars": ("INTERLOCK_MODEL_MAX_PROMPT_CHARS", 2_000, 10_000_000),
+    "max_reply_tokens": ("INTERLOCK_MODEL_MAX_REPLY_TOKENS", 64, 1_000_000),
+    "max_reply_bytes": ("INTERLOCK_MODEL_MAX_REPLY_BYTES", 1_024, 64 * 1024 * 1024),
+}
+
+
 def load(env: Mapping[str, str] | None = None) -> PlannerConfig:
     """Settings from ``INTERLOCK_…`` variables. Raises INVALID_ARGUMENT naming the variable at fault."""
     ready = env_text("INTERLOCK_READY_FILE", "", env)
@@ -78,28 +89,17 @@ def load_model(env: Mapping[str, str] | None = None) -> ModelConfig:
         raise _bad(
             "INTERLOCK_MODEL_NAME", "is not set; an OpenAI-compatible server needs the name of a model"
         )
+    numbers = {
+        field: env_int(name, getattr(_DEFAULTS, field), minimum=low, maximum=high, env=env)
+        for field, (name, low, high) in _NUMBERS.items()
+    }
     return ModelConfig(
         gateway=gateway,
         base_url=base_url,
         model=model,
         api_key=_key(env),
         router_tier=env_text("INTERLOCK_MODEL_TIER", "", env),
-        timeout_s=env_int("INTERLOCK_MODEL_TIMEOUT", 120, minimum=1, maximum=3_600, env=env),
-        attempts=env_int("INTERLOCK_MODEL_ATTEMPTS", 3, minimum=1, maximum=10, env=env),
-        plan_attempts=env_int("INTERLOCK_PLAN_ATTEMPTS", 3, minimum=1, maximum=10, env=env),
-        max_prompt_chars=env_int(
-            "INTERLOCK_MODEL_MAX_PROMPT_CHARS", 400_000, minimum=2_000, maximum=10_000_000, env=env
-        ),
-        max_reply_tokens=env_int(
-            "INTERLOCK_MODEL_MAX_REPLY_TOKENS", 8_192, minimum=64, maximum=1_000_000, env=env
-        ),
-        max_reply_bytes=env_int(
-            "INTERLOCK_MODEL_MAX_REPLY_BYTES",
-            4 * 1024 * 1024,
-            minimum=1_024,
-            maximum=64 * 1024 * 1024,
-            env=env,
-        ),
+        **numbers,
     )
 
 
