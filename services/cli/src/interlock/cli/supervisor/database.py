@@ -30,12 +30,11 @@ class Database:
         """Whether the server belongs to this supervisor."""
         return self._server is not None
 
-    async def start(self) -> str:
-        """Start the embedded server where there is one, and upgrade the schema. Returns the URL."""
+    async def start(self) -> None:
+        """Start the embedded server where there is one, and upgrade the schema; `url` is then set."""
         if self._server is not None:
             self.url = await asyncio.to_thread(self._server.start)
         await asyncio.to_thread(upgrade, self.url)
-        return self.url
 
     async def watch(self) -> None:
         """Start the embedded server again whenever it has died. Runs until it is cancelled."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 from interlock.cli.supervisor.child import Child
 from interlock.cli.supervisor.database import Database
@@ -91,8 +92,8 @@ class Supervisor:
         self._token = load_token(create=True, env=self._env)
         self.endpoints = allocate(self._port_base, from_env(self._env))
         first, *others = STAGES
-        _, database_url = await asyncio.gather(self._start_stage(first), self._database.start())
-        self._env["INTERLOCK_DATABASE_URL"] = database_url
+        await _all(self._start_stage(first), self._database.start())
+        self._env["INTERLOCK_DATABASE_URL"] = self._database.url
         self._watcher = asyncio.create_task(self._database.watch(), name="watch-database")
         for stage in others:
             await self._start_stage(stage)
@@ -105,7 +106,7 @@ class Supervisor:
             child = Child(name, self._command(name), env, log, self._report)
             self.children[name] = child
             await child.start()
-        await asyncio.gather(*(self._until_serving(self.children[name]) for name in stage))
+        await _all(*(self._until_serving(self.children[name]) for name in stage))
 
     async def _until_serving(self, child: Child) -> None:
         address = self.endpoints.get(child.name)
@@ -118,6 +119,17 @@ class Supervisor:
                 raise _not_started(child, "it does not serve yet")
             await asyncio.sleep(_POLL)
         raise _not_started(child, child.log.last_error()["event"])
+
+
+async def _all(*works: Coroutine[Any, Any, object]) -> None:
+    """Wait for all of them. When one fails, none goes on in the background."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _not_started(child: Child, why: str) -> InterlockError:
