@@ -62,7 +62,7 @@ class Laws:
     def _in_table(self, before: Run, after: Run, event: e.Event) -> None:
         if event.type in RUN:
             assert after.state in RUN[event.type][before.state]
-        elif event.type != "run.created":
+        else:
             assert after.state is before.state
         if event.step and event.type in STEP:
             old, new = before.steps[event.step - 1], after.steps[event.step - 1]

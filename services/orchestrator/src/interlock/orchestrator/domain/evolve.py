@@ -333,6 +333,8 @@ def _bookkeep(run: Run, old: Step, new: Step, event: e.Event) -> dict[str, Any]:
     if done:
         changes["steps_done"] = run.steps_done + done
     if new.state in STEP_ACTIVE and old.state not in STEP_ACTIVE:
+        if run.current is not None:
+            raise IllegalTransitionError(f"step {new.number} cannot start beside step {run.cursor}")
         # Steps start in order, so none before this one is PENDING.
         changes.update(cursor=new.number, scan_from=new.number + 1)
     if new.state is StepState.PENDING:

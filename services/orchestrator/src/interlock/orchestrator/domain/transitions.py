@@ -18,6 +18,7 @@ def _stay(*states: R) -> dict[R, tuple[R, ...]]:
 
 
 RUN: dict[str, dict[R, tuple[R, ...]]] = {
+    "run.created": {},  # the first event makes the run CREATED; it never comes again
     "run.steps_added": {
         R.CREATED: (R.PLANNED,),
         **_stay(R.PLANNED, R.RUNNING, R.AWAITING_APPROVAL, R.PAUSED),

@@ -1,0 +1,135 @@
+"""One event of every type with every field set to something other than its default.
+
+Run as a program it prints golden entries of the types that `golden_events.json` lacks; entries it has are never
+rewritten.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.chain import Sealed, seal
+from interlock.orchestrator.domain.model import (
+    Approval,
+    Budget,
+    Failure,
+    Gate,
+    ModelCall,
+    OnFailure,
+    Policy,
+    Prepared,
+    RejectAction,
+    StepKind,
+    StepSpec,
+    Verdict,
+)
+
+RUN_ID = "run-01jd9x5m7qv4s2k8t6w3y1z0ab"
+AT = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+PREV = "sha256:" + "1" * 64
+
+
+def _digest(letter: str) -> str:
+    return "sha256:" + letter * 64
+
+
+_FAILURE = Failure("COMMAND_FAILED", "exit code 2 — “nope”\n", "argv", "Look at it.", {"exit_code": "2"})
+_CALL = ModelCall(
+    "analyze",
+    "local",
+    "tiny",
+    "analyze/v1",
+    _digest("a"),
+    _digest("b"),
+    "stop",
+    120,
+    30,
+    4_500,
+    1_250_000,
+    False,
+)
+_PROPOSED = Prepared(_digest("c"), _digest("d"), _digest("e"), limits={"wall_ms": 600_000})
+_PREPARED = Prepared(
+    _digest("c"), _digest("d"), _digest("e"), _digest("f"), _digest("0"), 0, {"wall_ms": 600_000}
+)
+_POLICY = Policy("strict", Gate.BOTH, Gate.EFFECT, True, 3_600_000_000)
+_SPEC = StepSpec(
+    StepKind.RUN_COMMAND,
+    {"argv": ["make", "test"], "env": {"LANG": "C", "É": "€"}, "timeout_us": 60_000_000},
+    "the tests",
+    Gate.BOTH,
+    2,
+    OnFailure.CONTINUE,
+)
+
+SAMPLES: tuple[e.Event, ...] = (
+    e.RunCreated(
+        "Make it work", "ws-1", "ann", _POLICY, Budget(1_000_000, 20), {"team": "core"}, "00-ab-cd-01"
+    ),
+    e.StepsAdded(1, (_SPEC, StepSpec(StepKind.READ_FILE, {"path": "a b/ü.txt"})), "ann"),
+    e.PlanningStarted("context", 10, "do it differently", "ann"),
+    e.Planned(3, True),
+    e.PlanningFailed(_FAILURE),
+    e.RunStarted("ann", True),
+    e.RunPaused("requested", "ann", "lunch"),
+    e.RunResumed("ann", True),
+    e.CancelRequested("ann", "enough"),
+    e.RunCancelled(),
+    e.RunCompleted(),
+    e.RunFailed(_FAILURE),
+    e.RollbackRequested("op-1", _digest("d"), 2, "ann", "undo"),
+    e.RolledBack("op-1", _digest("d"), _digest("0")),
+    e.RollbackFailed("op-1", _FAILURE),
+    e.ModelCalled(_CALL, step=2),
+    e.DriftAdopted(_digest("d"), _digest("9")),
+    e.StepStarted(1, "both", step=2),
+    e.StepDrafted(_digest("8"), step=2),
+    e.StepProposed(1, _PROPOSED, step=2),
+    e.StepPrepared(1, _PREPARED, step=2),
+    e.ApprovalRequested(
+        Approval("apr-1", Gate.EFFECT, _digest("f"), 1, "2026-11-22T13:00:00.000000Z"), step=2
+    ),
+    e.ApprovalDecided(
+        "apr-1", Verdict.REJECT, _digest("f"), "bob", "cli", "not so", RejectAction.REPLAN, step=2
+    ),
+    e.ApprovalExpired("apr-1", step=2),
+    e.ApprovalCancelled("apr-1", step=2),
+    e.StepEdited(2, {"command": "make check"}, "command", step=2),
+    e.StepExecuting(1, step=2),
+    e.StepApplying(1, "apr-1", _digest("f"), step=2),
+    e.PreviewSuperseded(2, "WORKSPACE_DRIFTED", "a.txt changed", step=2),
+    e.StepSucceeded(1, _digest("0"), True, _digest("7"), step=2),
+    e.StepFailed(1, _FAILURE, True, step=2),
+    e.StepRejected(_FAILURE, step=2),
+    e.StepSkipped("ann", "no need", step=2),
+    e.StepCancelled(step=2),
+    e.StepOutcomeUnknown(_FAILURE, step=2),
+    e.StepRetried("ann", step=2),
+    e.EffectDiscarded(1, step=2),
+)
+
+
+def sealed(event: e.Event, index: int) -> Sealed:
+    """The sample as the journal would have it, each on its own."""
+    at = AT + timedelta(seconds=index)
+    return seal(RUN_ID, index + 2, PREV, at, event.type, event.step, e.encode(event))
+
+
+def missing(known: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Golden entries for the types that have none."""
+    made = {event.type: sealed(event, index) for index, event in enumerate(SAMPLES)}
+    return {
+        type_: {"canonical": s.canonical.decode(), "digest": s.digest}
+        for type_, s in made.items()
+        if type_ not in known
+    }
+
+
+if __name__ == "__main__":
+    golden = Path(__file__).parents[1] / "unit/orchestrator/domain/golden_events.json"
+    entries = json.loads(golden.read_text()) if golden.exists() else {}
+    sys.stdout.write(json.dumps({**entries, **missing(entries)}, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,68 @@
+"""Which gate is in force, and who may weaken it."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.driven_run import drafted, spec
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.domain.gates import check_gate, default_gate, effective_gate
+from interlock.orchestrator.domain.model import Gate, Policy, StepKind
+
+KINDS = [kind.value for kind in StepKind]
+GATES = [gate.value for gate in Gate]
+NETWORK = ["example.org:443"]
+
+
+def test_the_defaults_of_the_kinds() -> None:
+    found = {kind.value: default_gate(kind, Policy()).value for kind in StepKind}
+    assert found == {
+        "read_file": "none",
+        "analyze": "none",
+        "summarize": "none",
+        "edit_file": "effect",
+        "run_command": "command",
+    }
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("kind", ["read_file", "analyze", "summarize"])
+def test_what_changes_nothing_never_waits(kind: str, gate: str) -> None:
+    assert effective_gate(spec(kind, gate), Policy()) is Gate.NONE
+    check_gate(spec(kind, gate), Policy(), field="steps[0]")
+
+
+@pytest.mark.parametrize("asked", [None, *GATES])
+def test_an_edit_waits_with_its_diff_or_not_at_all(asked: str | None) -> None:
+    for step in (spec("edit_file", asked), drafted(gate=asked)):
+        assert effective_gate(step, Policy()) is (Gate.NONE if asked == "none" else Gate.EFFECT)
+
+
+@pytest.mark.parametrize("policy", GATES)
+@pytest.mark.parametrize("asked", [None, *GATES])
+@pytest.mark.parametrize("network", [[], NETWORK])
+def test_a_command_with_network_is_never_previewed(
+    policy: str, asked: str | None, network: list[str]
+) -> None:
+    step = spec("run_command", asked, command="x", network=network)
+    wanted = Gate(asked or policy)
+    expected = Gate.COMMAND if network and wanted is not Gate.NONE else wanted
+    assert effective_gate(step, Policy(run_command_gate=Gate(policy))) is expected
+
+
+_WEAKER = {("command", "none"), ("effect", "none"), ("both", "none"), ("both", "command"), ("both", "effect")}
+
+
+@pytest.mark.parametrize("policy", GATES)
+@pytest.mark.parametrize("asked", [None, *GATES])
+@pytest.mark.parametrize("kind", ["edit_file", "run_command"])
+@pytest.mark.parametrize("may", [False, True])
+def test_weakening(policy: str, asked: str | None, kind: str, may: bool) -> None:
+    rules = Policy(edit_file_gate=Gate(policy), run_command_gate=Gate(policy), steps_may_weaken=may)
+    if (policy, asked) in _WEAKER and not may:
+        with pytest.raises(InterlockError) as refused:
+            check_gate(spec(kind, asked), rules, field="steps[3]")
+        assert refused.value.reason is Reason.INVALID_ARGUMENT
+        assert refused.value.field == "steps[3].gate"
+    else:
+        check_gate(spec(kind, asked), rules, field="steps[3]")
