@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.fake_orchestrator import DIGEST, FakeOrchestrator, approval_id, record, serving
@@ -112,6 +113,10 @@ class Reader:
         while True:
             item = await self.next()
             self.heard += [item] if item else []
+
+    async def code(self) -> grpc.StatusCode:
+        """How the call ended, without reading what it sent."""
+        return await self._call.code()  # type: ignore[no-any-return]
 
     def stop(self) -> None:
         self._call.cancel()
@@ -416,6 +421,19 @@ class TestSlowSubscribers:
             assert heard == [(REQUESTED, number) for number in range(1, len(heard) + 1)]
             rest = caller.subscribe(error.metadata["cursor"])
             assert await rest.events(60 - len(heard)) == [(REQUESTED, n) for n in range(len(heard) + 1, 61)]
+
+    async def test_one_that_never_reads_again_does_not_keep_its_call(
+        self, fake: FakeOrchestrator, upstream: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("interlock.approval.service._CUT_SECONDS", 0.05)
+        async with approvals(upstream, log_entries=2) as caller:
+            await caller.wait_healthy()
+            stuck = caller.subscribe(with_preview=True)
+            await stuck.until_caught_up()
+            for number in range(1, 41):
+                await fake.request(record(number, preview="x" * 200_000))
+            async with asyncio.timeout(20):
+                assert await stuck.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 class TestListAndGet:

@@ -3,6 +3,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +26,7 @@ def output() -> Iterator[io.StringIO]:
     before = root.handlers[:], root.level
     yield stream
     root.handlers[:], root.level = before[0], before[1]
-    structlog.reset_defaults()
+    logs._be_quiet()
     structlog.contextvars.clear_contextvars()
 
 
@@ -66,6 +69,17 @@ def test_level(output: io.StringIO, monkeypatch: pytest.MonkeyPatch, level: str,
     for method in (log.debug, log.info, log.warning, log.error):
         method("m")
     assert len(lines(output)) == count
+
+
+def test_before_setup_nothing_is_written_to_stdout() -> None:
+    code = "from interlock.common import logs; log = logs.get('x'); log.info('chatter'); log.warning('odd')"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout == ""
+    assert "odd" in ended.stderr
+    assert "chatter" not in ended.stderr
 
 
 def test_unknown_level_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

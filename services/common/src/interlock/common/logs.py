@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from opentelemetry import trace
@@ -52,6 +52,28 @@ def setup(service_name: str, *, stream: TextIO | None = None, level: str | None 
         cache_logger_on_first_use=False,
     )
     _take_over_stdlib(output, shared, renderer, _LEVELS[name])
+
+
+class _Stderr:
+    """Whatever `sys.stderr` is when a line is written."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def _be_quiet() -> None:
+    """Before `setup` (in a program that only uses the SDK): warnings on stderr, and never a word on stdout."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Stderr())),
+    )
+
+
+if not structlog.is_configured():
+    _be_quiet()
 
 
 def get(name: str) -> Any:
