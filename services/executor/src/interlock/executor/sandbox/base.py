@@ -16,9 +16,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-MIB = 1 << 20
-GIB = 1 << 30
-SECOND = 1_000_000
+from interlock.executor.domain.limits import DEFAULT_LIMITS, GIB, MAXIMUM_LIMITS, MIB, SECOND, Limits
+from interlock.executor.domain.model import JsonValue
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "GIB",
+    "MAXIMUM_LIMITS",
+    "MAX_ARGUMENT",
+    "MAX_ARGUMENTS",
+    "MIB",
+    "SECOND",
+    "WORKSPACE",
+    "Check",
+    "Ending",
+    "Exceeded",
+    "Fork",
+    "Limits",
+    "OutputSink",
+    "Probe",
+    "Sandbox",
+    "SandboxResult",
+    "SandboxSpec",
+    "StreamOutput",
+    "TierReport",
+    "Usage",
+]
 
 WORKSPACE = "/workspace"
 """Where every step finds its fork of the workspace."""
@@ -31,63 +54,12 @@ MAX_ARGUMENTS = 1 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one step may use. Every field is positive.
-
-    Args:
-        wall_us: time from start to the end of its last process.
-        cpu_us: processor time of all its processes together.
-        memory_bytes: memory of all its processes together, /tmp and /dev/shm included where a cgroup counts.
-        processes: processes and threads at one time.
-        open_files: file descriptors of one process.
-        file_bytes: size of one file.
-        written_bytes: bytes the fork's upper directory may hold.
-        written_files: entries the fork's upper directory may hold.
-        output_bytes: bytes written to stdout and stderr together.
-        kept_bytes: of each stream, how much is kept (half from its head, half from its tail).
-        tmp_bytes: size of /tmp.
-        shm_bytes: size of /dev/shm.
-    """
-
-    wall_us: int = 600 * SECOND
-    cpu_us: int = 1200 * SECOND
-    memory_bytes: int = 2 * GIB
-    processes: int = 512
-    open_files: int = 1024
-    file_bytes: int = 512 * MIB
-    written_bytes: int = 2 * GIB
-    written_files: int = 100_000
-    output_bytes: int = 2 * GIB
-    kept_bytes: int = 1 * MIB
-    tmp_bytes: int = 256 * MIB
-    shm_bytes: int = 64 * MIB
-
-
-DEFAULT_LIMITS = Limits()
-
-MAXIMUM_LIMITS = Limits(
-    wall_us=86_400 * SECOND,
-    cpu_us=10 * 86_400 * SECOND,
-    memory_bytes=256 * GIB,
-    processes=32_768,
-    open_files=65_536,
-    file_bytes=64 * GIB,
-    written_bytes=256 * GIB,
-    written_files=2_000_000,
-    output_bytes=64 * GIB,
-    kept_bytes=4 * MIB,
-    tmp_bytes=16 * GIB,
-    shm_bytes=4 * GIB,
-)
-
-
-@dataclass(frozen=True, slots=True)
 class Fork:
-    """An overlay to stand on. All paths are absolute, owned by the step's uid, and traversable by it.
+    """What is mounted at /workspace. All paths are absolute, owned by the step's uid, and traversable by it.
 
     Args:
-        lower: read-only layers, topmost first; at least one.
-        upper: empty directory that receives what the step writes.
+        lower: read-only layers of an overlay, topmost first; none: `upper` is a copy, mounted as it is.
+        upper: directory that receives what the step writes; empty where there are layers.
         work: empty directory on the same file system as `upper`, for overlayfs itself.
     """
 
@@ -251,6 +223,9 @@ class Sandbox(Protocol):
 
     async def probe(self, state: Path) -> Probe:
         """Find out whether this backend works with forks below `state`. Never raises for what it finds."""
+
+    def policy(self) -> dict[str, JsonValue]:
+        """What decides, besides the spec, what a step can see and do; part of every command's digest."""
 
     def resolve_argv(self, spec: SandboxSpec) -> tuple[str, ...]:
         """The argument vector that would run: `argv`, or the shell's for `command`."""

@@ -9,6 +9,7 @@ run); empty environment and options by descriptor (`launch`); no mount target be
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import os
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from interlock.common.config import env_bool, env_list, env_path
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.model import JsonValue
 from interlock.executor.sandbox import cgroups, seccomp
 from interlock.executor.sandbox.base import (
     WORKSPACE,
@@ -94,6 +96,18 @@ class BubblewrapSandbox:
         self.tier = TierReport("bubblewrap", enforcement, "overlay")
         self.limiter = Limiter(config.identity)
         become_subreaper()
+
+    def policy(self) -> dict[str, JsonValue]:
+        config = self._config
+        mounts: list[JsonValue] = [f"{mount.source}:{mount.target}" for mount in config.mounts]
+        return {
+            "backend": self.tier.backend,
+            "enforcement": self.tier.enforcement,
+            "filter": "sha256:" + hashlib.sha256(seccomp.program()).hexdigest(),
+            "network": "none",
+            "system": f"directory:{config.rootfs}" if config.rootfs else "host:/usr",
+            "mounts": mounts,
+        }
 
     def resolve_argv(self, spec: SandboxSpec) -> tuple[str, ...]:
         return spec.argv or (self._shell, "-c", spec.command)
@@ -191,6 +205,8 @@ class BubblewrapSandbox:
 def _workspace(spec: SandboxSpec) -> list[str]:
     if spec.fork is None:
         return ["--size", str(spec.limits.tmp_bytes), "--perms", "0755", "--tmpfs", WORKSPACE]
+    if not spec.fork.lower:
+        return ["--bind", str(spec.fork.upper), WORKSPACE]
     options: list[str] = []
     # overlayfs wants the topmost layer last on this command line.
     for layer in reversed(spec.fork.lower):

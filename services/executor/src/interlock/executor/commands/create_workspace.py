@@ -1,0 +1,54 @@
+"""Import a source as a workspace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from interlock.common.digests import digest_json, sha256_text
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.engine import Engine
+from interlock.executor.workspaces.model import Source, Workspace
+
+_METHOD = "CreateWorkspace"
+
+
+async def create_workspace(
+    engine: Engine, source: Source, *, original: bytes, labels: Mapping[str, str], request_id: str = ""
+) -> Workspace:
+    """The new workspace; a repeated request gets the one it made first, finished if it was cut off.
+
+    `original` is the source as the caller gave it, kept to be shown. Raises WORKSPACE_SOURCE_INVALID,
+    WORKSPACE_EXISTS, WORKSPACE_LIMIT_EXCEEDED, REQUEST_ID_REUSED, PERMISSION_DENIED.
+    """
+    name = engine.ids.new("ws")
+    if request_id:
+        fingerprint = digest_json(
+            {"source": sha256_text(original), "labels": dict(labels)}, "interlock.executor.create.v1"
+        )
+        # The id is decided before the work: whoever repeats the request looks for the same workspace.
+        begun = await engine.call(
+            engine.store.begin_request, _METHOD, request_id, fingerprint, name, engine.now()
+        )
+        name = begun.subject
+    return await engine.finish(
+        asyncio.ensure_future(_create(engine, name, source, original, labels, request_id))
+    )
+
+
+async def _create(
+    engine: Engine, name: str, source: Source, original: bytes, labels: Mapping[str, str], request_id: str
+) -> Workspace:
+    async with engine.turns.publish(name):
+        try:
+            return await engine.call(engine.workspaces.get, name)
+        except InterlockError as error:
+            if error.reason is not Reason.WORKSPACE_NOT_FOUND:
+                raise
+        await engine.call(engine.store.put_source, name, original)
+        try:
+            return await engine.call(lambda: engine.workspaces.create(source, workspace=name, labels=labels))
+        except InterlockError:
+            if request_id:
+                await engine.call(engine.store.drop_request, _METHOD, request_id)
+            raise

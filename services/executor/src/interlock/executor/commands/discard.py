@@ -1,0 +1,45 @@
+"""Throw a prepared effect away, or stop the step under way."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.model import EffectKey, EffectState
+from interlock.executor.effects.store import Record
+from interlock.executor.engine import Engine
+
+
+async def discard(engine: Engine, key: EffectKey, *, epoch: int = 0) -> Record:
+    """The record afterwards: discarded, or failed when there was nothing to throw away.
+
+    A step under way is ended, its whole process tree, before this returns. Discarding what was never asked for is
+    remembered too: a call that comes late computes nothing. Raises EPOCH_STALE, EFFECT_ALREADY_APPLIED.
+    """
+    await engine.call(engine.store.fence, key.run, epoch, engine.now())
+    while engine.inflight.running(key):
+        await engine.inflight.settle(key, cancel=True)
+
+    async def work(_: asyncio.Event) -> Record:
+        return await _discard(engine, key)
+
+    return await engine.inflight.join(key, "discard", "", work)
+
+
+async def _discard(engine: Engine, key: EffectKey) -> Record:
+    record = await engine.look(key)
+    if record is not None and record.state in (EffectState.APPLIED, EffectState.APPLYING):
+        raise InterlockError(
+            Reason.EFFECT_ALREADY_APPLIED,
+            f"The effect of step {key} is published already.",
+            field="key",
+            fix="Restore an earlier tree to undo it.",
+        )
+    if record is not None and record.state in (EffectState.DISCARDED, EffectState.FAILED):
+        return record
+    empty = Record(key, "", "", EffectState.DISCARDED, at=engine.now())
+    done = empty if record is None else replace(record, state=EffectState.DISCARDED, at=engine.now())
+    await engine.call(engine.store.put, done)
+    await engine.drop_fork(key)
+    return done

@@ -1,0 +1,235 @@
+"""Compute a step's effect in isolation, and record it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from interlock.common.digests import canonical_json
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.digest import (
+    Document,
+    StreamFacts,
+    Surroundings,
+    effect_digest,
+    effect_document,
+    request_digest,
+    request_document,
+)
+from interlock.executor.domain.model import (
+    EditFile,
+    EffectKey,
+    EffectState,
+    ReadFile,
+    RunCommand,
+    StepRequest,
+)
+from interlock.executor.effects.inflight import reused
+from interlock.executor.effects.store import Record
+from interlock.executor.engine import Engine
+from interlock.executor.sandbox.base import OutputSink
+from interlock.executor.sandbox.environment import environment
+from interlock.executor.steps import edit_file, read_file, run_command
+from interlock.executor.steps.base import FAILURES, Outcome, failure_of
+from interlock.executor.steps.preview import preview
+from interlock.executor.workspaces.model import Fork
+
+
+async def prepare(engine: Engine, request: StepRequest, *, expected: str = "", epoch: int = 0) -> Record:
+    """The effect of a step, computed now or recorded before.
+
+    Args:
+        expected: when given, the step is computed only if its request digest is this one.
+        epoch: the caller's fencing token.
+
+    Raises EPOCH_STALE, WORKSPACE_NOT_FOUND, EFFECT_DIGEST_MISMATCH, REQUEST_ID_REUSED (the key with another input),
+    NETWORK_NOT_AVAILABLE, SANDBOX_UNAVAILABLE, OUTCOME_UNKNOWN, EFFECT_DISCARDED (discarded meanwhile).
+    """
+    await engine.call(engine.store.fence, request.key.run, epoch, engine.now())
+    check(request)
+
+    async def work(cancel: asyncio.Event) -> Record:
+        return await _Preparation(engine, request, expected, cancel).run()
+
+    record = await engine.inflight.join(request.key, "prepare", request.fingerprint(), work)
+    _check_expected(expected, record.request_digest or expected)
+    return record
+
+
+def check(request: StepRequest) -> None:
+    """What can be refused without looking at the workspace."""
+    if isinstance(request.action, RunCommand):
+        run_command.spec_of(request)
+
+
+def surroundings(engine: Engine, request: StepRequest) -> Surroundings:
+    """What of this executor decides the effect of a command."""
+    if not isinstance(request.action, RunCommand):
+        return Surroundings()
+    spec = run_command.spec_of(request)
+    return Surroundings(engine.sandbox.resolve_argv(spec), environment(spec.env), engine.sandbox.policy())
+
+
+def _check_expected(expected: str, found: str) -> None:
+    if expected and expected != found:
+        raise InterlockError(
+            Reason.EFFECT_DIGEST_MISMATCH,
+            "What would run is not what was expected: the request digest differs.",
+            field="expected_request_digest",
+            fix="Propose the step again and have the new digest approved.",
+            metadata={"expected": expected, "found": found},
+        )
+
+
+class _Preparation:
+    """One computation of one key."""
+
+    def __init__(self, engine: Engine, request: StepRequest, expected: str, cancel: asyncio.Event) -> None:
+        self._engine, self._request, self._expected, self._cancel = engine, request, expected, cancel
+
+    async def run(self) -> Record:
+        found = await self._engine.look(self._request.key)
+        if found is not None and (recorded := self._recorded(found)) is not None:
+            return recorded
+        if isinstance(self._request.action, RunCommand):
+            return await self._command(self._request.action)
+        return await self._engine.call(self._without_process)
+
+    def _recorded(self, found: Record) -> Record | None:
+        if found.state is EffectState.DISCARDED and not found.fingerprint:
+            return found  # discarded before it was asked for
+        if found.fingerprint != self._request.fingerprint():
+            raise reused(found.key)
+        if found.state is not EffectState.PREPARING:
+            return found
+        if found.outside:
+            raise InterlockError(
+                Reason.OUTCOME_UNKNOWN,
+                f"Step {found.key} was cut off and may have acted outside the workspace.",
+                fix="Find out what it did, then decide.",
+            )
+        return None
+
+    def _without_process(self) -> Record:
+        """read_file and edit_file; on a thread."""
+        engine, request, action = self._engine, self._request, self._request.action
+        base = look_for_base(engine, request.workspace)
+        document = request_document(request, base, Surroundings())
+        _check_expected(self._expected, request_digest(document))
+        try:
+            if isinstance(action, ReadFile):
+                outcome = read_file.compute(engine.workspaces, request.workspace, base, action)
+            else:
+                assert isinstance(action, EditFile)
+                outcome = edit_file.compute(engine.workspaces, request.workspace, base, action)
+        except InterlockError as error:
+            outcome = _failed(error, base)
+        record = self._record(outcome, document)
+        engine.store.put(record)
+        return record
+
+    async def _command(self, action: RunCommand) -> Record:
+        engine, request = self._engine, self._request
+        log = engine.hub.open(request.key)
+        try:
+            async with engine.commands, engine.turns.fork(request.workspace):
+                fork = await engine.call(engine.workspaces.fork, request.workspace)
+                return await self._in_fork(fork, action, log)
+        finally:
+            engine.hub.close(request.key)
+
+    async def _in_fork(self, fork: Fork, action: RunCommand, log: OutputSink) -> Record:
+        engine, request = self._engine, self._request
+        kept = False
+        try:
+            document = request_document(request, fork.base_tree, surroundings(engine, request))
+            _check_expected(self._expected, request_digest(document))
+            await engine.call(engine.store.put, self._begun())
+            outcome = await self._run(fork, action, log)
+            if self._cancel.is_set():
+                raise _discarded(request.key)
+            record = await engine.call(self._record, outcome, document)
+            await engine.call(engine.store.put, record)
+            if record.state is EffectState.PREPARED and record.changes:
+                kept = True
+                await engine.keep_fork(request.key, fork)
+            return record
+        except InterlockError:
+            await engine.call(engine.store.forget, request.key)
+            raise
+        finally:
+            if not kept:
+                await engine.finish(asyncio.ensure_future(engine.call(engine.workspaces.discard, fork)))
+
+    async def _run(self, fork: Fork, action: RunCommand, log: OutputSink) -> Outcome:
+        engine, request = self._engine, self._request
+        try:
+            result = await run_command.run(engine.sandbox, request, fork, log, self._cancel)
+        except InterlockError as error:
+            return _failed(error, fork.base_tree)
+        outcome = run_command.outcome_of(result, action, fork.base_tree)
+        return await engine.call(self._capture, fork, outcome) if run_command.publishable(result) else outcome
+
+    def _capture(self, fork: Fork, outcome: Outcome) -> Outcome:
+        workspaces = self._engine.workspaces
+        try:
+            captured = workspaces.capture(fork)
+            diff = preview(workspaces, fork.workspace, fork.base_tree, captured.result_tree)
+        except InterlockError as error:
+            if error.reason not in FAILURES:
+                raise
+            return replace(outcome, failure=outcome.failure or failure_of(error))
+        return replace(outcome, result_tree=captured.result_tree, diff=diff)
+
+    def _begun(self) -> Record:
+        request = self._request
+        return Record(
+            key=request.key,
+            workspace=request.workspace,
+            fingerprint=request.fingerprint(),
+            state=EffectState.PREPARING,
+            at=self._engine.now(),
+        )
+
+    def _record(self, outcome: Outcome, document: Document) -> Record:
+        asked = request_digest(document)
+        effect = effect_document(
+            asked,
+            result_tree=outcome.result_tree,
+            exit_code=outcome.exit_code,
+            signal=outcome.signal,
+            streams={name: StreamFacts(item.digest, item.total) for name, item in outcome.streams.items()},
+            failure=outcome.failure.reason if outcome.failure else "",
+        )
+        digest = effect_digest(effect)
+        return replace(
+            self._begun(),
+            state=EffectState.FAILED if outcome.failure else EffectState.PREPARED,
+            base_tree=outcome.base_tree,
+            result_tree=outcome.result_tree,
+            request_document=canonical_json(document),
+            effect_document=canonical_json(effect),
+            request_digest=asked,
+            effect_digest=digest,
+            payload=self._engine.rendered.prepare(outcome, asked, digest, self._request.limits),
+        )
+
+
+def look_for_base(engine: Engine, workspace: str) -> str:
+    """The head, after looking for others' changes; as it is while a fork is running. Blocks."""
+    try:
+        engine.workspaces.look_for_drift(workspace)
+    except InterlockError as error:
+        if error.reason is not Reason.WORKSPACE_BUSY:
+            raise
+    return engine.workspaces.get(workspace).head
+
+
+def _failed(error: InterlockError, base_tree: str) -> Outcome:
+    if error.reason not in FAILURES:
+        raise error
+    return Outcome(base_tree, base_tree, failure=failure_of(error))
+
+
+def _discarded(key: EffectKey) -> InterlockError:
+    return InterlockError(Reason.EFFECT_DISCARDED, f"Step {key} was discarded while it was being computed.")

@@ -1,0 +1,83 @@
+"""The executor's configuration, from INTERLOCK_* variables."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock.common.addresses import Address
+from interlock.common.config import env_float, env_int, executor_dir, load_token, service_address
+from interlock.common.config import env_text as text
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.limits import DEFAULT_LIMITS, MAXIMUM_LIMITS, MIB, SECOND, Limits
+
+
+@dataclass(frozen=True)
+class ExecutorConfig:
+    """Everything the executor is told.
+
+    Args:
+        directory: INTERLOCK_EXECUTOR_DIR: workspaces, snapshots and records.
+        address: INTERLOCK_EXECUTOR_ADDRESS, 127.0.0.1:7402 by default.
+        token: accepted bearer token.
+        limits: defaults of steps: INTERLOCK_STEP_WALL_SECONDS, INTERLOCK_STEP_MEMORY_MIB, INTERLOCK_STEP_PROCESSES,
+            INTERLOCK_STEP_WRITTEN_MIB, INTERLOCK_STEP_WRITTEN_FILES.
+        commands: INTERLOCK_EXECUTOR_COMMANDS: commands that run at once; twice the processors by default.
+        patience: INTERLOCK_PUBLISH_WAIT_SECONDS: how long a publication waits for running commands; 60 by default.
+        retention_days: INTERLOCK_EFFECT_RETENTION_DAYS: how long finished effects are remembered; 30 by default.
+        copy_forks: INTERLOCK_FORK=copy instead of overlay.
+    """
+
+    directory: Path
+    address: Address
+    token: str
+    limits: Limits = DEFAULT_LIMITS
+    commands: int = 4
+    patience: float = 60.0
+    retention_days: int = 30
+    copy_forks: bool = False
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> ExecutorConfig:
+        """Raises InterlockError(INVALID_ARGUMENT) naming the variable at fault."""
+        processors = os.cpu_count() or 1
+        return cls(
+            directory=executor_dir(env),
+            address=service_address("executor", env),
+            token=load_token(env=env),
+            limits=_limits(env),
+            commands=env_int("INTERLOCK_EXECUTOR_COMMANDS", 2 * processors, minimum=1, maximum=1024, env=env),
+            patience=env_float("INTERLOCK_PUBLISH_WAIT_SECONDS", 60.0, minimum=0.0, maximum=3600.0, env=env),
+            retention_days=env_int("INTERLOCK_EFFECT_RETENTION_DAYS", 30, minimum=1, maximum=3650, env=env),
+            copy_forks=_fork(env),
+        )
+
+
+def _limits(env: Mapping[str, str] | None) -> Limits:
+    def of(name: str, field: str, unit: int) -> int:
+        default, most = getattr(DEFAULT_LIMITS, field), getattr(MAXIMUM_LIMITS, field)
+        return env_int(name, default // unit, minimum=1, maximum=most // unit, env=env) * unit
+
+    return dataclasses.replace(
+        DEFAULT_LIMITS,
+        wall_us=of("INTERLOCK_STEP_WALL_SECONDS", "wall_us", SECOND),
+        memory_bytes=of("INTERLOCK_STEP_MEMORY_MIB", "memory_bytes", MIB),
+        processes=of("INTERLOCK_STEP_PROCESSES", "processes", 1),
+        written_bytes=of("INTERLOCK_STEP_WRITTEN_MIB", "written_bytes", MIB),
+        written_files=of("INTERLOCK_STEP_WRITTEN_FILES", "written_files", 1),
+    )
+
+
+def _fork(env: Mapping[str, str] | None) -> bool:
+    how = text("INTERLOCK_FORK", "overlay", env)
+    if how not in ("overlay", "copy"):
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            f"INTERLOCK_FORK must be overlay or copy, not {how[:40]!r}.",
+            field="INTERLOCK_FORK",
+            fix="Correct or unset it.",
+        )
+    return how == "copy"

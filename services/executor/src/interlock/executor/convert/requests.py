@@ -1,0 +1,108 @@
+"""From the wire: keys, actions, limits, sources."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.limits import DEFAULT_LIMITS, Limits
+from interlock.executor.domain.model import Action, EditFile, EffectKey, ReadFile, RunCommand, StepRequest
+from interlock.executor.sandbox.environment import check_limits
+from interlock.executor.workspaces.model import ArchiveSource, DirectorySource, GitSource, Source
+from interlock.v1 import executor_pb2, step_pb2, workspace_pb2
+
+_SAME_NAMES = ("memory_bytes", "processes", "open_files", "file_bytes", "written_bytes", "written_files")
+
+
+def key_of(key: executor_pb2.EffectKey) -> EffectKey:
+    """The effect's key."""
+    return EffectKey(key.run_id, key.step, key.attempt)
+
+
+def step_request(
+    message: executor_pb2.ProposeRequest | executor_pb2.PrepareRequest, defaults: Limits = DEFAULT_LIMITS
+) -> StepRequest:
+    """What is to be computed, limits filled in. Raises INVALID_ARGUMENT."""
+    action = action_of(message.action)
+    limits = None
+    if isinstance(action, RunCommand):
+        limits = limits_of(message.limits, message.action.run_command, defaults)
+    return StepRequest(key_of(message.key), message.workspace_id, action, limits)
+
+
+def action_of(action: executor_pb2.Action) -> Action:
+    """The kind and its input. Raises INVALID_ARGUMENT for an edit by instruction, STEP_KIND_UNKNOWN for none."""
+    kind = action.WhichOneof("kind")
+    if kind == "read_file":
+        return ReadFile(action.read_file.path, action.read_file.start_line, action.read_file.end_line)
+    if kind == "edit_file":
+        return _edit(action.edit_file)
+    if kind == "run_command":
+        return _command(action.run_command)
+    raise InterlockError(
+        Reason.STEP_KIND_UNKNOWN, "The action names no kind that this executor knows.", field="action"
+    )
+
+
+def _edit(message: step_pb2.EditFileInput) -> EditFile:
+    change = message.WhichOneof("change")
+    if change == "new_content":
+        return EditFile(message.path, new_content=message.new_content.encode())
+    if change == "patch":
+        return EditFile(message.path, patch=message.patch.encode())
+    raise InterlockError(
+        Reason.INVALID_ARGUMENT,
+        "The executor takes an edit as content or as a patch.",
+        field="action.edit_file.instruction",
+        fix="Have the planner draft the content, then prepare the edit with `new_content`.",
+    )
+
+
+def _command(message: step_pb2.RunCommandInput) -> RunCommand:
+    return RunCommand(
+        command=message.command,
+        argv=tuple(message.argv.items),
+        working_dir=message.working_dir,
+        env=dict(message.env),
+        network=tuple(message.network),
+        allowed_exit_codes=tuple(message.allowed_exit_codes),
+    )
+
+
+def limits_of(message: step_pb2.Limits, command: step_pb2.RunCommandInput, defaults: Limits) -> Limits:
+    """Limits in force: the command's timeout, then what the message names, then the defaults. INVALID_ARGUMENT."""
+    named = {name: getattr(message, name) for name in _SAME_NAMES if getattr(message, name)}
+    if message.HasField("wall"):
+        named["wall_us"] = message.wall.ToMicroseconds()
+    if command.HasField("timeout"):
+        timeout = command.timeout.ToMicroseconds()
+        named["wall_us"] = min(timeout, named.get("wall_us", timeout))
+    if message.HasField("cpu"):
+        named["cpu_us"] = message.cpu.ToMicroseconds()
+    limits = dataclasses.replace(defaults, **named)
+    check_limits(limits)
+    return limits
+
+
+def source_of(message: workspace_pb2.WorkspaceSource) -> Source:
+    """Where a workspace comes from."""
+    which = message.WhichOneof("source")
+    if which == "directory":
+        return DirectorySource(_absolute(message.directory.path, "source.directory.path"))
+    if which == "git":
+        return GitSource(message.git.url, message.git.ref)
+    return ArchiveSource(
+        _absolute(message.archive.path, "source.archive.path"), message.archive.strip_components
+    )
+
+
+def _absolute(path: str, field: str) -> Path:
+    if not path.startswith("/") or "\0" in path:
+        raise InterlockError(
+            Reason.WORKSPACE_SOURCE_INVALID,
+            f"{path[:200]!r} is not an absolute path on the executor's machine.",
+            field=field,
+            fix="Give the whole path, starting with `/`.",
+        )
+    return Path(path)

@@ -1,0 +1,1 @@
+"""What an effect is, and which digest it has: pure."""

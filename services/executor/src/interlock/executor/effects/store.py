@@ -1,0 +1,226 @@
+"""The durable record of effects, epochs and answered requests: one SQLite file.
+
+What a method wrote is on the disk when it returns (WAL, synchronous=FULL). The answer to a step is kept as the bytes
+that were sent, so that a repeated call gets the same ones.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.model import EffectKey, EffectState
+from interlock.executor.snapshots.store import connect
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS effects(
+  run TEXT NOT NULL, step INTEGER NOT NULL, attempt INTEGER NOT NULL,
+  workspace TEXT NOT NULL, fingerprint TEXT NOT NULL, state TEXT NOT NULL, outside INTEGER NOT NULL,
+  base_tree TEXT NOT NULL, result_tree TEXT NOT NULL, request_document BLOB NOT NULL, effect_document BLOB NOT NULL,
+  request_digest TEXT NOT NULL, effect_digest TEXT NOT NULL, payload BLOB NOT NULL,
+  approval TEXT NOT NULL, head_tree TEXT NOT NULL, merged INTEGER NOT NULL, applied_at TEXT NOT NULL, at TEXT NOT NULL,
+  PRIMARY KEY(run, step, attempt)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS effects_state ON effects(state, at);
+CREATE TABLE IF NOT EXISTS epochs(run TEXT PRIMARY KEY, epoch INTEGER NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS requests(
+  method TEXT NOT NULL, id TEXT NOT NULL, fingerprint TEXT NOT NULL, subject TEXT NOT NULL, answer BLOB NOT NULL,
+  at TEXT NOT NULL, PRIMARY KEY(method, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources(workspace TEXT PRIMARY KEY, source BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One effect as recorded.
+
+    Args:
+        outside: the step can act outside the workspace: cut off, its outcome is unknown.
+        request_document, effect_document: canonical JSON that the digests are of.
+        payload: the answer to Prepare, as sent.
+        head_tree, merged, applied_at: how it was published; empty before.
+    """
+
+    key: EffectKey
+    workspace: str
+    fingerprint: str
+    state: EffectState
+    outside: bool = False
+    base_tree: str = ""
+    result_tree: str = ""
+    request_document: bytes = b""
+    effect_document: bytes = b""
+    request_digest: str = ""
+    effect_digest: str = ""
+    payload: bytes = b""
+    approval: str = ""
+    head_tree: str = ""
+    merged: bool = False
+    applied_at: str = ""
+    at: str = ""
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to publish."""
+        return self.base_tree != self.result_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request that was begun (`answer` empty) or answered. `subject` is what it made, decided beforehand."""
+
+    fingerprint: str
+    subject: str
+    answer: bytes
+
+
+class EffectStore:
+    """Thread-safe; every method is one transaction and blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._db = connect(path)
+        self._db.executescript(_SCHEMA)
+        self._epochs: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _rows(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(sql, arguments).fetchall()
+
+    def get(self, key: EffectKey) -> Record | None:
+        """The effect's record, if there is one."""
+        rows = self._rows(
+            "SELECT * FROM effects WHERE run=? AND step=? AND attempt=?", key.run, key.step, key.attempt
+        )
+        return _record(rows[0]) if rows else None
+
+    def put(self, record: Record) -> None:
+        """Write a record, over what was there."""
+        with self._transaction() as db:
+            db.execute(f"INSERT OR REPLACE INTO effects VALUES({','.join('?' * 19)})", _row(record))
+
+    def in_state(self, state: EffectState) -> list[Record]:
+        """All effects in a state."""
+        return [_record(row) for row in self._rows("SELECT * FROM effects WHERE state=?", state.value)]
+
+    def forget(self, key: EffectKey) -> None:
+        """Remove a record."""
+        with self._transaction() as db:
+            db.execute(
+                "DELETE FROM effects WHERE run=? AND step=? AND attempt=?", (key.run, key.step, key.attempt)
+            )
+
+    def forget_before(self, at: str) -> int:
+        """Remove finished effects and answered requests older than a time. Returns how many effects."""
+        final = (EffectState.APPLIED.value, EffectState.DISCARDED.value, EffectState.FAILED.value)
+        with self._transaction() as db:
+            db.execute("DELETE FROM requests WHERE at<?", (at,))
+            found = db.execute("DELETE FROM effects WHERE state IN (?,?,?) AND at<?", (*final, at))
+            return found.rowcount
+
+    def fence(self, run: str, epoch: int, at: str) -> None:
+        """Refuse a driver that another has followed. Raises EPOCH_STALE.
+
+        The highest epoch seen for a run is kept; once there is one, calls with a lower one, or with none, are
+        refused.
+        """
+        with self._lock:
+            known = self._epochs.get(run)
+            if known is None:
+                rows = self._rows("SELECT epoch FROM epochs WHERE run=?", run)
+                known = int(rows[0][0]) if rows else 0
+            if epoch < known:
+                raise InterlockError(
+                    Reason.EPOCH_STALE,
+                    f"Run {run} is driven with epoch {known} by now; this call has {epoch}.",
+                    field="epoch",
+                    metadata={"epoch": str(known)},
+                )
+            if epoch > known:
+                with self._transaction() as db:
+                    db.execute("INSERT OR REPLACE INTO epochs VALUES(?,?,?)", (run, epoch, at))
+            if len(self._epochs) > 10_000:
+                self._epochs.clear()  # only a cache of the table
+            self._epochs[run] = epoch
+
+    def begin_request(
+        self, method: str, request_id: str, fingerprint: str, subject: str, at: str
+    ) -> Answered:
+        """Note that a request is being worked on, or return what was noted first. Raises REQUEST_ID_REUSED."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO requests VALUES(?,?,?,?,?,?)",
+                (method, request_id, fingerprint, subject, b"", at),
+            )
+            row = db.execute(
+                "SELECT fingerprint, subject, answer FROM requests WHERE method=? AND id=?",
+                (method, request_id),
+            ).fetchone()
+        if row[0] != fingerprint:
+            raise InterlockError(
+                Reason.REQUEST_ID_REUSED,
+                f"The request id {request_id!r} was used for another request.",
+                field="request_id",
+            )
+        return Answered(row[0], row[1], bytes(row[2]))
+
+    def answer_request(self, method: str, request_id: str, answer: bytes) -> None:
+        """Keep the answer to a request that was begun."""
+        with self._transaction() as db:
+            db.execute("UPDATE requests SET answer=? WHERE method=? AND id=?", (answer, method, request_id))
+
+    def drop_request(self, method: str, request_id: str) -> None:
+        """A request failed: it may be tried again, also in another form."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM requests WHERE method=? AND id=? AND answer=x''", (method, request_id))
+
+    def put_source(self, workspace: str, source: bytes) -> None:
+        """Keep where a workspace came from, as it was given."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO sources VALUES(?,?)", (workspace, source))
+
+    def source(self, workspace: str) -> bytes:
+        """Where a workspace came from; empty when that is not known."""
+        rows = self._rows("SELECT source FROM sources WHERE workspace=?", workspace)
+        return bytes(rows[0][0]) if rows else b""
+
+
+def _row(record: Record) -> tuple[object, ...]:
+    key = record.key
+    return (
+        key.run, key.step, key.attempt, record.workspace, record.fingerprint, record.state.value, int(record.outside),
+        record.base_tree, record.result_tree, record.request_document, record.effect_document,
+        record.request_digest, record.effect_digest, record.payload,
+        record.approval, record.head_tree, int(record.merged), record.applied_at, record.at,
+    )  # fmt: skip
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    (run, step, attempt, workspace, fingerprint, state, outside, base, result, request_document, effect_document,
+     request_digest, effect_digest, payload, approval, head, merged, applied_at, at) = row  # fmt: skip
+    return Record(
+        EffectKey(run, step, attempt), workspace, fingerprint, EffectState(state), bool(outside), base, result,
+        bytes(request_document), bytes(effect_document), request_digest, effect_digest, bytes(payload),
+        approval, head, bool(merged), applied_at, at,
+    )  # fmt: skip

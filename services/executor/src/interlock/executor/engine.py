@@ -1,0 +1,148 @@
+"""What the use cases share: the parts of a running executor, and threads for what blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final, TypeVar
+
+from interlock.common import logs
+from interlock.common.clock import Clock, rfc3339
+from interlock.common.errors import InterlockError
+from interlock.common.ids import Ids
+from interlock.executor.domain.limits import Limits
+from interlock.executor.domain.model import EffectKey, EffectState
+from interlock.executor.effects.hub import Hub
+from interlock.executor.effects.inflight import InFlight
+from interlock.executor.effects.store import EffectStore, Record
+from interlock.executor.effects.turns import WorkspaceTurns
+from interlock.executor.sandbox.base import Probe, Sandbox
+from interlock.executor.steps.base import Outcome
+from interlock.executor.workspaces.manager import Workspaces
+from interlock.executor.workspaces.model import Fork
+
+_T = TypeVar("_T")
+_log = logs.get("executor.engine")
+
+KEPT_FORKS: Final = 256
+"""Prepared effects whose fork stays on disk, to be looked at again before it is published. Older ones are published
+from the store, where their result is kept by content."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """How an outcome is told to callers: makes the bytes of the answer to Prepare."""
+
+    prepare: Callable[[Outcome, str, str, Limits | None], bytes]
+
+
+class Engine:
+    """The parts. `threads` bounds how many blocking operations run at once, `commands` how many commands."""
+
+    def __init__(
+        self,
+        *,
+        workspaces: Workspaces,
+        sandbox: Sandbox,
+        probe: Probe,
+        store: EffectStore,
+        clock: Clock,
+        ids: Ids,
+        rendered: Rendered,
+        commands: int,
+        patience: float,
+    ) -> None:
+        self.workspaces, self.sandbox, self.probe = workspaces, sandbox, probe
+        self.store, self.clock, self.ids, self.rendered = store, clock, ids, rendered
+        self.hub, self.inflight = Hub(clock), InFlight()
+        self.turns = WorkspaceTurns(patience)
+        self.commands = asyncio.Semaphore(commands)
+        self._threads = ThreadPoolExecutor(32, "executor")
+        self._forks: OrderedDict[EffectKey, Fork] = OrderedDict()
+        self._background: set[asyncio.Task[object]] = set()
+
+    def now(self) -> str:
+        """The time, as records have it."""
+        return rfc3339(self.clock.now())
+
+    async def call(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """Run something that blocks on a thread, with the caller's logging and tracing context."""
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: context.run(function, *arguments)
+        )
+
+    async def look(self, key: EffectKey) -> Record | None:
+        """The record of an effect."""
+        return await self.call(self.store.get, key)
+
+    async def keep_fork(self, key: EffectKey, fork: Fork) -> None:
+        """Keep a prepared effect's fork; the oldest goes when there are too many."""
+        self._forks[key] = fork
+        if len(self._forks) > KEPT_FORKS:
+            _, oldest = self._forks.popitem(last=False)
+            await self.call(self.workspaces.discard, oldest)
+
+    def fork_of(self, key: EffectKey) -> Fork | None:
+        """The fork that was kept, if it still is."""
+        return self._forks.get(key)
+
+    async def drop_fork(self, key: EffectKey) -> None:
+        """Delete the fork that was kept."""
+        fork = self._forks.pop(key, None)
+        if fork is not None:
+            await self.call(self.workspaces.discard, fork)
+
+    def recover(self, retention: timedelta) -> None:
+        """Bring the records in line with what happened before the last end. Blocks; before any call is taken.
+
+        What was being published has been finished by Workspaces: its history says whether it took effect. What was
+        being computed, without effects outside, is forgotten, so that asking again computes it again.
+        """
+        for record in self.store.in_state(EffectState.APPLYING):
+            self._recover_applying(record)
+        for record in self.store.in_state(EffectState.PREPARING):
+            if not record.outside:
+                self.store.forget(record.key)
+        forgotten = self.store.forget_before(rfc3339(self.clock.now() - retention))
+        if forgotten:
+            _log.info("forgot old effects", count=forgotten)
+
+    def _recover_applying(self, record: Record) -> None:
+        try:
+            heads = self.workspaces.heads(record.workspace)
+        except InterlockError:
+            heads = []
+        for head in heads:
+            if head.key == str(record.key):
+                merged = head.tree != record.result_tree
+                done = replace(
+                    record,
+                    state=EffectState.APPLIED,
+                    head_tree=head.tree,
+                    merged=merged,
+                    applied_at=rfc3339(head.at),
+                )
+                self.store.put(done)
+                return
+        self.store.put(replace(record, state=EffectState.PREPARED, approval=""))
+
+    async def finish(self, work: asyncio.Task[_T]) -> _T:
+        """Wait for a task that goes on when the waiting is cancelled."""
+        self._background.add(work)
+        work.add_done_callback(self._background.discard)
+        return await asyncio.shield(work)
+
+    async def close(self) -> None:
+        """Stop the steps under way, let publications finish, close files."""
+        await self.inflight.close()
+        if self._background:
+            await asyncio.wait(self._background)
+        self._threads.shutdown(wait=True)
+        self.store.close()
+        self.workspaces.close()

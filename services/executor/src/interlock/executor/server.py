@@ -1,0 +1,90 @@
+"""Wiring: from configuration to a running service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from interlock.common import logs
+from interlock.common.clock import SystemClock
+from interlock.common.ids import UlidIds
+from interlock.common.process import Arguments
+from interlock.common.server import ServerSpec, serve
+from interlock.executor.config import ExecutorConfig
+from interlock.executor.convert.effects import prepared_payload
+from interlock.executor.effects.store import EffectStore
+from interlock.executor.engine import Engine, Rendered
+from interlock.executor.sandbox.bubblewrap import BubblewrapConfig, BubblewrapSandbox
+from interlock.executor.sandbox.identity import Identity
+from interlock.executor.sandbox.selftest import require
+from interlock.executor.service import ExecutorService
+from interlock.executor.snapshots.model import Owner
+from interlock.executor.workspaces.manager import Workspaces
+from interlock.v1.executor_pb2_grpc import add_ExecutorServicer_to_server
+
+SERVICE = "interlock.v1.Executor"
+_log = logs.get("executor")
+
+
+async def open_engine(config: ExecutorConfig) -> Engine:
+    """Everything but the network. Raises SANDBOX_UNAVAILABLE when steps cannot be confined here; UNAVAILABLE when
+    another executor has the directory."""
+    _make_directory(config.directory)
+    confinement = BubblewrapConfig.from_env(config.directory / "sandbox")
+    identity = confinement.identity
+    workspaces = await asyncio.to_thread(_open_workspaces, config, identity)
+    try:
+        sandbox = await asyncio.to_thread(BubblewrapSandbox, confinement)
+        probe = await sandbox.probe(config.directory)
+        require(probe)
+    except BaseException:
+        workspaces.close()
+        raise
+    clock = SystemClock()
+    engine = Engine(
+        workspaces=workspaces,
+        sandbox=sandbox,
+        probe=probe,
+        store=EffectStore(config.directory / "effects.db"),
+        clock=clock,
+        ids=UlidIds(clock),
+        rendered=Rendered(prepared_payload),
+        commands=config.commands,
+        patience=config.patience,
+    )
+    await asyncio.to_thread(engine.recover, timedelta(days=config.retention_days))
+    tier = probe.tier
+    _log.info("sandbox", backend=tier.backend, enforcement=tier.enforcement, fork=tier.fork, uid=identity.uid)
+    return engine
+
+
+async def main(config: ExecutorConfig, arguments: Arguments) -> None:
+    """Serve until a signal."""
+    engine = await open_engine(config)
+    await serve(
+        ServerSpec(
+            "executor",
+            config.address,
+            [(ExecutorService(engine, config.limits), add_ExecutorServicer_to_server, SERVICE)],
+            config.token,
+            on_stop=engine.close,
+            ready_file=arguments.ready_file,
+            ready_fd=arguments.ready_fd,
+        )
+    )
+
+
+def _open_workspaces(config: ExecutorConfig, identity: Identity) -> Workspaces:
+    owner = Owner(identity.uid, identity.gid) if identity.switch else None
+    return Workspaces(config.directory, owner=owner, copy_forks=config.copy_forks)
+
+
+def _make_directory(path: Path) -> None:
+    """The executor's directory; as root, one that the uid of steps can pass through, parents that are made included."""
+    missing = [part for part in (path, *path.parents) if not part.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        for part in missing:
+            part.chmod(0o711)

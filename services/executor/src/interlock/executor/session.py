@@ -1,0 +1,128 @@
+"""The session: many calls on one stream, answered in any order, many to a frame.
+
+Batching is natural: a frame carries whatever was answered while the one before was being sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+from google.rpc import status_pb2
+
+from interlock.common import logs
+from interlock.common.errors import InterlockError, Reason
+from interlock.common.status import to_status
+from interlock.common.telemetry import span
+from interlock.v1 import executor_pb2 as pb
+
+_UNDER_WAY: Final = 1000
+_PER_FRAME: Final = 1000
+_FRAME_BYTES: Final = 8 << 20
+_log = logs.get("executor.session")
+
+
+async def run_session(
+    service: Any, requests: AsyncIterator[pb.SessionRequest], heartbeat: float
+) -> AsyncIterator[pb.SessionResponse]:
+    """Frames of answers until the caller has ended its side and everything is answered.
+
+    At most 1,000 calls are under way; more are not read before some are answered. When the caller goes away, steps
+    under way go on: their results are recorded, and a repeated call gets them.
+    """
+    session = _Session(service)
+    reader = asyncio.create_task(session.read(requests))
+    try:
+        while not (reader.done() and session.idle):
+            frame = await session.frame(reader, heartbeat)
+            if frame is not None:
+                yield frame
+        reader.result()
+    finally:
+        reader.cancel()
+        session.leave()
+
+
+class _Session:
+    def __init__(self, service: Any) -> None:
+        self._calls: dict[str, Callable[..., Awaitable[Any]]] = {
+            "propose": service.Propose,
+            "prepare": service.Prepare,
+            "apply": service.Apply,
+            "discard": service.Discard,
+        }
+        self._answers: asyncio.Queue[pb.SessionResult] = asyncio.Queue()
+        self._room = asyncio.Semaphore(_UNDER_WAY)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ids: set[int] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way and everything was taken."""
+        return not self._tasks and self._answers.empty()
+
+    async def read(self, requests: AsyncIterator[pb.SessionRequest]) -> None:
+        """Start the calls of every frame."""
+        async for request in requests:
+            for item in request.items:
+                await self._room.acquire()
+                if item.id in self._ids:
+                    self._room.release()
+                    raise InterlockError(
+                        Reason.INVALID_ARGUMENT, f"Call {item.id} is under way already.", field="items.id"
+                    )
+                self._ids.add(item.id)
+                task = asyncio.create_task(self._answer(item))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, item: pb.SessionItem) -> None:
+        result = pb.SessionResult(id=item.id)
+        name = item.WhichOneof("call") or ""
+        try:
+            with span("executor.session", traceparent=item.traceparent or None):
+                answer = await self._calls[name](getattr(item, name), None)
+            getattr(result, name).CopyFrom(answer)
+        except InterlockError as error:
+            result.error.CopyFrom(to_status(error))
+        except Exception:  # noqa: BLE001 - one call's defect must not end the others' stream
+            _log.exception("a call on a session failed", call=name)
+            result.error.CopyFrom(_internal())
+        self._ids.discard(item.id)
+        self._room.release()
+        self._answers.put_nowait(result)
+
+    async def frame(self, reader: asyncio.Task[None], heartbeat: float) -> pb.SessionResponse | None:
+        """The next answers; an empty frame after a silence; None when the caller has ended and nothing is left."""
+        getter = asyncio.create_task(self._answers.get())
+        waiting: set[asyncio.Task[Any]] = {getter} if reader.done() else {getter, reader}
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=heartbeat, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            getter.cancel()
+            raise
+        if getter not in done:
+            getter.cancel()
+            return None if reader in done else pb.SessionResponse()
+        return self._gather(getter.result())
+
+    def _gather(self, first: pb.SessionResult) -> pb.SessionResponse:
+        frame = pb.SessionResponse(results=[first])
+        size = first.ByteSize()
+        while len(frame.results) < _PER_FRAME and size < _FRAME_BYTES and not self._answers.empty():
+            result = self._answers.get_nowait()
+            size += result.ByteSize()
+            frame.results.append(result)
+        return frame
+
+    def leave(self) -> None:
+        """Stop waiting for answers; what was begun goes on without."""
+        for task in self._tasks:
+            task.cancel()
+
+
+def _internal() -> status_pb2.Status:
+    return to_status(
+        InterlockError(Reason.INTERNAL, "The executor failed in an unexpected way; its log says how.")
+    )

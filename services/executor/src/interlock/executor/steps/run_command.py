@@ -1,0 +1,104 @@
+"""run_command: run in the sandbox on a fork of the head, capture what it changed."""
+
+from __future__ import annotations
+
+import asyncio
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.limits import DEFAULT_LIMITS
+from interlock.executor.domain.model import Failure, RunCommand, StepRequest
+from interlock.executor.sandbox import base as sandbox
+from interlock.executor.sandbox.base import Ending, OutputSink, Sandbox, SandboxResult, SandboxSpec
+from interlock.executor.sandbox.environment import check_spec
+from interlock.executor.steps.base import Outcome
+from interlock.executor.workspaces.model import Fork
+
+
+def spec_of(request: StepRequest, fork: Fork | None = None) -> SandboxSpec:
+    """What the sandbox is asked for. Raises INVALID_ARGUMENT, PATH_OUTSIDE_WORKSPACE, NETWORK_NOT_AVAILABLE."""
+    action = request.action
+    assert isinstance(action, RunCommand)
+    if action.network:
+        raise InterlockError(
+            Reason.NETWORK_NOT_AVAILABLE,
+            "This executor runs commands without network only.",
+            field="network",
+            fix="Leave `network` empty, and bring what the command needs into the workspace beforehand.",
+        )
+    spec = SandboxSpec(
+        argv=action.argv,
+        command=action.command,
+        working_dir=action.working_dir,
+        env=action.env,
+        limits=request.limits or DEFAULT_LIMITS,
+        fork=None if fork is None else _mounted(fork),
+    )
+    check_spec(spec)
+    return spec
+
+
+def _mounted(fork: Fork) -> sandbox.Fork:
+    lower = (fork.lower,) if fork.mode == "overlay" else ()
+    return sandbox.Fork(lower, fork.upper, fork.work)
+
+
+async def run(
+    confined: Sandbox, request: StepRequest, fork: Fork, sink: OutputSink, cancel: asyncio.Event
+) -> SandboxResult:
+    """Run to the end. Raises COMMAND_NOT_FOUND, PATH_NOT_FOUND (working directory), SANDBOX_UNAVAILABLE."""
+    return await confined.run(spec_of(request, fork), sink=sink, cancel=cancel)
+
+
+def publishable(result: SandboxResult) -> bool:
+    """Whether what it changed is worth capturing: it came to an end of its own."""
+    return result.ending is Ending.EXITED
+
+
+def outcome_of(result: SandboxResult, action: RunCommand, base_tree: str) -> Outcome:
+    """Everything but the result tree and its difference."""
+    return Outcome(
+        base_tree=base_tree,
+        result_tree=base_tree,
+        argv=result.argv,
+        sandbox=result.tier,
+        streams={"stdout": result.stdout, "stderr": result.stderr},
+        exit_code=result.exit_code,
+        signal=result.signal,
+        usage=result.usage,
+        failure=_failure(result, action),
+    )
+
+
+def _failure(result: SandboxResult, action: RunCommand) -> Failure | None:
+    if result.ending in (Ending.TIMED_OUT, Ending.LIMIT) and result.exceeded is not None:
+        found = result.exceeded
+        reason = (
+            Reason.COMMAND_TIMED_OUT if result.ending is Ending.TIMED_OUT else Reason.COMMAND_LIMIT_EXCEEDED
+        )
+        return Failure(
+            reason.value,
+            f"The command passed its limit {found.limit} of {found.allowed}: {found.measured} was measured.",
+            field=f"limits.{found.limit}",
+            fix="Make the command smaller, or ask for a higher limit.",
+            metadata={
+                "limit": found.limit,
+                "allowed": str(found.allowed),
+                "measured": str(found.measured),
+                "enforced_by": result.enforced.get(found.limit, ""),
+            },
+        )
+    if result.ending is Ending.SIGNALED:
+        return Failure(
+            Reason.COMMAND_FAILED.value,
+            f"The command was ended by signal {result.signal}.",
+            fix="See its output.",
+            metadata={"signal": str(result.signal)},
+        )
+    if result.exit_code in (0, *action.allowed_exit_codes):
+        return None
+    return Failure(
+        Reason.COMMAND_FAILED.value,
+        f"The command exited with {result.exit_code}.",
+        fix="See its output; name the code in `allowed_exit_codes` if it is no failure.",
+        metadata={"exit_code": str(result.exit_code)},
+    )
