@@ -87,7 +87,7 @@ def _walk(dir_fd: int, path: bytes, flags: int) -> int:
     try:
         for index, part in enumerate(parts or [b"."]):
             last = index >= len(parts) - 1
-            step = flags if last else os.O_PATH | os.O_DIRECTORY
+            step = flags if last else os.O_PATH
             following = _open_one(here, part, step)
             os.close(here)
             here = following
