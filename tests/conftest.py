@@ -20,6 +20,9 @@ settings.register_profile(
     "torture", deadline=None, print_blob=True, max_examples=5000, suppress_health_check=[HealthCheck.too_slow]
 )
 
+# Before anything imports grpc: see interlock.executor.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 _XDG = ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
 _SCRATCH = pytest.StashKey[str]()
 
