@@ -10,7 +10,6 @@ from interlock.orchestrator.domain.model import RunState as R
 from interlock.orchestrator.domain.model import StepState as S
 
 ANY_OPEN = (R.CREATED, R.PLANNING, R.PLANNED, R.RUNNING, R.AWAITING_APPROVAL, R.PAUSED)
-AT_WORK = (R.RUNNING, R.AWAITING_APPROVAL, R.PAUSED)
 
 
 def _stay(*states: R) -> dict[R, tuple[R, ...]]:
@@ -30,9 +29,9 @@ RUN: dict[str, dict[R, tuple[R, ...]]] = {
     "run.paused": {R.RUNNING: (R.PAUSED,), R.AWAITING_APPROVAL: (R.PAUSED,)},
     "run.resumed": {R.PAUSED: (R.RUNNING, R.AWAITING_APPROVAL), R.FAILED: (R.RUNNING,)},
     "run.completed": {R.RUNNING: (R.COMPLETED,)},
-    "run.failed": dict.fromkeys((R.PLANNING, *AT_WORK), (R.FAILED,)),
+    "run.failed": dict.fromkeys((R.PLANNING, R.RUNNING, R.PAUSED), (R.FAILED,)),
     "run.cancel_requested": _stay(*ANY_OPEN),
-    "run.cancelled": dict.fromkeys(ANY_OPEN, (R.CANCELLED,)),
+    "run.cancelled": dict.fromkeys((R.CREATED, R.PLANNING, R.PLANNED, R.RUNNING, R.PAUSED), (R.CANCELLED,)),
     "run.rollback_requested": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
     "run.rolled_back": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
     "run.rollback_failed": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
@@ -62,7 +61,10 @@ STEP: dict[str, dict[S, tuple[S, ...]]] = {
     "step.applying": {S.APPROVED: (S.APPLYING,), S.PREPARING: (S.APPLYING,)},
     "step.preview_superseded": {S.PREPARING: (S.PREPARING,), S.APPLYING: (S.PREPARING,)},
     "step.succeeded": {S.PREPARING: (S.SUCCEEDED,), S.APPLYING: (S.SUCCEEDED,)},
-    "step.failed": dict.fromkeys((S.PREPARING, S.AWAITING_APPROVAL, S.APPLYING), (S.FAILED, S.PENDING)),
+    "step.failed": {
+        **dict.fromkeys((S.PREPARING, S.APPLYING), (S.FAILED, S.PENDING)),
+        S.AWAITING_APPROVAL: (S.FAILED,),
+    },
     "step.rejected": {S.AWAITING_APPROVAL: (S.REJECTED,)},
     "step.skipped": dict.fromkeys((S.PENDING, S.AWAITING_APPROVAL, *_REOPENABLE), (S.SKIPPED,)),
     "step.cancelled": dict.fromkeys(
