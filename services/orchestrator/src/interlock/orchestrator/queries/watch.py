@@ -16,19 +16,20 @@ from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.actions import actions
 from interlock.orchestrator.domain.evolve import evolve, fold
-from interlock.orchestrator.domain.model import RUN_FINAL, Run, StepKind
+from interlock.orchestrator.domain.model import RUN_FINAL, Gate, Run, Step, StepKind, StepState
 from interlock.orchestrator.queries.journal import event_view
 from interlock.orchestrator.queries.runs import step_view
 from interlock.orchestrator.runs.book import recorded
 from interlock.orchestrator.runs.waiting import run_batches
 from interlock.orchestrator.store.readers import events
 from interlock.orchestrator.store.records import FeedRow
-from interlock.v1 import executor_pb2
+from interlock.v1 import executor_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 HEARTBEAT_SECONDS = 10.0
 _QUEUE = 256
 _LAST_OUTPUT_SECONDS = 5.0
+_ASK_AGAIN_SECONDS = 0.05
 _RUNS_NOW = (e.StepStarted, e.StepExecuting, e.StepApplying, e.StepEdited, e.PreviewSuperseded)
 _SHOWS = (e.StepPrepared, e.StepProposed, e.ApprovalRequested, e.StepSucceeded, e.StepFailed)
 
@@ -60,6 +61,15 @@ async def _at(deps: Deps, run_id: str, seq: int) -> Run | None:
 
 def _scope(run_id: str) -> str:
     return f"WatchRun/{run_id}"
+
+
+def _runs(step: Step) -> bool:
+    """Whether the step's command is running, or ran, in this attempt; before its gate COMMAND it does not."""
+    if step.spec.kind is not StepKind.RUN_COMMAND:
+        return False
+    if step.gate in (Gate.COMMAND, Gate.BOTH):
+        return bool(step.approved_request) and step.state in (StepState.PREPARING, StepState.APPLYING)
+    return True
 
 
 class _Watcher:
@@ -134,20 +144,41 @@ class _Watcher:
 
     def _start_output_of_current(self) -> None:
         step = self._run.current if self._run else None
-        if step is None or not self._with_output or step.spec.kind is not StepKind.RUN_COMMAND:
+        if step is None or not self._with_output or not _runs(step):
             return
         key = (step.number, step.attempt)
         if key not in self._outputs:
             self._outputs[key] = asyncio.create_task(self._output(*key))
 
     async def _output(self, step: int, attempt: int) -> None:
-        """Relays live output. What cannot be relayed is not lost: the step's effect has it."""
+        """Relays live output. What cannot be relayed is not lost: the step's effect has it.
+
+        The executor may not have begun when we ask, and may be away for a while: ask again, from where we are.
+        """
         key = executor_pb2.EffectKey(run_id=self._run_id, step=step, attempt=attempt)
-        with contextlib.suppress(grpc.aio.AioRpcError):
-            async for response in self._deps.executor.output(executor_pb2.StreamOutputRequest(key=key)):
-                if response.HasField("chunk"):
-                    told = o.WatchRunResponse(output=response.chunk, cursor=self._cursor())
-                    await self._queue.put(told)
+        have: dict[int, int] = {}
+        while True:
+            request = executor_pb2.StreamOutputRequest(
+                key=key,
+                stdout_offset=have.get(step_pb2.OUTPUT_STREAM_STDOUT, 0),
+                stderr_offset=have.get(step_pb2.OUTPUT_STREAM_STDERR, 0),
+            )
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                async for response in self._deps.executor.output(request):
+                    if response.HasField("chunk"):
+                        chunk = response.chunk
+                        have[chunk.stream] = chunk.offset + len(chunk.data)
+                        await self._queue.put(o.WatchRunResponse(output=chunk, cursor=self._cursor()))
+            if not self._computing(step, attempt):
+                return
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+    def _computing(self, number: int, attempt: int) -> bool:
+        """Whether the attempt's result was not told yet."""
+        step = self._run.current if self._run else None
+        return (
+            step is not None and (step.number, step.attempt) == (number, attempt) and step.computed != attempt
+        )
 
     async def _finish_output(self, step: int) -> None:
         """Lets output arrive before the event that says how the step ended."""
