@@ -204,9 +204,9 @@ class DrivenRun:
         if isinstance(action, a.AskPlan):
             calls = [call("plan", cost)]
             if kind == "error":
-                return decide_run.planning_failed(run, ctx, value, calls)
+                return decide_run.planning_failed(run, ctx, value, calls, planning=action.planning)
             planned = value if isinstance(value, list) else [spec(), spec("read_file")]
-            return decide_run.planned(run, ctx, planned, calls)
+            return decide_run.planned(run, ctx, planned, calls, planning=action.planning)
         if isinstance(action, a.Restore):
             if kind == "error":
                 return decide_run.rollback_failed(run, ctx, action.operation_id, value)

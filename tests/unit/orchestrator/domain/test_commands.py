@@ -339,6 +339,17 @@ def test_a_plan_that_cannot_be_used_is_a_planning_failure(answer: list[Any], rea
     assert driven.run.state is R.CREATED
 
 
+def test_the_answer_to_an_earlier_question_is_stale() -> None:
+    driven = planning()
+    first = driven.action(a.AskPlan)
+    driven.deliver(first, error("MODEL_TIMEOUT"))
+    driven.command("plan")
+    assert driven.action(a.AskPlan) != first
+    assert [x.type for x in driven.deliver(first, ("ok", [spec()]))] == ["model.called"]
+    assert [x.type for x in driven.deliver(first, error("MODEL_TIMEOUT"))] == ["model.called"]
+    assert driven.run.state is R.PLANNING
+
+
 def test_a_plan_that_comes_after_the_run_was_cancelled_leaves_only_its_cost() -> None:
     driven = planning()
     action = driven.action(a.AskPlan)

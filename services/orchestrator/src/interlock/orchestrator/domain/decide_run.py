@@ -19,6 +19,7 @@ from interlock.orchestrator.domain.model import (
     Json,
     ModelCall,
     PauseReason,
+    Planning,
     Policy,
     Run,
     RunState,
@@ -76,10 +77,20 @@ def plan(run: Run, ctx: Context, *, additional_context: str = "", max_steps: int
     return [e.PlanningStarted(additional_context, max_steps, by=ctx.subject)]
 
 
-def planned(run: Run, ctx: Context, specs: Sequence[StepSpec], calls: Sequence[ModelCall]) -> list[e.Event]:
-    """Records the planner's answer. An answer that nobody waits for any more leaves only its cost."""
+def planned(
+    run: Run,
+    ctx: Context,
+    specs: Sequence[StepSpec],
+    calls: Sequence[ModelCall],
+    *,
+    planning: Planning | None = None,
+) -> list[e.Event]:
+    """Records the planner's answer. An answer that nobody waits for any more leaves only its cost.
+
+    `planning` is the question it answers: with it, the answer to an earlier question is stale.
+    """
     called: list[e.Event] = [e.ModelCalled(call) for call in calls]
-    if run.planning is None or run.cancelling:
+    if run.planning is None or run.cancelling or planning not in (None, run.planning):
         return called
     replan = bool(run.planning.feedback)
     try:
@@ -92,11 +103,16 @@ def planned(run: Run, ctx: Context, specs: Sequence[StepSpec], calls: Sequence[M
 
 
 def planning_failed(
-    run: Run, ctx: Context, failure: Failure, calls: Sequence[ModelCall] = ()
+    run: Run,
+    ctx: Context,
+    failure: Failure,
+    calls: Sequence[ModelCall] = (),
+    *,
+    planning: Planning | None = None,
 ) -> list[e.Event]:
     """Records that there is no plan. A run that was being re-planned fails, a new one is as it was before."""
     called: list[e.Event] = [e.ModelCalled(call) for call in calls]
-    if run.planning is None or run.cancelling:
+    if run.planning is None or run.cancelling or planning not in (None, run.planning):
         return called
     return [*called, *_planning_failed(run, failure)]
 

@@ -178,7 +178,7 @@ def _rolled_back(run: Run, event: e.RolledBack | e.RollbackFailed, at: datetime)
 _RUN_FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]] = {
     e.StepsAdded: _steps_added,
     e.PlanningStarted: lambda run, ev, at: {
-        "planning": Planning(ev.additional_context, ev.max_steps, ev.feedback)
+        "planning": Planning(ev.additional_context, ev.max_steps, ev.feedback, asked=run.seq + 1)
     },
     e.Planned: _planned,
     e.PlanningFailed: lambda run, ev, at: {"planning": None},

@@ -283,11 +283,12 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """What the planner was asked for; `feedback` marks a re-plan."""
+    """What the planner was asked for; `feedback` marks a re-plan, `asked` is the event that asked."""
 
     additional_context: str = ""
     max_steps: int = 0
     feedback: str = ""
+    asked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
