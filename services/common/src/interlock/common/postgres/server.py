@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
@@ -41,6 +42,7 @@ SETTINGS: Final[Mapping[str, str]] = {
 }
 _LOCK_SECONDS = 60.0
 _START_SECONDS = 30
+_ORPHAN_SECONDS = 15.0
 _LOG_BYTES = 4 * 1024 * 1024
 _SOCKET_PATH_MAX = 90  # sun_path holds 104 to 108 bytes; the server adds "/.s.PGSQL.5432"
 
@@ -204,6 +206,9 @@ class EmbeddedPostgres:
         with contextlib.suppress(FileNotFoundError):
             lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
             path.write_text("\n".join(["2147483646", *lines[1:]]), encoding="utf-8")
+        # The socket's lock file says the same about the socket only, which is this directory's alone.
+        for left in self._socket_dir().glob(".s.PGSQL.*"):
+            left.unlink()
 
     def _launch(self, programs: Path, account: Account) -> None:
         log = self._fresh_log(account)
@@ -211,13 +216,20 @@ class EmbeddedPostgres:
         flags = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in options.items())
         command = [str(programs / "pg_ctl"), "start", "-w", "-t", str(_START_SECONDS), "-s"]
         command += ["-D", str(self.data), "-l", str(log), "-o", flags]
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while not self._started(command, account):
+            said = _log_tail(log)
+            if "shared memory block" not in said or time.monotonic() > deadline:
+                raise _cannot(f"the server did not start; {log} says: {said}")
+            time.sleep(0.1)  # processes of a killed server have yet to notice that it is gone
+        self._ensure_database(programs, account)
+
+    def _started(self, command: list[str], account: Account) -> bool:
         # A session of its own: Ctrl-C in the terminal is for the user of the server, not for the server.
         done = subprocess.run(
             command, env=_ENV, cwd="/", check=False, start_new_session=True, **_QUIET, **account.popen()
         )
-        if done.returncode or self.pid is None:
-            raise _cannot(f"the server did not start; {log} says: {_log_tail(log)}")
-        self._ensure_database(programs, account)
+        return done.returncode == 0 and self.pid is not None
 
     def _ensure_database(self, programs: Path, account: Account) -> None:
         marker = self.data / "interlock.created"

@@ -26,7 +26,7 @@ def database_url(text: str) -> URL:
     """
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise _bad_url("is not a URL") from None
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise _bad_url("must start with postgresql://")

@@ -32,6 +32,7 @@ _TRANSIENT: Final = (
     "57014",
 )  # serialisation, deadlock, lock or statement time-out
 _BACKOFF: Final = (0.02, 1.0)
+_ATTEMPTS: Final = 10
 Subscriber = Callable[[Flushed], None]
 
 
@@ -201,8 +202,15 @@ class Journal:
         wins = settle_written(batch, written)
         # Losers may have been told already (the connection broke while a replay was read): those are done.
         again = [p for n, p in enumerate(batch) if n not in written and not p.answered]
-        self._queue.extendleft(reversed(again))
+        for pending in again:
+            pending.refused += 1
+        # A server that accepts connections and refuses every flush (a full disk) is as good as gone.
+        lost_causes = [p for p in again if p.refused > _ATTEMPTS]
+        _fail(lost_causes, partial(unavailable, lost.__cause__))
+        self._queue.extendleft(p for p in reversed(again) if not p.answered)
         self._publish(wins)
+        if again and not self._closing:
+            await asyncio.sleep(min(_BACKOFF[0] * 2 ** again[0].refused, _BACKOFF[1]))
 
     def _fail_all(self, outcome: str) -> None:
         waiting = list(self._queue)
