@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.fake_orchestrator import DIGEST, FakeOrchestrator, approval_id, record, serving
 
 from interlock.approval.config import Config
+from interlock.approval.queries.subscribe import cancel_later
 from interlock.approval.server import SERVICE, build
 from interlock.common.addresses import Address, parse_address
 from interlock.common.client import channel, rpc_errors
@@ -113,10 +113,6 @@ class Reader:
         while True:
             item = await self.next()
             self.heard += [item] if item else []
-
-    async def code(self) -> grpc.StatusCode:
-        """How the call ended, without reading what it sent."""
-        return await self._call.code()  # type: ignore[no-any-return]
 
     def stop(self) -> None:
         self._call.cancel()
@@ -425,15 +421,32 @@ class TestSlowSubscribers:
     async def test_one_that_never_reads_again_does_not_keep_its_call(
         self, fake: FakeOrchestrator, upstream: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("interlock.approval.service._CUT_SECONDS", 0.05)
+        handlers: list[asyncio.Task[Any]] = []
+
+        def soon(seconds: float) -> Callable[[], None]:
+            handlers.append(_this_task())
+            return cancel_later(0.05)
+
+        monkeypatch.setattr("interlock.approval.service.cancel_later", soon)
         async with approvals(upstream, log_entries=2) as caller:
             await caller.wait_healthy()
-            stuck = caller.subscribe(with_preview=True)
+            stuck, quick = caller.subscribe(with_preview=True), caller.subscribe()
             await stuck.until_caught_up()
+            await quick.until_caught_up()
             for number in range(1, 41):
                 await fake.request(record(number, preview="x" * 200_000))
+                await quick.events(1)
             async with asyncio.timeout(20):
-                assert await stuck.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+                await asyncio.wait(handlers[:1])
+            assert not handlers[1].done()
+            await fake.request(record(99))
+            assert await quick.events(1) == [(REQUESTED, 99)]
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 class TestListAndGet:

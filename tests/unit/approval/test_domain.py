@@ -116,16 +116,24 @@ class TestLog:
     def test_numbers_entries_and_forgets_the_oldest(self, change: Make) -> None:
         log = Log("base", 3, 1000)
         for position in range(10, 15):
-            log.append(Entry(change(Kind.REQUESTED, position, position), "u"))
+            log.append([Entry(change(Kind.REQUESTED, position, position), "u")])
         assert (log.first, log.end) == (2, 5)
         assert [log[number].change.position for number in range(2, 5)] == [12, 13, 14]
 
+    def test_entries_that_came_together_stay_together(self, change: Make) -> None:
+        log = Log("base", 2, 3)
+        log.append([Entry(change(Kind.REQUESTED, 1, 1), "u")])
+        log.append([Entry(change(Kind.REQUESTED, n, n), "u") for n in range(2, 12)])
+        assert (log.first, log.end) == (1, 11)
+        log.append([Entry(change(Kind.REQUESTED, 12, 12), "u")])
+        assert (log.first, log.end) == (10, 12)
+
     def test_is_bounded_by_size_but_keeps_the_newest(self, change: Make) -> None:
         log = Log("base", 100, 10)
-        log.append(Entry(change(Kind.REQUESTED, 1, 1, size=6), "u"))
-        log.append(Entry(change(Kind.REQUESTED, 2, 2, size=6), "u"))
+        log.append([Entry(change(Kind.REQUESTED, 1, 1, size=6), "u")])
+        log.append([Entry(change(Kind.REQUESTED, 2, 2, size=6), "u")])
         assert log.end - log.first == 1
-        log.append(Entry(change(Kind.REQUESTED, 3, 3, size=600), "u"))
+        log.append([Entry(change(Kind.REQUESTED, 3, 3, size=600), "u")])
         assert [log[log.first].change.position, log.end - log.first] == [3, 1]
 
     def test_empty_log_reaches_back_to_its_base_only(self) -> None:
@@ -137,7 +145,7 @@ class TestLog:
     def test_reaches_back_to_what_is_known_to_lie_before_its_first_entry(self, change: Make) -> None:
         log = Log("base", 10, 1000)
         for position in (20, 25):
-            log.append(Entry(change(Kind.REQUESTED, position, position), "u"))
+            log.append([Entry(change(Kind.REQUESTED, position, position), "u")])
         assert log.locate(Cursor("older", 18), "now") is None
         assert log.locate(Cursor("older", 19), "now") == 0
         assert log.locate(Cursor("older", 20), "now") == 1
@@ -146,15 +154,15 @@ class TestLog:
 
     def test_base_is_forgotten_with_the_first_entry(self, change: Make) -> None:
         log = Log("base", 1, 1000)
-        log.append(Entry(change(Kind.REQUESTED, 20, 1), "u"))
+        log.append([Entry(change(Kind.REQUESTED, 20, 1), "u")])
         assert log.locate(Cursor("base", 0), "now") == 0
-        log.append(Entry(change(Kind.REQUESTED, 25, 2), "u"))
+        log.append([Entry(change(Kind.REQUESTED, 25, 2), "u")])
         assert log.locate(Cursor("base", 0), "now") is None
         assert log.locate(Cursor("x", 20), "now") == 1
 
     def test_cursor_at_the_end_owes_nothing_whatever_its_position(self, change: Make) -> None:
         log = Log("base", 10, 1000)
-        log.append(Entry(change(Kind.REQUESTED, 20, 1), "u"))
+        log.append([Entry(change(Kind.REQUESTED, 20, 1), "u")])
         assert log.locate(Cursor("now", 0), "now") == 1
 
 

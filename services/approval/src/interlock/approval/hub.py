@@ -85,6 +85,7 @@ class Hub:
             self._log = Log(batch.cursor, self._limits.log_entries, self._limits.log_bytes)
 
     def _apply_live(self, log: Log, batch: Batch) -> None:
+        entries: list[Entry] = []
         last = len(batch.changes) - 1
         for index, change in enumerate(batch.changes):
             if change.kind is Kind.PENDING or change.position <= self._position:
@@ -94,8 +95,10 @@ class Hub:
             repeats = change.kind is Kind.REQUESTED and self._view.holds(change.item.approval_id)
             self._view.apply(change)
             self._position = change.position
-            log.append(Entry(change, upstream, repeats))
-        self._wake_all()
+            entries.append(Entry(change, upstream, repeats))
+        log.append(entries)
+        if entries:
+            self._wake_all()
 
     def _wake_all(self) -> None:
         slow = [subscription for subscription in self._subscriptions if not subscription.notice()]

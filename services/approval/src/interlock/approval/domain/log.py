@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from interlock.approval.domain.changes import Change
@@ -48,17 +49,17 @@ class Log:
     def __getitem__(self, number: int) -> Entry:
         return self._entries[number - self.first]
 
-    def append(self, entry: Entry) -> None:
-        """Add the newest change, whose position is above every earlier one's."""
-        if self._floor is None:
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add the newest changes, whose positions are above every earlier one's.
+
+        They stay together, whatever the limits: a reader that was at the end must be able to get them all.
+        """
+        if entries and self._floor is None:
             # Nothing lies between the base and the first change, but the base's own position is not known.
-            self._floor = entry.change.position - 1
-        self._entries.append(entry)
-        self._bytes += entry.change.size
-        # The newest stays whatever its size: every reader must be able to get it.
-        while len(self._entries) > 1 and (
-            len(self._entries) > self._max_entries or self._bytes > self._max_bytes
-        ):
+            self._floor = entries[0].change.position - 1
+        self._entries.extend(entries)
+        self._bytes += sum(entry.change.size for entry in entries)
+        while len(self._entries) > len(entries) and self._is_too_large():
             self._forget_oldest()
 
     def locate(self, cursor: Cursor, upstream: str) -> int | None:
@@ -73,6 +74,9 @@ class Log:
         if self._floor is not None and cursor.position >= self._floor:
             return self._by_position(cursor.position, 0)
         return None
+
+    def _is_too_large(self) -> bool:
+        return len(self._entries) > self._max_entries or self._bytes > self._max_bytes
 
     def _by_position(self, position: int, at_least: int) -> int:
         found = self.first + bisect_right(self._entries, position, key=lambda entry: entry.change.position)
