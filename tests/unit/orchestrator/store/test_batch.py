@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import psycopg
@@ -18,7 +18,7 @@ from interlock.orchestrator.store.arrays import Array, Bigints, Bools, Byteas, I
 from interlock.orchestrator.store.engine import database_url, is_outage, unavailable
 from interlock.orchestrator.store.records import NewWorkspace, Payload, RequestRecord, WorkspaceChange
 
-_TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(lambda t: t.replace(tzinfo=UTC))
+_TIMES = st.datetimes(timezones=st.just(UTC)).filter(lambda t: 1 < t.year < 9999)
 _KINDS: list[tuple[type[Array], st.SearchStrategy[Any]]] = [
     (Ints, st.integers(-(2**31), 2**31 - 1)),
     (Bigints, st.integers(-(2**63), 2**63 - 1)),
