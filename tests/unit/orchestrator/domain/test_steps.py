@@ -208,6 +208,24 @@ def test_what_ran_must_be_what_was_approved() -> None:
     assert {type(x) for x in driven.wanted} == {a.Propose, a.Discard}
 
 
+@pytest.mark.parametrize("gate", ["none", "effect"])
+def test_an_answer_without_an_effect_is_not_asked_about_and_not_published(gate: str) -> None:
+    driven = one(gate)
+    nothing = Prepared("", "", digest("p"))
+    driven.tx(decide_step.prepared(driven.run, driven.ctx(), 1, 1, nothing))
+    assert driven.states() == ["FAILED"]
+    assert driven.run.failure is not None
+    assert driven.run.failure.reason == "EFFECT_NOT_FOUND"
+
+
+def test_an_answer_without_an_effect_while_cancelling_leaves_the_end_to_the_discard() -> None:
+    driven = one("none")
+    driven.command("cancel")
+    assert decide_step.prepared(driven.run, driven.ctx(), 1, 1, Prepared("", "", digest("p"))) == []
+    driven.act(a.Discard)
+    assert driven.states() == ["CANCELLED"]
+
+
 def test_network_that_ran_unapproved_is_not_run_again() -> None:
     driven = networked("command")
     driven.act(a.Propose)

@@ -48,6 +48,12 @@ _OTHER_REQUEST = Failure(
 )
 
 
+_NO_EFFECT = Failure(
+    Reason.EFFECT_NOT_FOUND.value,
+    "The executor answered without an effect: the attempt had been thrown away.",
+)
+
+
 def replied(
     run: Run, ctx: Context, number: int, attempt: int, reply_payload: str, calls: Sequence[ModelCall]
 ) -> list[e.Event]:
@@ -90,6 +96,8 @@ def prepared(
     """
     if not wants(run, number, attempt, Prepare):
         return []
+    if failure is None and not effect.effect_digest:
+        return action_failed(run, ctx, number, attempt, _NO_EFFECT)
     step = run.steps[number - 1]
     known = [*_drift(run, effect), e.StepPrepared(attempt, effect, step=number)]
     if run.cancelling:
