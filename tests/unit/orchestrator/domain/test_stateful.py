@@ -6,9 +6,12 @@ the previews, the process dies and folds the journal. `tests/support/run_laws.py
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -95,9 +98,9 @@ class RunMachine(RuleBasedStateMachine):
     def command(self, name: str) -> None:
         self.attempt(name)
 
-    @rule(sure=st.integers(0, 15))
+    @rule(sure=st.integers(0, 6))
     def cancel(self, sure: int) -> None:
-        if sure == 15:
+        if sure == 6:
             self.attempt("cancel")
 
     @rule(specs=st.lists(_SPEC, min_size=1, max_size=2))
@@ -276,6 +279,87 @@ class RunMachine(RuleBasedStateMachine):
                 raise
             pending = next(s for s in self.run.run.steps if s.state is StepState.PENDING)
             self.run.command("skip_step", pending.number)
+
+
+class Chance:
+    """Long runs by plain chance: far more events than the machine above reaches while it also shrinks."""
+
+    outcomes = ("changed",) * 7 + ("unchanged", "failed", "unknown", "WORKSPACE_DRIFTED", "PATH_NOT_FOUND")
+    verdicts = ("approve",) * 5 + ("reject", "skip", "edit")
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.machine = RunMachine()
+        gates = [Gate(self.dice.choice(["none", "command", "effect", "both"])) for _ in range(2)]
+        policy = Policy("any", gates[0], gates[1], True, self.dice.choice([None, None, 60_000_000]))
+        budget = self.dice.choice([Budget(), Budget(), Budget(0, 6)])
+        specs = [self.spec() for _ in range(self.dice.randint(1, 8))]
+        self.machine.create(specs=specs, policy=policy, budget=budget, start=True)
+
+    def spec(self) -> Any:
+        options = {"retries": self.dice.choice([0, 0, 2]), "on_failure": self.dice.choice(list(OnFailure))}
+        gate = self.dice.choice([None, "none", "command", "effect", "both"])
+        kind = self.dice.choice(["read_file", "analyze", "edit_file", "run_command", "drafted", "network"])
+        if kind == "drafted":
+            return drafted(gate=gate, **options)
+        if kind == "network":
+            return spec("run_command", gate, command="x", network=["h:1"], **options)
+        return spec(kind, gate, **options)
+
+    def one(self) -> None:
+        """One thing happens."""
+        m, dice = self.machine, self.dice
+        picks: list[tuple[int, Callable[[], None]]] = [
+            (30, lambda: m.perform(dice.randrange(6), dice.choice(self.outcomes), dice.random() < 0.7)),
+            (30, lambda: m.deliver(dice.randrange(6), dice.choice([None, 0, 5]))),
+            (
+                12,
+                lambda: m.decide(
+                    dice.choice(self.verdicts), dice.choice(list(RejectAction)), dice.randrange(2), None
+                ),
+            ),
+            (
+                6,
+                lambda: m.command(
+                    dice.choice(["resume", "resume", "execute_next", "pause", "start", "plan"])
+                ),
+            ),
+            (6, lambda: m.amend(dice.choice(["retry_step", "retry_step", "skip_step"]), dice.randrange(12))),
+            (4, lambda: m.deliver_again(dice.randrange(40))),
+            (2, lambda: m.add_steps([self.spec()])),
+            (2, lambda: m.roll_back(dice.randrange(6))),
+            (2, m.someone_edits_the_directory),
+            (2, m.crash),
+            (1, lambda: m.time_passes(dice.choice([1, 61]))),
+            (1, lambda: m.cancel(6 if dice.random() < 0.4 else 0)),
+        ]
+        weights, calls = zip(*picks, strict=True)
+        dice.choices(calls, weights)[0]()
+        m.abandoned_effects_are_thrown_away()
+
+
+def _long_run(seed: int, things: int) -> None:
+    chance = Chance(seed)
+    for _ in range(things):
+        chance.one()
+    chance.machine.teardown()
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_long_runs_by_chance(block: int) -> None:
+    for seed in range(block * 25, block * 25 + 25):
+        _long_run(seed, 150)
+
+
+@pytest.mark.torture
+def test_very_many_long_runs_by_chance() -> None:
+    start = random.SystemRandom().randrange(2**40)
+    for seed in range(start, start + 20_000):
+        try:
+            _long_run(seed, 300)
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
+            raise
 
 
 RunMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=60)
