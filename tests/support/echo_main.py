@@ -14,6 +14,7 @@ from interlock.common.server import ServerSpec, serve
 
 
 async def main(name: str, ready_file: str, onward: str = "") -> None:
+    assert name != "broken", "broken"
     token = load_token()
     service = echo.Echo(channel(onward, token) if onward else None)
 

@@ -70,6 +70,13 @@ async def test_wrong_configuration_is_one_line_and_code_2(tmp_path: Path, env: d
     assert "two words" not in line
 
 
+async def test_defect_at_the_start_is_one_line_and_code_1(tmp_path: Path, env: dict[str, str]) -> None:
+    async with python_module(tmp_path / "log", MODULE, "broken", str(tmp_path / "ready"), env=env) as child:
+        assert await child.wait() == 1
+        lines = [json.loads(line) for line in child.log.splitlines()]
+    assert "AssertionError: broken" in lines[-1]["exception"]
+
+
 async def test_wrong_log_level(tmp_path: Path, env: dict[str, str]) -> None:
     broken = {**env, "INTERLOCK_LOG_LEVEL": "loud"}
     async with python_module(tmp_path / "log", MODULE, "x", str(tmp_path / "ready"), env=broken) as child:

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.struct_pb2 import Struct
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.support.echo import SERVICE, Echo, add_to_server, call, message
@@ -85,6 +86,16 @@ class TestListening:
             with os.fdopen(reader) as pipe:
                 assert pipe.read() == f"{address}\n"
         assert os.listdir(tmp_path) == []
+
+    @pytest.mark.parametrize("option", ["ready_file", "ready_fd"])
+    async def test_place_of_the_announcement_that_cannot_be_written(
+        self, tmp_path: Path, option: str
+    ) -> None:
+        value: Any = tmp_path / "no" / "such" if option == "ready_file" else 12_345
+        with pytest.raises(InterlockError) as caught:
+            await serve(spec(Echo(), **{option: value}), signals=False)
+        assert caught.value.reason is Reason.INVALID_ARGUMENT
+        assert caught.value.field == f"--{option.replace('_', '-')}"
 
 
 class TestHooks:
@@ -200,6 +211,26 @@ async def _call_until_refused(opened: Any) -> None:
 
 
 class TestClient:
+    async def test_quiet_stream_tells_that_it_is_connected(self) -> None:
+        echo = Echo()
+        async with running(spec(echo, grace_seconds=0.1)) as address, channel(address, "t") as opened:
+            path = f"/{SERVICE}/ServerStream"
+            stream = opened.unary_stream(path, request_serializer=Struct.SerializeToString)(
+                message(do="wait")
+            )
+            async with asyncio.timeout(20):
+                await stream.wait_for_connection()
+            assert not stream.done()
+            stream.cancel()
+
+    async def test_refused_stream_tells_that_it_is_not(self) -> None:
+        async with running(spec(Echo())) as address, channel(address, "wrong") as opened:
+            path = f"/{SERVICE}/ServerStream"
+            stream = opened.unary_stream(path, request_serializer=Struct.SerializeToString)(message())
+            with pytest.raises(InterlockError) as caught, rpc_errors():
+                await stream.wait_for_connection()
+            assert caught.value.reason is Reason.UNAUTHENTICATED
+
     async def test_server_that_is_not_there(self) -> None:
         async with running(spec(Echo())) as address:
             pass

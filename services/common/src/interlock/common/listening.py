@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +41,31 @@ def announce(
     ready_fd: int | None,
     on_ready: Callable[[Address], None] | None,
 ) -> None:
-    """Publish the bound address as one line, in each of the ways that were asked for."""
+    """Publish the bound address as one line, in each of the ways that were asked for.
+
+    Raises INVALID_ARGUMENT when the file or descriptor cannot be written.
+    """
     line = f"{address}\n"
     if ready_file is not None:
-        temporary = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
-        temporary.write_text(line)
-        temporary.replace(ready_file)
+        with _writing("--ready-file"):
+            temporary = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+            temporary.write_text(line)
+            temporary.replace(ready_file)
     if ready_fd is not None:
-        with os.fdopen(ready_fd, "w") as file:
+        with _writing("--ready-fd"), os.fdopen(ready_fd, "w") as file:
             file.write(line)
     if on_ready is not None:
         on_ready(address)
+
+
+@contextmanager
+def _writing(option: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT, f"Cannot write what {option} names: {error.strerror}.", field=option
+        ) from None
 
 
 def withdraw(ready_file: Path | None) -> None:

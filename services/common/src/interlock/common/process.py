@@ -42,7 +42,7 @@ def arguments(service: str, given: Sequence[str] | None = None) -> Arguments:
 def run(service: str, main: Callable[[], Awaitable[None]]) -> int:
     """Run a service's coroutine with logs and telemetry of `interlock-<service>`; returns the exit code.
 
-    An InterlockError becomes one log line with reason, field and what to do: never a traceback.
+    An InterlockError becomes one log line with reason, field and what to do; a defect one line with its traceback.
     """
     name = f"interlock-{service}"
     log = logs.get(service)
@@ -58,6 +58,9 @@ def run(service: str, main: Callable[[], Awaitable[None]]) -> int:
         return _failed(log, error)
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        log.exception("the service failed unexpectedly")
+        return 1
     finally:
         exporters.shutdown()
     return 0

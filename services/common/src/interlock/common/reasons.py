@@ -112,342 +112,224 @@ _BUSY = "ABORTED"
 _GONE = "UNAVAILABLE"
 _LIMIT = "RESOURCE_EXHAUSTED"
 
-# fmt: off  (a table: code, retryable; meaning; fix)
+# A table: code, retryable; meaning; fix.
+# fmt: off
 TABLE: Final[dict[Reason, ReasonInfo]] = {
-    _R.INVALID_ARGUMENT: ReasonInfo(
-        _ARG,
-        False,
+    _R.INVALID_ARGUMENT: ReasonInfo(_ARG, False,
         "A value in the request cannot be used.",
-        "Correct the field that is named and send it again.",
-    ),
-    _R.VALIDATION_FAILED: ReasonInfo(
-        _ARG,
-        False,
+        "Correct the field that is named and send it again."),
+    _R.VALIDATION_FAILED: ReasonInfo(_ARG, False,
         "The request breaks a rule declared in the API definition.",
-        "Correct every field listed in the error and send it again.",
-    ),
-    _R.UNAUTHENTICATED: ReasonInfo(
-        "UNAUTHENTICATED",
-        False,
+        "Correct every field listed in the error and send it again."),
+    _R.UNAUTHENTICATED: ReasonInfo("UNAUTHENTICATED", False,
         "The call carries no valid token.",
-        "Send `authorization: Bearer <token>`; the local token is in the data directory's `token` file.",
-    ),
-    _R.PERMISSION_DENIED: ReasonInfo(
-        "PERMISSION_DENIED",
-        False,
+        "Send `authorization: Bearer <token>`; the local token is in the data directory's `token` file."),
+    _R.PERMISSION_DENIED: ReasonInfo("PERMISSION_DENIED", False,
         "The caller is known but may not do this.",
-        "Ask someone with the needed role, or use a token that has it.",
-    ),
-    _R.INTERNAL: ReasonInfo(
-        "INTERNAL",
-        False,
+        "Ask someone with the needed role, or use a token that has it."),
+    _R.INTERNAL: ReasonInfo("INTERNAL", False,
         "Something failed inside the service; the details are in its log.",
-        "Look for the request id in the service's log.",
-    ),
-    _R.UNAVAILABLE: ReasonInfo(
-        _GONE, True, "The service cannot be reached or is not ready.", "Check that it runs, then try again."
-    ),
-    _R.DEADLINE_EXCEEDED: ReasonInfo(
-        "DEADLINE_EXCEEDED",
-        True,
+        "Look for the request id in the service's log."),
+    _R.UNAVAILABLE: ReasonInfo(_GONE, True,
+        "The service cannot be reached or is not ready.",
+        "Check that it runs, then try again."),
+    _R.DEADLINE_EXCEEDED: ReasonInfo("DEADLINE_EXCEEDED", True,
         "The call took longer than its deadline.",
-        "Try again with the same request id, or with a longer deadline.",
-    ),
-    _R.MESSAGE_TOO_LARGE: ReasonInfo(
-        _LIMIT,
-        False,
+        "Try again with the same request id, or with a longer deadline."),
+    _R.MESSAGE_TOO_LARGE: ReasonInfo(_LIMIT, False,
         "A message is larger than the service accepts.",
-        "Send less at once: use paging, or split the request.",
-    ),
-    _R.RESOURCE_EXHAUSTED: ReasonInfo(
-        _LIMIT,
-        True,
+        "Send less at once: use paging, or split the request."),
+    _R.RESOURCE_EXHAUSTED: ReasonInfo(_LIMIT, True,
         "A bounded resource is used up.",
-        "Wait and try again; a stream resumes from its last cursor.",
-    ),
-    _R.REQUEST_ID_REUSED: ReasonInfo(
-        "ALREADY_EXISTS",
-        False,
+        "Wait and try again; a stream resumes from its last cursor."),
+    _R.REQUEST_ID_REUSED: ReasonInfo("ALREADY_EXISTS", False,
         "This request id was already used for a different request.",
-        "Use a new request id for a new request.",
-    ),
-    _R.CURSOR_EXPIRED: ReasonInfo(
-        "OUT_OF_RANGE",
-        False,
+        "Use a new request id for a new request."),
+    _R.CURSOR_EXPIRED: ReasonInfo("OUT_OF_RANGE", False,
         "The cursor is older than what is kept.",
-        "Start again without a cursor, or from the oldest one named in the error.",
-    ),
-    _R.CURSOR_INVALID: ReasonInfo(
-        _ARG, False, "The cursor was not issued by this stream.", "Start again without a cursor."
-    ),
-    _R.PAGE_TOKEN_INVALID: ReasonInfo(
-        _ARG,
-        False,
+        "Start again without a cursor, or from the oldest one named in the error."),
+    _R.CURSOR_INVALID: ReasonInfo(_ARG, False,
+        "The cursor was not issued by this stream.",
+        "Start again without a cursor."),
+    _R.PAGE_TOKEN_INVALID: ReasonInfo(_ARG, False,
         "The page token was not issued for this list and these filters.",
-        "Start again at the first page, with the filters unchanged between pages.",
-    ),
-    _R.RUN_NOT_FOUND: ReasonInfo(
-        _NOT, False, "There is no run with this id.", "List the runs to see their ids."
-    ),
-    _R.RUN_WRONG_STATE: ReasonInfo(
-        _PRE,
-        False,
+        "Start again at the first page, with the filters unchanged between pages."),
+    _R.RUN_NOT_FOUND: ReasonInfo(_NOT, False,
+        "There is no run with this id.",
+        "List the runs to see their ids."),
+    _R.RUN_WRONG_STATE: ReasonInfo(_PRE, False,
         "The run's state does not allow this.",
-        "Read the run; the error names its state and the states that allow this.",
-    ),
-    _R.RUN_CONFLICT: ReasonInfo(
-        _BUSY, True, "The run changed at the same moment.", "Read the run again and decide again."
-    ),
-    _R.RUN_EMPTY_PLAN: ReasonInfo(
-        _PRE, False, "The run has no steps.", "Add at least one step, then start it."
-    ),
-    _R.RUN_TOO_MANY_STEPS: ReasonInfo(
-        _LIMIT, False, "The run would have more steps than is allowed.", "Split the plan into several runs."
-    ),
-    _R.RUN_BUDGET_REACHED: ReasonInfo(
-        _PRE,
-        False,
+        "Read the run; the error names its state and the states that allow this."),
+    _R.RUN_CONFLICT: ReasonInfo(_BUSY, True,
+        "The run changed at the same moment.",
+        "Read the run again and decide again."),
+    _R.RUN_EMPTY_PLAN: ReasonInfo(_PRE, False,
+        "The run has no steps.",
+        "Add at least one step, then start it."),
+    _R.RUN_TOO_MANY_STEPS: ReasonInfo(_LIMIT, False,
+        "The run would have more steps than is allowed.",
+        "Split the plan into several runs."),
+    _R.RUN_BUDGET_REACHED: ReasonInfo(_PRE, False,
         "Going on could exceed the run's budget; nothing was spent.",
-        "Raise the run's budget and resume, or cancel it.",
-    ),
-    _R.STEP_NOT_FOUND: ReasonInfo(
-        _NOT, False, "The run has no step with this number.", "List the run's steps; they count from 1."
-    ),
-    _R.STEP_WRONG_STATE: ReasonInfo(
-        _PRE, False, "The step's state does not allow this.", "Read the step; the error names its state."
-    ),
-    _R.STEP_REJECTED: ReasonInfo(
-        _PRE, False, "A decision refused the step.", "Read the decision's comment; retry or skip the step."
-    ),
-    _R.STEP_KIND_UNKNOWN: ReasonInfo(
-        _ARG,
-        False,
+        "Raise the run's budget and resume, or cancel it."),
+    _R.STEP_NOT_FOUND: ReasonInfo(_NOT, False,
+        "The run has no step with this number.",
+        "List the run's steps; they count from 1."),
+    _R.STEP_WRONG_STATE: ReasonInfo(_PRE, False,
+        "The step's state does not allow this.",
+        "Read the step; the error names its state."),
+    _R.STEP_REJECTED: ReasonInfo(_PRE, False,
+        "A decision refused the step.",
+        "Read the decision's comment; retry or skip the step."),
+    _R.STEP_KIND_UNKNOWN: ReasonInfo(_ARG, False,
         "There is no such kind of step.",
-        "Use read_file, analyze, edit_file, run_command or summarize.",
-    ),
-    _R.STEP_FIELD_MISSING: ReasonInfo(
-        _ARG, False, "The step lacks a field that its kind needs.", "Add the field that is named."
-    ),
-    _R.PLAN_INVALID: ReasonInfo(
-        _ARG,
-        False,
+        "Use read_file, analyze, edit_file, run_command or summarize."),
+    _R.STEP_FIELD_MISSING: ReasonInfo(_ARG, False,
+        "The step lacks a field that its kind needs.",
+        "Add the field that is named."),
+    _R.PLAN_INVALID: ReasonInfo(_ARG, False,
         "The plan cannot be used.",
-        "Correct what the error names; `interlock plan validate` checks it.",
-    ),
-    _R.LEASE_LOST: ReasonInfo(
-        _BUSY,
-        True,
+        "Correct what the error names; `interlock plan validate` checks it."),
+    _R.LEASE_LOST: ReasonInfo(_BUSY, True,
         "Another orchestrator drives this run now.",
-        "Try again; the call reaches its new driver.",
-    ),
-    _R.APPROVAL_NOT_FOUND: ReasonInfo(
-        _NOT, False, "There is no approval with this id.", "List the pending approvals to see their ids."
-    ),
-    _R.APPROVAL_ALREADY_DECIDED: ReasonInfo(
-        _PRE, False, "The approval was already decided.", "Read the approval to see who decided what."
-    ),
-    _R.APPROVAL_EXPIRED: ReasonInfo(
-        _PRE, False, "The approval's time has run out.", "Retry the step, which asks again."
-    ),
-    _R.APPROVAL_DIGEST_MISMATCH: ReasonInfo(
-        _PRE,
-        False,
+        "Try again; the call reaches its new driver."),
+    _R.APPROVAL_NOT_FOUND: ReasonInfo(_NOT, False,
+        "There is no approval with this id.",
+        "List the pending approvals to see their ids."),
+    _R.APPROVAL_ALREADY_DECIDED: ReasonInfo(_PRE, False,
+        "The approval was already decided.",
+        "Read the approval to see who decided what."),
+    _R.APPROVAL_EXPIRED: ReasonInfo(_PRE, False,
+        "The approval's time has run out.",
+        "Retry the step, which asks again."),
+    _R.APPROVAL_DIGEST_MISMATCH: ReasonInfo(_PRE, False,
         "The decision names a digest that is not the one now waiting.",
-        "Look at the current preview and decide about its digest.",
-    ),
-    _R.APPROVAL_WRONG_STEP: ReasonInfo(
-        _ARG,
-        False,
+        "Look at the current preview and decide about its digest."),
+    _R.APPROVAL_WRONG_STEP: ReasonInfo(_ARG, False,
         "The approval belongs to another run or step.",
-        "Use the approval id of the step that waits.",
-    ),
-    _R.APPROVAL_REQUIRED: ReasonInfo(
-        _PRE, False, "The step is gated and no approval is bound to its digest.", "Approve the step first."
-    ),
-    _R.WORKSPACE_NOT_FOUND: ReasonInfo(
-        _NOT, False, "There is no workspace with this id.", "List the workspaces to see their ids."
-    ),
-    _R.WORKSPACE_EXISTS: ReasonInfo(
-        "ALREADY_EXISTS", False, "A workspace for this source already exists.", "Use the one that exists."
-    ),
-    _R.WORKSPACE_SOURCE_INVALID: ReasonInfo(
-        _ARG,
-        False,
+        "Use the approval id of the step that waits."),
+    _R.APPROVAL_REQUIRED: ReasonInfo(_PRE, False,
+        "The step is gated and no approval is bound to its digest.",
+        "Approve the step first."),
+    _R.WORKSPACE_NOT_FOUND: ReasonInfo(_NOT, False,
+        "There is no workspace with this id.",
+        "List the workspaces to see their ids."),
+    _R.WORKSPACE_EXISTS: ReasonInfo("ALREADY_EXISTS", False,
+        "A workspace for this source already exists.",
+        "Use the one that exists."),
+    _R.WORKSPACE_SOURCE_INVALID: ReasonInfo(_ARG, False,
         "The workspace's source cannot be imported.",
-        "Name an existing directory, a git repository or an archive that the executor can read.",
-    ),
-    _R.WORKSPACE_BUSY: ReasonInfo(
-        _BUSY, True, "Another writer has the workspace.", "Wait until its run ends, then try again."
-    ),
-    _R.WORKSPACE_HEAD_MOVED: ReasonInfo(
-        _BUSY,
-        False,
+        "Name an existing directory, a git repository or an archive that the executor can read."),
+    _R.WORKSPACE_BUSY: ReasonInfo(_BUSY, True,
+        "Another writer has the workspace.",
+        "Wait until its run ends, then try again."),
+    _R.WORKSPACE_HEAD_MOVED: ReasonInfo(_BUSY, False,
         "The workspace is no longer at the tree this was computed on.",
-        "Prepare the step again.",
-    ),
-    _R.WORKSPACE_DRIFTED: ReasonInfo(
-        _BUSY,
-        False,
+        "Prepare the step again."),
+    _R.WORKSPACE_DRIFTED: ReasonInfo(_BUSY, False,
         "The directory was changed by someone else in the meantime.",
-        "Look at the difference, then prepare the step again.",
-    ),
-    _R.WORKSPACE_LIMIT_EXCEEDED: ReasonInfo(
-        _LIMIT,
-        False,
+        "Look at the difference, then prepare the step again."),
+    _R.WORKSPACE_LIMIT_EXCEEDED: ReasonInfo(_LIMIT, False,
         "The workspace has more files or bytes than is allowed.",
-        "Exclude what is not needed, or raise the executor's limit.",
-    ),
-    _R.TREE_NOT_FOUND: ReasonInfo(
-        _NOT,
-        False,
+        "Exclude what is not needed, or raise the executor's limit."),
+    _R.TREE_NOT_FOUND: ReasonInfo(_NOT, False,
         "The tree is not in this executor's store.",
-        "Use the id of a tree in the workspace's history.",
-    ),
-    _R.PATH_OUTSIDE_WORKSPACE: ReasonInfo(
-        _ARG,
-        False,
+        "Use the id of a tree in the workspace's history."),
+    _R.PATH_OUTSIDE_WORKSPACE: ReasonInfo(_ARG, False,
         "The path is absolute or leads out of the workspace.",
-        "Use a path relative to the workspace's root, without `..`.",
-    ),
-    _R.PATH_NOT_FOUND: ReasonInfo(
-        _NOT, False, "The workspace has no such path.", "List the workspace's files to find the right path."
-    ),
-    _R.PATH_IS_DIRECTORY: ReasonInfo(_ARG, False, "The path is a directory.", "Name a file in it."),
-    _R.PATH_NOT_REGULAR: ReasonInfo(
-        _ARG,
-        False,
+        "Use a path relative to the workspace's root, without `..`."),
+    _R.PATH_NOT_FOUND: ReasonInfo(_NOT, False,
+        "The workspace has no such path.",
+        "List the workspace's files to find the right path."),
+    _R.PATH_IS_DIRECTORY: ReasonInfo(_ARG, False,
+        "The path is a directory.",
+        "Name a file in it."),
+    _R.PATH_NOT_REGULAR: ReasonInfo(_ARG, False,
         "The path is not a regular file.",
-        "Name a regular file; links and devices are not followed.",
-    ),
-    _R.FILE_TOO_LARGE: ReasonInfo(
-        _LIMIT,
-        False,
+        "Name a regular file; links and devices are not followed."),
+    _R.FILE_TOO_LARGE: ReasonInfo(_LIMIT, False,
         "The file is larger than a step may read or write.",
-        "Read a line range, or use a command.",
-    ),
-    _R.FILE_BINARY: ReasonInfo(
-        _ARG, False, "The file is not text.", "Use a command that understands the file's format."
-    ),
-    _R.PATCH_INVALID: ReasonInfo(
-        _ARG, False, "The patch is not a unified diff.", "Send a unified diff of one file."
-    ),
-    _R.PATCH_DOES_NOT_APPLY: ReasonInfo(
-        _PRE,
-        False,
+        "Read a line range, or use a command."),
+    _R.FILE_BINARY: ReasonInfo(_ARG, False,
+        "The file is not text.",
+        "Use a command that understands the file's format."),
+    _R.PATCH_INVALID: ReasonInfo(_ARG, False,
+        "The patch is not a unified diff.",
+        "Send a unified diff of one file."),
+    _R.PATCH_DOES_NOT_APPLY: ReasonInfo(_PRE, False,
         "The patch does not fit the file as it is now.",
-        "Make the patch again from the current content.",
-    ),
-    _R.EFFECT_NOT_FOUND: ReasonInfo(
-        _NOT, False, "The executor holds no such effect.", "Prepare the step again; that makes a new preview."
-    ),
-    _R.EFFECT_DIGEST_MISMATCH: ReasonInfo(
-        _PRE,
-        False,
+        "Make the patch again from the current content."),
+    _R.EFFECT_NOT_FOUND: ReasonInfo(_NOT, False,
+        "The executor holds no such effect.",
+        "Prepare the step again; that makes a new preview."),
+    _R.EFFECT_DIGEST_MISMATCH: ReasonInfo(_PRE, False,
         "The digest sent is not the digest of the prepared effect.",
-        "Look at the current preview and approve its digest.",
-    ),
-    _R.EFFECT_TAMPERED: ReasonInfo(
-        "DATA_LOSS",
-        False,
+        "Look at the current preview and approve its digest."),
+    _R.EFFECT_TAMPERED: ReasonInfo("DATA_LOSS", False,
         "What is stored for the effect is not what was reviewed.",
-        "Discard the effect, find out what changed the executor's storage, and prepare the step again.",
-    ),
-    _R.EFFECT_ALREADY_APPLIED: ReasonInfo(
-        _PRE, False, "The effect was already published.", "Read the step; nothing else needs to be done."
-    ),
-    _R.EFFECT_DISCARDED: ReasonInfo(_PRE, False, "The effect was discarded.", "Prepare the step again."),
-    _R.EFFECT_NOT_PUBLISHABLE: ReasonInfo(
-        _PRE,
-        False,
+        "Discard the effect, find out what changed the executor's storage, and prepare the step again."),
+    _R.EFFECT_ALREADY_APPLIED: ReasonInfo(_PRE, False,
+        "The effect was already published.",
+        "Read the step; nothing else needs to be done."),
+    _R.EFFECT_DISCARDED: ReasonInfo(_PRE, False,
+        "The effect was discarded.",
+        "Prepare the step again."),
+    _R.EFFECT_NOT_PUBLISHABLE: ReasonInfo(_PRE, False,
         "The effect holds something that cannot be published.",
-        "Change the step so that it makes only files, directories and links inside the workspace.",
-    ),
-    _R.EPOCH_STALE: ReasonInfo(
-        _BUSY, False, "The caller's lease was taken over by another driver.", "Stop driving this run."
-    ),
-    _R.COMMAND_FAILED: ReasonInfo(
-        _PRE,
-        False,
+        "Change the step so that it makes only files, directories and links inside the workspace."),
+    _R.EPOCH_STALE: ReasonInfo(_BUSY, False,
+        "The caller's lease was taken over by another driver.",
+        "Stop driving this run."),
+    _R.COMMAND_FAILED: ReasonInfo(_PRE, False,
         "The command ended with a failure.",
-        "Read its output and exit code; correct it and retry.",
-    ),
-    _R.COMMAND_TIMED_OUT: ReasonInfo(
-        _PRE,
-        False,
+        "Read its output and exit code; correct it and retry."),
+    _R.COMMAND_TIMED_OUT: ReasonInfo(_PRE, False,
         "The command was stopped at its time limit.",
-        "Raise the step's timeout or make it faster.",
-    ),
-    _R.COMMAND_LIMIT_EXCEEDED: ReasonInfo(
-        _PRE,
-        False,
+        "Raise the step's timeout or make it faster."),
+    _R.COMMAND_LIMIT_EXCEEDED: ReasonInfo(_PRE, False,
         "The command was stopped at a resource limit.",
-        "Raise the limit that is named or use less.",
-    ),
-    _R.COMMAND_NOT_FOUND: ReasonInfo(
-        _PRE,
-        False,
+        "Raise the limit that is named or use less."),
+    _R.COMMAND_NOT_FOUND: ReasonInfo(_PRE, False,
         "The command does not exist in the sandbox.",
-        "Name a program that is under /usr or in the workspace.",
-    ),
-    _R.OUTCOME_UNKNOWN: ReasonInfo(
-        _PRE,
-        False,
+        "Name a program that is under /usr or in the workspace."),
+    _R.OUTCOME_UNKNOWN: ReasonInfo(_PRE, False,
         "An effect outside the workspace may or may not have happened.",
-        "Find out what happened, then retry or skip the step.",
-    ),
-    _R.SANDBOX_UNAVAILABLE: ReasonInfo(
-        _PRE,
-        False,
+        "Find out what happened, then retry or skip the step."),
+    _R.SANDBOX_UNAVAILABLE: ReasonInfo(_PRE, False,
         "This machine cannot give the isolation that is required.",
-        "Run `interlock doctor`; it says what is missing.",
-    ),
-    _R.NETWORK_NOT_AVAILABLE: ReasonInfo(
-        _PRE,
-        False,
+        "Run `interlock doctor`; it says what is missing."),
+    _R.NETWORK_NOT_AVAILABLE: ReasonInfo(_PRE, False,
         "The step asks for network access that it cannot have.",
-        "Leave the network out, or gate the step by `command` and allow it by policy.",
-    ),
-    _R.PLANNER_UNAVAILABLE: ReasonInfo(
-        _GONE, True, "The planner cannot be reached.", "Check that the planner runs."
-    ),
-    _R.MODEL_UNAVAILABLE: ReasonInfo(
-        _GONE,
-        True,
+        "Leave the network out, or gate the step by `command` and allow it by policy."),
+    _R.PLANNER_UNAVAILABLE: ReasonInfo(_GONE, True,
+        "The planner cannot be reached.",
+        "Check that the planner runs."),
+    _R.MODEL_UNAVAILABLE: ReasonInfo(_GONE, True,
         "The model's server cannot be reached or fails.",
-        "Check the gateway's address and try again.",
-    ),
-    _R.MODEL_UNAUTHENTICATED: ReasonInfo(
-        _PRE, False, "The model's server refuses the planner's key.", "Configure a valid key for the gateway."
-    ),
-    _R.MODEL_RATE_LIMITED: ReasonInfo(
-        _LIMIT, True, "The model's server asks to slow down.", "Wait and try again, or raise the limit there."
-    ),
-    _R.MODEL_TIMEOUT: ReasonInfo(
-        "DEADLINE_EXCEEDED",
-        True,
+        "Check the gateway's address and try again."),
+    _R.MODEL_UNAUTHENTICATED: ReasonInfo(_PRE, False,
+        "The model's server refuses the planner's key.",
+        "Configure a valid key for the gateway."),
+    _R.MODEL_RATE_LIMITED: ReasonInfo(_LIMIT, True,
+        "The model's server asks to slow down.",
+        "Wait and try again, or raise the limit there."),
+    _R.MODEL_TIMEOUT: ReasonInfo("DEADLINE_EXCEEDED", True,
         "The model did not answer in time.",
-        "Try again, or raise the model timeout.",
-    ),
-    _R.MODEL_REPLY_INVALID: ReasonInfo(
-        _PRE,
-        True,
+        "Try again, or raise the model timeout."),
+    _R.MODEL_REPLY_INVALID: ReasonInfo(_PRE, True,
         "The model's reply cannot be used.",
-        "Try again, word the goal differently, or use a better model.",
-    ),
-    _R.MODEL_PROMPT_TOO_LARGE: ReasonInfo(
-        _ARG,
-        False,
+        "Try again, word the goal differently, or use a better model."),
+    _R.MODEL_PROMPT_TOO_LARGE: ReasonInfo(_ARG, False,
         "The prompt is larger than the model accepts.",
-        "Give fewer context keys or smaller files.",
-    ),
-    _R.MODEL_REFUSED: ReasonInfo(
-        _PRE, False, "The model declined to answer.", "Word the instruction differently or use another model."
-    ),
-    _R.DATABASE_REVISION_MISMATCH: ReasonInfo(
-        _PRE, False, "The database has another schema revision.", "Run `interlock db upgrade`."
-    ),
-    _R.DATABASE_UNAVAILABLE: ReasonInfo(
-        _GONE, True, "The database cannot be reached.", "Check that PostgreSQL runs and the URL is right."
-    ),
+        "Give fewer context keys or smaller files."),
+    _R.MODEL_REFUSED: ReasonInfo(_PRE, False,
+        "The model declined to answer.",
+        "Word the instruction differently or use another model."),
+    _R.DATABASE_REVISION_MISMATCH: ReasonInfo(_PRE, False,
+        "The database has another schema revision.",
+        "Run `interlock db upgrade`."),
+    _R.DATABASE_UNAVAILABLE: ReasonInfo(_GONE, True,
+        "The database cannot be reached.",
+        "Check that PostgreSQL runs and the URL is right."),
 }
 # fmt: on
