@@ -73,6 +73,6 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
             database, journal, book, payloads, clock, ids, owner=owner, on_lease=drivers.own
         )
         thinking = Thinking(planner_channel, executor, payloads)
-        drivers.start(feed, transactions, Performer(Executing(executor, payloads), thinking, clock))
+        await drivers.start(feed, transactions, Performer(Executing(executor, payloads), thinking, clock))
         stack.push_async_callback(drivers.close)
         yield Deps(database, feed, book, payloads, transactions, executor, str(config.executor), ids)
