@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -56,7 +58,9 @@ class Executor:
         log = self.place / f"log{self.starts}"
         module = python_module(log, "interlock.executor", "--ready-file", str(ready), env=environment)
         self.child = await self._stack.enter_async_context(module)
-        address = await self.child.wait_for_file(ready)
+        await self.connect(await self.child.wait_for_file(ready))
+
+    async def connect(self, address: str) -> None:
         self.stub = ExecutorStub(
             await self._stack.enter_async_context(channel(address, "test-token", timeout=60))
         )
@@ -112,14 +116,52 @@ class Executor:
 
 
 @pytest.fixture
-async def executor(place: Path) -> AsyncIterator[Executor]:
+async def lone(place: Path) -> AsyncIterator[Executor]:
+    """An executor of the test's own, to be killed and started again."""
     running = Executor(place)
     await running.start()
     yield running
     log = running.child.log
     await running.close()
     assert "Traceback" not in log, log
-    assert os.path.isdir(place)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[str]:
+    """The address of an executor that the tests of one worker share: starting one takes longer than most tests."""
+    place = Path(tempfile.mkdtemp(prefix="interlock-executor-"))
+    place.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "INTERLOCK_EXECUTOR_DIR": str(place / "state"),
+        "INTERLOCK_EXECUTOR_ADDRESS": "127.0.0.1:0",
+        "INTERLOCK_TOKEN": "test-token",
+    }
+    reading, writing = os.pipe()
+    with open(place / "log", "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "interlock.executor", "--ready-fd", str(writing)],
+            env=environment, stdout=log, stderr=log, pass_fds=(writing,),
+        )  # fmt: skip
+    os.close(writing)
+    with open(reading) as ready:
+        address = ready.readline().strip()
+    assert address, (place / "log").read_text()
+    yield address
+    process.terminate()
+    assert process.wait(30) == 0, (place / "log").read_text()
+    assert "Traceback" not in (place / "log").read_text()
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+async def executor(place: Path, shared: str) -> AsyncIterator[Executor]:
+    running = Executor(place)
+    running.run = "run-" + place.name.rpartition("-")[2].replace("_", "x").lower()
+    await running.connect(shared)
+    yield running
+    await running.close()
 
 
 def read(path: str, start: int = 0, end: int = 0) -> pb.Action:

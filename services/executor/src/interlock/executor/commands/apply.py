@@ -122,21 +122,27 @@ def _check_digests(record: Record, effect: str, approved: str) -> None:
 
 def _check_record(record: Record) -> None:
     """Compute the digests again from what is recorded, and see that what will be published is what they are of."""
-    asked: Document = json.loads(record.request_document)
-    effect: Document = json.loads(record.effect_document)
-    sound = (
-        request_digest(asked) == record.request_digest == effect["request"]
-        and effect_digest(effect) == record.effect_digest
-        and asked["base_tree"] == record.base_tree
-        and effect["result_tree"] == record.result_tree
-        and asked["workspace"] == record.workspace
-    )
-    if not sound:
+    if not _sound(record):
         raise InterlockError(
             Reason.EFFECT_TAMPERED,
             f"The record of step {record.key} is not what its digest was made of.",
             fix="Prepare the step again, and find out who wrote to the executor's directory.",
         )
+
+
+def _sound(record: Record) -> bool:
+    try:
+        asked: Document = json.loads(record.request_document)
+        effect: Document = json.loads(record.effect_document)
+        return (
+            request_digest(asked) == record.request_digest == effect["request"]
+            and effect_digest(effect) == record.effect_digest
+            and asked["base_tree"] == record.base_tree
+            and effect["result_tree"] == record.result_tree
+            and asked["workspace"] == record.workspace
+        )
+    except (ValueError, KeyError, TypeError, InterlockError):
+        return False
 
 
 def _mismatch(field: str, given: str, known: str) -> InterlockError:

@@ -90,6 +90,8 @@ class BubblewrapSandbox:
         self.binary = find_binary(config.private)
         write_etc(config.private / "etc")
         self._controller = cgroups.find() if config.use_cgroups else None
+        if self._controller is not None:
+            cgroups.sweep(self._controller)
         self._system = self._system_arguments()
         self._shell = self._find_shell()
         enforcement = self._controller.name if self._controller else "rlimit+watchdog"

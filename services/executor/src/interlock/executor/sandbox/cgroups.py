@@ -46,6 +46,7 @@ class Controller(Protocol):
     """Makes groups. `name` is what a step's record says: `cgroup-v1` or `cgroup-v2`."""
 
     name: str
+    parents: tuple[Path, ...]
 
     def create(self, tag: str, limits: Limits) -> Group:
         """A new group with limits set. Raises OSError."""
@@ -94,6 +95,7 @@ class V1:
 
     def __init__(self, memory: Path, pids: Path, cpuacct: Path | None) -> None:
         self._memory, self._pids, self._cpuacct = memory, pids, cpuacct
+        self.parents: tuple[Path, ...] = tuple(path for path in (memory, pids, cpuacct) if path is not None)
 
     def create(self, tag: str, limits: Limits) -> Group:
         name = PREFIX + tag
@@ -146,6 +148,7 @@ class V2:
 
     def __init__(self, parent: Path) -> None:
         self._parent = parent
+        self.parents: tuple[Path, ...] = (parent,)
 
     def create(self, tag: str, limits: Limits) -> Group:
         group = _V2Group(self._parent / (PREFIX + tag))
@@ -175,6 +178,18 @@ def find(root: Path = _ROOT, membership: str | None = None) -> Controller | None
         return None
     own = _own_groups(text)
     return _find_v1(root, own) or _find_v2(root, own)
+
+
+def sweep(controller: Controller) -> int:
+    """Remove groups that a process which is gone has left behind. Returns how many."""
+    found = 0
+    for parent in controller.parents:
+        for path in parent.glob(PREFIX + "*"):
+            owner = path.name.removeprefix(PREFIX).partition("-")[0]
+            if not os.path.exists(f"/proc/{owner}"):
+                _remove(path)
+                found += 1
+    return found
 
 
 def _own_groups(text: str) -> dict[str, str]:

@@ -244,7 +244,7 @@ class Tree:
         self._spawned.process.returncode = 0  # waited for here, not by Popen
         if self.init:
             self._account(self.init)
-        if self._status.exit_code is None and end is not None and os.WIFSIGNALED(end):
+        if self._status.exit_code is None and self.init and end is not None and os.WIFSIGNALED(end):
             return 128 + os.WTERMSIG(end)  # somebody killed the runner itself
         return self._status.exit_code
 
