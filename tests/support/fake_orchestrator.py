@@ -57,6 +57,8 @@ class FakeOrchestrator(orchestrator_pb2_grpc.OrchestratorServicer):
         self.refuse_watches: InterlockError | None = None
         self.snapshot_held: asyncio.Event | None = None
         """When set, a snapshot is sent only after it, with the position read before it."""
+        self.leaves_out_known = False
+        """Whether a stream that began with a snapshot leaves out the asking of what the snapshot held."""
         self.heartbeat = 0.05
         self._changed = asyncio.Condition()
         self._drop = 0
@@ -98,6 +100,7 @@ class FakeOrchestrator(orchestrator_pb2_grpc.OrchestratorServicer):
             raise self.refuse_watches
         drop = self._drop
         position = self.position
+        known: set[str] = set()
         if request.cursor:
             position = int(request.cursor.removeprefix("at-"))
             if position < self.oldest:
@@ -106,11 +109,14 @@ class FakeOrchestrator(orchestrator_pb2_grpc.OrchestratorServicer):
             if self.snapshot_held is not None:
                 await self.snapshot_held.wait()
             for message in self._snapshot(position):
+                known |= {event.approval.approval_id for event in message.events}
                 yield message
         while drop == self._drop:
             fresh = self.events[position:]
             if fresh:
                 position += len(fresh)
+                if self.leaves_out_known:
+                    fresh = [event for event in fresh if event.approval.approval_id not in known]
                 yield pb.WatchApprovalsResponse(events=fresh, cursor=f"at-{position}")
                 continue
             try:

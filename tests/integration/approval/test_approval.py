@@ -248,6 +248,28 @@ class TestSubscribe:
             await fake.request(record(2))
             assert await reader.events(1) == [(REQUESTED, 2)]
 
+    async def test_asked_while_a_later_snapshot_was_read_reaches_those_who_resume(
+        self, fake: FakeOrchestrator, upstream: str
+    ) -> None:
+        async with approvals(upstream) as first:
+            await first.wait_healthy()
+            reader = first.subscribe()
+            await reader.until_caught_up()
+        fake.watches.clear()
+        fake.snapshot_held = asyncio.Event()
+        fake.leaves_out_known = True
+        async with approvals(upstream) as second:
+            while "" not in fake.watches:  # noqa: ASYNC110 (the service connects on its own)
+                await asyncio.sleep(0.005)
+            await fake.request(record(1))
+            fake.snapshot_held.set()
+            await second.wait_healthy()
+            resumed, fresh = second.subscribe(reader.cursor), second.subscribe()
+            assert await resumed.events(1) == [(REQUESTED, 1)]
+            assert await fresh.until_caught_up() == [(PENDING, 1)]
+            await fake.request(record(2))
+            assert await resumed.events(1) == await fresh.events(1) == [(REQUESTED, 2)]
+
 
 class TestRestarts:
     async def test_feed_lost_and_resumed_without_gap_or_duplicate(

@@ -65,9 +65,15 @@ class Feed:
             self._delay = min(self._delay * 2, self._longest_delay)
 
     async def _follow(self) -> None:
-        resuming = bool(self._hub.upstream)
-        if not resuming:
+        if not self._hub.upstream:
             self._hub.restart()  # what an interrupted snapshot left would not be corrected by the next one
+            await self._read(until_caught_up=True)
+        # The snapshot's own stream may leave out what the snapshot already held. A second one, from the cursor
+        # between them, has everything: subscribers that never saw this snapshot need it.
+        if self._hub.upstream:
+            await self._read(until_caught_up=False)
+
+    async def _read(self, *, until_caught_up: bool) -> None:
         async with aclosing(self._orchestrator.watch(self._hub.upstream)) as batches:
             while True:
                 async with asyncio.timeout(self._silence):
@@ -76,9 +82,10 @@ class Feed:
                     return
                 if batch is not None:
                     self._hub.apply(batch)
-                # After a cursor there is no snapshot to wait for: to be connected is to follow.
-                if batch is not None or resuming:
-                    await self._ready(bool(self._hub.upstream))
+                if not until_caught_up:
+                    await self._ready(True)
+                elif self._hub.upstream:
+                    return
 
     async def _ready(self, ready: bool) -> None:
         if ready:
