@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -46,10 +47,11 @@ def main() -> int:
     goal = parser.parse_args().goal
     started = time.monotonic()
     try:
-        directory = prepare()
-        with services():
-            demonstrate(directory, goal)
-        check_nothing_runs()
+        with alone():
+            directory = prepare()
+            with services():
+                demonstrate(directory, goal)
+            check_nothing_runs()
     except (DemoError, library.FetchError) as error:
         print(f"\ndemo: {error}", file=sys.stderr)
         return 1
@@ -129,6 +131,12 @@ def report(run: dict[str, Any]) -> None:
         kind = step["kind"].removeprefix("STEP_KIND_").lower()
         state = step["state"].removeprefix("STEP_STATE_")
         print(f"  {step['number']:>2}  {kind:<12} {state:<10} {step.get('spec', {}).get('name', '')}")
+    for step in run.get("steps", []):
+        if step.get("reply"):
+            first = step["reply"].strip().splitlines()[0][:160]
+            say(f"the model's answer to step {step['number']}: {ascii(first)}")
+    if not os.environ.get("INTERLOCK_MODEL_BASE_URL"):
+        say("(A model of 135 million parameters, here so that it runs without a key. It is often wrong.)")
     cost = run.get("cost", {})
     say(f"{run['runId']} is {run['state'].removeprefix('RUN_STATE_')}; cost as recorded: {json.dumps(cost)}")
 
@@ -137,16 +145,37 @@ def report(run: dict[str, Any]) -> None:
 def services() -> Iterator[None]:
     """Every service as a process of its own on free ports; all have ended when this ends."""
     title("2. Start the services: orchestrator, executor, planner, approval, and an embedded PostgreSQL")
-    endpoints = HOME / "data" / "endpoints.json"
-    endpoints.unlink(missing_ok=True)
     with background([str(INTERLOCK), "up", "--port-base", "0"], "up") as process:
         deadline = time.monotonic() + START_SECONDS
-        while not endpoints.exists():
+        while not (running := addresses(process.pid)):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise DemoError(f"the services did not start:\n{tail(log_of('up'))}\ntry: interlock doctor")
             time.sleep(0.1)
-        for name, address in json.loads(endpoints.read_text())["services"].items():
+        for name, address in running.items():
             say(f"{name:<13} {address}")
+        yield
+
+
+def addresses(pid: int) -> dict[str, str]:
+    """Where the services listen, once that `interlock up` has written it; empty before."""
+    with contextlib.suppress(FileNotFoundError):
+        written = json.loads((HOME / "data/endpoints.json").read_text())
+        if written["pid"] == pid:
+            found: dict[str, str] = written["services"]
+            return found
+    return {}
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One demo at a time in one directory; another one waits. The lock goes with its process."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    with open(HOME / "lock", "wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another demo runs in {shown(HOME)}; waiting for its end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

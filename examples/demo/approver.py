@@ -32,7 +32,7 @@ def described(approval: ApprovalRecord) -> str:
     effect = approval.preview
     lines = [f"step {approval.step} asks: {escape_block(approval.title)}", f"gate {Gate.Name(approval.gate)}"]
     if effect.argv:
-        lines.append("runs  " + escape_block(" ".join(effect.argv)))
+        lines.append("runs  " + escape_block(" ".join(effect.argv)).rstrip().replace("\n", "\n        "))
     if approval.gate == Gate.GATE_EFFECT:
         if effect.HasField("exit_code"):
             lines.append(f"exit  {effect.exit_code}")
