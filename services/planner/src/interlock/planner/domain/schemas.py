@@ -19,7 +19,7 @@ _SUMMARIES = (
     "Say what was changed and whether the tests pass.",
 )
 _TINY_FILES = 24
-_TINY_TEXT = 80
+_TINY_TEXT = 60
 
 
 def rich_schema(max_steps: int) -> dict[str, Any]:

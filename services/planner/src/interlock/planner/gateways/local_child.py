@@ -43,7 +43,11 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.n_ctx = settings["context_tokens"]
     params.n_predict = settings["reply_tokens"]
     params.n_parallel = 1
-    params.cpuparams.n_threads = settings["threads"]
+    for cpu in (params.cpuparams, params.cpuparams_batch):
+        cpu.n_threads = settings["threads"]
+        cpu.poll = (
+            0  # sleep while waiting for each other: spinning starves a busy machine, this one's work included
+        )
     params.ui = False
     params.endpoint_slots = False
     params.endpoint_props = False

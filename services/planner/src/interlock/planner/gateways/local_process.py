@@ -24,12 +24,16 @@ _KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "LANG", "LC_
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """Sizes in tokens, ``start_s`` in seconds."""
+    """Sizes in tokens, ``start_s`` in seconds.
+
+    One thread: on processors that others use too, several wait for each other at every layer and get slower by orders
+    of magnitude.
+    """
 
     weights: Path
     context_tokens: int = 4096
     reply_tokens: int = 1024
-    threads: int = 2
+    threads: int = 1
     start_s: float = 60.0
 
 
