@@ -66,7 +66,8 @@ process that dies and starts again finds the same actions.
 RULES = """\
 ## Rules that the tables do not show
 
-- A run has at most one step under way. The next one is the lowest-numbered PENDING step.
+- A run has at most one step under way. The next one is the lowest-numbered PENDING step; a step that is tried again by
+  itself keeps its turn.
 - A result counts only while the state wants the action it belongs to; any other leaves only what its model calls cost.
 - PAUSED holds back the next step, not the one under way: that goes on to its gate or its end. An approved step waits.
 - While a run is being cancelled nothing new begins. What is computed is stopped and thrown away, a publish that has

@@ -386,6 +386,22 @@ def test_the_retries_of_a_step_are_one_single_step() -> None:
     assert driven.run.pause_reason == "single_step"
 
 
+def test_a_step_that_is_tried_again_by_itself_keeps_its_turn() -> None:
+    steps = [spec(on_failure=OnFailure.CONTINUE), spec(retries=1), spec()]
+    driven = DrivenRun(steps, policy=FREE)
+    driven.command("execute_next")
+    driven.act(a.Prepare, "failed")
+    driven.command("execute_next")
+    driven.command("retry_step", 1)
+    driven.act(a.Prepare, "failed")
+    assert driven.states() == ["PENDING", "PREPARING", "PENDING"]
+    driven.settle()
+    assert driven.states() == ["PENDING", "SUCCEEDED", "PENDING"]
+    driven.command("resume")
+    driven.settle()
+    assert driven.states() == ["SUCCEEDED"] * 3
+
+
 def test_a_single_step_with_one_under_way_is_that_one() -> None:
     driven = paused()
     driven.command("execute_next")

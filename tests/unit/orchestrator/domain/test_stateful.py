@@ -352,6 +352,7 @@ def test_long_runs_by_chance(block: int) -> None:
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(3600)
 def test_very_many_long_runs_by_chance() -> None:
     start = random.SystemRandom().randrange(2**40)
     for seed in range(start, start + 20_000):

@@ -33,8 +33,10 @@ def advance(run: Run) -> e.Event | None:
 
 
 def next_pending(run: Run) -> Step | None:
-    """The step whose turn it is."""
-    steps = run.steps
+    """The step whose turn it is: the first PENDING one, but one that is tried again by itself keeps its turn."""
+    steps, last = run.steps, run.step(run.cursor)
+    if last is not None and last.state is StepState.PENDING and last.failures:
+        return last
     for index in range(run.scan_from - 1, len(steps)):
         if steps[index].state is StepState.PENDING:
             return steps[index]

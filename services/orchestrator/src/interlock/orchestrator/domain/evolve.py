@@ -335,8 +335,10 @@ def _bookkeep(run: Run, old: Step, new: Step, event: e.Event) -> dict[str, Any]:
     if new.state in STEP_ACTIVE and old.state not in STEP_ACTIVE:
         if run.current is not None:
             raise IllegalTransitionError(f"step {new.number} cannot start beside step {run.cursor}")
-        # Steps start in order, so none before this one is PENDING.
-        changes.update(cursor=new.number, scan_from=new.number + 1)
+        changes["cursor"] = new.number
+        if not old.failures or run.scan_from == new.number:
+            # It was the first PENDING one; only a step's own retry goes before others.
+            changes["scan_from"] = new.number + 1
     if new.state is StepState.PENDING:
         changes["scan_from"] = min(run.scan_from, new.number)
     if run.steps_allowed is not None:
