@@ -46,6 +46,8 @@ def main() -> int:
     )
     goal = parser.parse_args().goal
     started = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the services as Ctrl-C does
+        signal.signal(number, signal.default_int_handler)
     try:
         with alone():
             directory = prepare()
@@ -134,7 +136,7 @@ def report(run: dict[str, Any]) -> None:
     for step in run.get("steps", []):
         if step.get("reply"):
             first = step["reply"].strip().splitlines()[0][:160]
-            say(f"the model's answer to step {step['number']}: {ascii(first)}")
+            say(f"the model's answer to step {step['number']}: {first!a}")
     if not os.environ.get("INTERLOCK_MODEL_BASE_URL"):
         say("(A model of 135 million parameters, here so that it runs without a key. It is often wrong.)")
     cost = run.get("cost", {})
