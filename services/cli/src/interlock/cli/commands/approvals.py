@@ -114,14 +114,14 @@ async def _decide(
     settings: Settings, approval_id: str, verdict: str, comment: str, digest: str, action: str = "fail"
 ) -> None:
     from interlock.cli.session import connect
-    from interlock.cli.show.approvals import show_approval
+    from interlock.cli.show.approvals import show_decision
 
     async with connect(settings) as client:
         record = await _find(client, approval_id)
         if digest:
             record.digest = digest
         decided = await client.decide(record, verdict, comment, on_reject=action, channel="cli")
-        show_approval(settings, decided, colour=False)
+        show_decision(settings, decided)
 
 
 async def _find(client: Client, text: str) -> ApprovalRecord:

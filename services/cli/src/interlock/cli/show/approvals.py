@@ -55,6 +55,13 @@ def show_approval(settings: Settings, approval: ApprovalRecord, *, colour: bool)
     show_one(settings, approval, lambda: print("\n".join(approval_lines(approval, colour=colour, full=True))))
 
 
+def show_decision(settings: Settings, approval: ApprovalRecord) -> None:
+    """What became of an approval, in one line."""
+    where = f"step {approval.step} of {approval.run_id}, {approval_title(approval)}"
+    line = f"{approval.approval_id} is {approval_state(approval)}: {where}"
+    show_one(settings, approval, lambda: print(escape(line)))
+
+
 def approval_lines(approval: ApprovalRecord, *, colour: bool, full: bool) -> list[str]:
     """What an approver reads before deciding, safe for a terminal. Not `full`: long parts are cut, visibly."""
     lines = [*_head(approval), *_input_lines(approval)]

@@ -71,10 +71,9 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop everything in reverse order. Nothing of it runs afterwards."""
         remove_running(self.directory)
-        for name in [name for stage in reversed(STAGES) for name in reversed(stage)]:
-            child = self.children.pop(name, None)
-            if child is not None:
-                await child.stop(STOP_SECONDS)
+        for stage in reversed(STAGES):
+            stopping = [self.children.pop(name) for name in stage if name in self.children]
+            await asyncio.gather(*(child.stop(STOP_SECONDS) for child in stopping))
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
