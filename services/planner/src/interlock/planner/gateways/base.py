@@ -9,7 +9,7 @@ Money is whole micro-US-dollars. What a gateway does not report is ``None``, nev
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from interlock.common.errors import InterlockError, Reason
@@ -63,7 +63,6 @@ class GatewayInfo:
     max_reply_tokens: int = 8_192
     dialect: str = "rich"
     """Which schema of a plan it can be given: ``rich``, ``router`` (a conservative array) or ``tiny``."""
-    details: Mapping[str, str] = field(default_factory=dict)
 
 
 class Gateway(Protocol):

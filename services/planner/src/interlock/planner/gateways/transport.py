@@ -29,7 +29,6 @@ class Limits:
 
     attempts: int = 3
     reply_bytes: int = 2 * 1024 * 1024
-    connect_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
