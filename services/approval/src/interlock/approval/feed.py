@@ -36,7 +36,7 @@ class Feed:
         *,
         silence_seconds: float = 30.0,
         first_delay: float = 0.1,
-        longest_delay: float = 5.0,
+        longest_delay: float = 1.0,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._hub = hub
@@ -97,7 +97,9 @@ class Feed:
             await self._on_ready(ready)
 
     def _lost(self, error: InterlockError) -> None:
-        _log.warning("feed lost", reason=error.reason.value, error=str(error))
+        # Said once: while the orchestrator is away every attempt fails in the same way.
+        say = _log.warning if self._delay == self._first_delay else _log.debug
+        say("feed lost", reason=error.reason.value, error=str(error))
         if error.reason in (Reason.CURSOR_EXPIRED, Reason.CURSOR_INVALID):
             self._hub.restart()
 

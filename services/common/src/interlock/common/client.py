@@ -149,7 +149,7 @@ def _options(max_message_bytes: int, retry: Sequence[str]) -> list[tuple[str, An
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 5_000),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
         # Errors may carry a rich status of several KiB.
         ("grpc.max_metadata_size", 32 * 1024),
     ]
