@@ -92,10 +92,14 @@ async def test_proc_root_is_the_sandbox(arena: Arena, path: str) -> None:
     ],
 )
 async def test_kernel_settings_cannot_be_written(arena: Arena, path: str) -> None:
-    before = Path(path).read_text() if path != "/proc/sysrq-trigger" else ""
+    before = setting(path)
     result = await arena.run(f"echo x > {path}")
     assert result.exit_code == 1
-    assert before == (Path(path).read_text() if before else "")
+    assert setting(path) == before
+
+
+def setting(path: str) -> str:
+    return "" if path == "/proc/sysrq-trigger" else Path(path).read_text()
 
 
 async def test_removing_everything_leaves_the_base(arena: Arena) -> None:
@@ -104,7 +108,7 @@ async def test_removing_everything_leaves_the_base(arena: Arena) -> None:
     assert (arena.base / "kept.txt").read_text() == "as it was\n"
     assert (arena.upper / "kept.txt").lstat().st_rdev == 0
     assert not (arena.upper / "kept.txt").is_file()
-    assert Path("/usr/bin").is_dir()
+    assert os.path.isdir("/usr/bin")  # noqa: ASYNC240 (a local look)
 
 
 async def test_a_hard_link_to_the_host_is_refused(arena: Arena) -> None:
@@ -237,7 +241,7 @@ async def test_home_and_tmp_can_be_written_and_are_thrown_away(arena: Arena) -> 
 
 
 async def test_only_the_three_standard_descriptors_are_open(arena: Arena) -> None:
-    code = "import os; print(sorted(int(fd) for fd in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{fd}')))"
+    code = "import os; print(sorted(int(fd) for fd in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{fd}')))"  # noqa: E501 a payload
     assert (await arena.python(code)).stdout.head == b"[0, 1, 2]\n"
 
 
@@ -281,7 +285,7 @@ async def test_its_own_init_cannot_be_killed_from_inside(arena: Arena) -> None:
 
 async def test_awkward_names_survive(arena: Arena) -> None:
     names = [b"-rf", b"new\nline", b"\xff\xfe", b"x" * 255, b" ", b"*", b"$(id)"]
-    code = "import os\nfor name in %r: open(b'/workspace/' + name, 'wb').write(name)" % names
+    code = f"import os\nfor name in {names!r}: open(b'/workspace/' + name, 'wb').write(name)"
     assert (await arena.python(code)).exit_code == 0
     assert sorted(os.listdir(os.fsencode(arena.upper))) == sorted(names)
 

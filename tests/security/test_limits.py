@@ -277,7 +277,7 @@ def spec_of(number: int) -> Any:
 
 
 async def test_usage_is_measured(limited: Arena) -> None:
-    code = "keep = bytearray(b'x' * (50 << 20))\nimport time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    code = "keep = bytearray(b'x' * (50 << 20))\nimport time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"  # noqa: E501 a payload
     usage = (await limited.python(code)).usage
     assert 250_000 <= usage.user_us + usage.system_us <= 3_000_000
     assert 50 * MIB <= usage.max_rss_bytes <= 200 * MIB

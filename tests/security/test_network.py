@@ -40,7 +40,7 @@ async def test_the_hosts_loopback_cannot_be_reached(arena: Arena, family: socket
     with listener:
         listener.setblocking(False)
         port = listener.getsockname()[1]
-        code = f"import socket\ntry: socket.create_connection(({host!r}, {port}), 3)\nexcept OSError as e: print(e.errno)"
+        code = f"import socket\ntry: socket.create_connection(({host!r}, {port}), 3)\nexcept OSError as e: print(e.errno)"  # noqa: E501 a payload
         result = await arena.python(code)
         assert result.stdout.head == b"111\n"
         with pytest.raises(BlockingIOError):
@@ -52,7 +52,7 @@ async def test_the_hosts_abstract_sockets_cannot_be_reached(arena: Arena, open_d
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(name)
         listener.listen()
-        code = f"import socket\ntry: socket.socket(socket.AF_UNIX).connect({name!r})\nexcept OSError as e: print(e.errno)"
+        code = f"import socket\ntry: socket.socket(socket.AF_UNIX).connect({name!r})\nexcept OSError as e: print(e.errno)"  # noqa: E501 a payload
         assert (await arena.python(code)).stdout.head == b"111\n"
 
 
