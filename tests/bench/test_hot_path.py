@@ -10,10 +10,10 @@ import asyncio
 import statistics
 import time
 from contextlib import aclosing
+from itertools import pairwise
 
 import psycopg
 import pytest
-
 from tests.integration.conftest import libpq
 from tests.support.orchestrator import Running, create, executor_server, orchestrator, read, until
 from tests.support.scripted_executor import Script, ScriptedExecutor
@@ -53,16 +53,16 @@ async def idle_step_seconds(running: Running) -> float:
     run = await create(running.stub, *[read()] * 50)
     run = await until(running.stub, run.run_id, "COMPLETED")
     ends = [step.ended_at.ToDatetime().timestamp() for step in run.steps]
-    return statistics.median(after - before for before, after in zip(ends, ends[1:], strict=False))
+    return statistics.median(after - before for before, after in pairwise(ends))
 
 
 async def test_durable_steps(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    async with executor_server(ScriptedExecutor(Script())) as executor:
-        async with orchestrator(database_url, executor) as running:
-            await steps_per_second(running, 5)
-            commits = await commits_per_second(database_url)
-            rows = [(n, await steps_per_second(running, n)) for n in (1, 20, 50, 200)]
-            idle = await idle_step_seconds(running)
+    fake = ScriptedExecutor(Script())
+    async with executor_server(fake) as executor, orchestrator(database_url, executor) as running:
+        await steps_per_second(running, 5)
+        commits = await commits_per_second(database_url)
+        rows = [(n, await steps_per_second(running, n)) for n in (1, 20, 50, 200)]
+        idle = await idle_step_seconds(running)
     with capsys.disabled():
         print(f"\none-row commits/s on one connection: {commits:,.0f}")
         for concurrent, rate in rows:
