@@ -134,7 +134,7 @@ class _Walk:
         try:
             listing = Listing(path, known=self.cache.built.get(path))
             self.listings[path] = listing
-            return self.list(fd, listing, depth)
+            return self.names(fd, listing, depth)
         finally:
             os.close(fd)
 
@@ -149,43 +149,74 @@ class _Walk:
         above = self.listings[parent]
         del above.entries[name], above.times[name]
 
-    def list(self, fd: int, listing: Listing, depth: int) -> list[bytes]:
-        path, entries, times = listing.path, listing.entries, listing.times
-        known = self.cache.files.get(path, {})
+    def names(self, fd: int, listing: Listing, depth: int) -> list[bytes]:
+        path, entries, times, built = listing.path, listing.entries, listing.times, listing.known
+        known = self.cache.files.get(path, {}) if built is not None else {}
+        before, before_times = (built.entries, built.times) if built is not None else ({}, {})
         files: dict[bytes, tuple[Signature, bytes]] = {}
         directories: list[bytes] = []
+        unchanged = size = 0
         with os.scandir(fd) as found:
             for item in found:
                 name = os.fsencode(item.name)
                 try:
                     status = item.stat(follow_symlinks=False)
-                    mode = status.st_mode
-                    if stat.S_ISREG(mode):
-                        old = known.get(name)
-                        if old is not None and old[0] == signature(status):
-                            files[name] = old
-                            entries[name] = Entry(FILE, mode & 0o7777, old[1])
-                            self.bytes += status.st_size
-                        else:
-                            entries[name], status = self.read(fd, path, name, files)
-                    elif stat.S_ISDIR(mode):
-                        entries[name] = Entry(DIRECTORY, mode & 0o7777, b"")
-                        directories.append(name)
-                    elif stat.S_ISLNK(mode):
-                        entries[name] = link_entry(fd, name)
-                    else:
-                        self.skipped.append(join(path, name))
+                    old = known.get(name)
+                    # This loop is the cost of looking for drift: an unchanged file takes its earlier values.
+                    if old is not None and old[0] == (
+                        status.st_ino,
+                        status.st_size,
+                        status.st_mtime_ns,
+                        status.st_ctime_ns,
+                        status.st_mode,
+                    ):
+                        files[name], entries[name], times[name] = old, before[name], before_times[name]
+                        unchanged += 1
+                        size += status.st_size
                         continue
+                    status = self.item(fd, listing, name, status, files, directories)
                 except OSError as error:
                     if error.errno in (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO):
+                        entries.pop(name, None)
                         continue  # vanished, or became something else, since the directory was read
                     raise
-                times[name] = Times(status.st_mtime_ns)
-                self.count()
+                if name in entries:
+                    times[name] = Times(status.st_mtime_ns)
+                    self.count(1)
+        self.bytes += size
+        self.count(unchanged)
         self.check(path, depth, max(map(len, entries), default=0))
         if files:
             self.files[path] = files
         return directories
+
+    def item(
+        self,
+        fd: int,
+        listing: Listing,
+        name: bytes,
+        status: os.stat_result,
+        files: dict[bytes, tuple[Signature, bytes]],
+        directories: list[bytes],
+    ) -> os.stat_result:
+        """Enter one name that is new, changed, or no file. Raises OSError."""
+        mode = status.st_mode
+        if stat.S_ISREG(mode):
+            content = self.cache.lookup(listing.path, name, status)
+            if content is None:
+                listing.entries[name], status = self.read(fd, listing.path, name, files)
+            else:
+                files[name] = (signature(status), content)
+                listing.entries[name] = Entry(FILE, mode & 0o7777, content)
+                self.bytes += status.st_size
+        elif stat.S_ISDIR(mode):
+            listing.entries[name] = Entry(DIRECTORY, mode & 0o7777, b"")
+            directories.append(name)
+        elif stat.S_ISLNK(mode):
+            listing.entries[name] = link_entry(fd, name)
+        else:
+            self.skipped.append(join(listing.path, name))
+        return status
 
     def read(
         self, fd: int, path: bytes, name: bytes, files: dict[bytes, tuple[Signature, bytes]]
@@ -209,8 +240,8 @@ class _Walk:
         self.bytes += status.st_size
         return entry, status
 
-    def count(self) -> None:
-        self.entries += 1
+    def count(self, names: int) -> None:
+        self.entries += names
         if self.entries > self.limits.entries:
             raise limit_exceeded("files and directories", self.limits.entries)
         if self.bytes > self.limits.content_bytes:
