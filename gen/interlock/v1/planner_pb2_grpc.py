@@ -32,8 +32,9 @@ class PlannerStub:
     Errors of every call that asks a model: MODEL_UNAVAILABLE (UNAVAILABLE), MODEL_TIMEOUT
     (DEADLINE_EXCEEDED), MODEL_RATE_LIMITED (RESOURCE_EXHAUSTED, with RetryInfo),
     MODEL_UNAUTHENTICATED and MODEL_REFUSED (FAILED_PRECONDITION), MODEL_PROMPT_TOO_LARGE
-    (INVALID_ARGUMENT), MODEL_REPLY_INVALID (FAILED_PRECONDITION; the raw reply is in the error's
-    metadata, cut to 4 KiB).
+    (INVALID_ARGUMENT), MODEL_REPLY_INVALID (FAILED_PRECONDITION). The error's metadata says what was
+    spent before it failed (`model_calls`, `unpriced_calls`, `cost_micros`) and holds the start of the
+    raw reply (`raw_reply`, at most 1,000 characters).
     """
 
     def __init__(self, channel):
@@ -81,8 +82,9 @@ class PlannerServicer:
     Errors of every call that asks a model: MODEL_UNAVAILABLE (UNAVAILABLE), MODEL_TIMEOUT
     (DEADLINE_EXCEEDED), MODEL_RATE_LIMITED (RESOURCE_EXHAUSTED, with RetryInfo),
     MODEL_UNAUTHENTICATED and MODEL_REFUSED (FAILED_PRECONDITION), MODEL_PROMPT_TOO_LARGE
-    (INVALID_ARGUMENT), MODEL_REPLY_INVALID (FAILED_PRECONDITION; the raw reply is in the error's
-    metadata, cut to 4 KiB).
+    (INVALID_ARGUMENT), MODEL_REPLY_INVALID (FAILED_PRECONDITION). The error's metadata says what was
+    spent before it failed (`model_calls`, `unpriced_calls`, `cost_micros`) and holds the start of the
+    raw reply (`raw_reply`, at most 1,000 characters).
     """
 
     def Plan(self, request, context):
@@ -175,8 +177,9 @@ class Planner:
     Errors of every call that asks a model: MODEL_UNAVAILABLE (UNAVAILABLE), MODEL_TIMEOUT
     (DEADLINE_EXCEEDED), MODEL_RATE_LIMITED (RESOURCE_EXHAUSTED, with RetryInfo),
     MODEL_UNAUTHENTICATED and MODEL_REFUSED (FAILED_PRECONDITION), MODEL_PROMPT_TOO_LARGE
-    (INVALID_ARGUMENT), MODEL_REPLY_INVALID (FAILED_PRECONDITION; the raw reply is in the error's
-    metadata, cut to 4 KiB).
+    (INVALID_ARGUMENT), MODEL_REPLY_INVALID (FAILED_PRECONDITION). The error's metadata says what was
+    spent before it failed (`model_calls`, `unpriced_calls`, `cost_micros`) and holds the start of the
+    raw reply (`raw_reply`, at most 1,000 characters).
     """
 
     @staticmethod
