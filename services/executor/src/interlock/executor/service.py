@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from interlock.common import logs
 from interlock.common.paging import decode_page_token, encode_page_token
 from interlock.common.telemetry import span
 from interlock.executor.commands.apply import apply
@@ -171,13 +173,19 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         return await output.record(self._engine, from_wire.key_of(key))
 
 
-def _span(name: str, key: pb.EffectKey) -> Any:
+@contextmanager
+def _span(name: str, key: pb.EffectKey) -> Iterator[None]:
+    """A span around a step's call; the step's ids on every line logged in it."""
     attributes = {
         "interlock.run_id": key.run_id,
         "interlock.step": key.step,
         "interlock.attempt": key.attempt,
     }
-    return span(f"executor.{name}", attributes=attributes)
+    with (
+        logs.bound(run_id=key.run_id, step=key.step, attempt=key.attempt),
+        span(f"executor.{name}", attributes=attributes),
+    ):
+        yield
 
 
 def _version() -> str:

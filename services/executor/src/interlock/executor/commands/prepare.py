@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from interlock.common import logs
 from interlock.common.digests import canonical_json
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.digest import (
@@ -33,6 +36,8 @@ from interlock.executor.steps import edit_file, read_file, run_command
 from interlock.executor.steps.base import FAILURES, Outcome, failure_of
 from interlock.executor.steps.preview import preview
 from interlock.executor.workspaces.model import Fork
+
+_log = logs.get("executor.prepare")
 
 
 async def prepare(engine: Engine, request: StepRequest, *, expected: str = "", epoch: int = 0) -> Record:
@@ -132,11 +137,33 @@ class _Preparation:
         engine, request = self._engine, self._request
         log = engine.hub.open(request.key)
         try:
-            async with engine.commands, engine.turns.fork(request.workspace):
+            async with self._slot(), engine.turns.fork(request.workspace):
                 fork = await engine.call(engine.workspaces.fork, request.workspace)
                 return await self._in_fork(fork, action, log)
         finally:
             engine.hub.close(request.key)
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """One of the places for commands. Raises EFFECT_DISCARDED when the step is discarded while it waits."""
+        commands = self._engine.commands
+        place, cancelled = (
+            asyncio.ensure_future(commands.acquire()),
+            asyncio.ensure_future(self._cancel.wait()),
+        )
+        try:
+            await asyncio.wait((place, cancelled), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            cancelled.cancel()
+            if not place.done():
+                place.cancel()
+                await asyncio.wait((place,))
+        if place.cancelled():
+            raise _discarded(self._request.key)
+        try:
+            yield
+        finally:
+            commands.release()
 
     async def _in_fork(self, fork: Fork, action: RunCommand, log: OutputSink) -> Record:
         engine, request = self._engine, self._request
@@ -150,6 +177,7 @@ class _Preparation:
                 raise _discarded(request.key)
             record = await engine.call(self._record, outcome, document)
             await engine.call(engine.store.put, record)
+            self._say(record, outcome)
             if record.state is EffectState.PREPARED and record.changes:
                 kept = True
                 await engine.keep_fork(request.key, fork)
@@ -180,6 +208,16 @@ class _Preparation:
                 raise
             return replace(outcome, failure=outcome.failure or failure_of(error))
         return replace(outcome, result_tree=captured.result_tree, diff=diff)
+
+    def _say(self, record: Record, outcome: Outcome) -> None:
+        usage = outcome.usage
+        _log.info(
+            "command ended",
+            state=record.state.value,
+            exit_code=outcome.exit_code,
+            failure=outcome.failure.reason if outcome.failure else "",
+            wall_ms=usage.wall_us // 1000 if usage else 0,
+        )
 
     def _begun(self) -> Record:
         request = self._request

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.model import EffectKey, EffectState
+from interlock.executor.effects.store import EffectStore, Record
+
+KEY = EffectKey("run-1", 1, 2)
+FULL = Record(
+    KEY, "ws-1", "print", EffectState.PREPARED, True, "base", "result", b"{}", b"[]", "asked", "effect", b"\x00payload",
+    "apr-1", "head", True, "2026-01-01T00:00:00.000000Z", "2026-01-02T00:00:00.000000Z",
+)  # fmt: skip
+
+
+def test_a_record_survives_as_it_is(tmp_path: Path) -> None:
+    store = EffectStore(tmp_path / "effects.db")
+    assert store.get(KEY) is None
+    store.put(FULL)
+    store.close()
+    store = EffectStore(tmp_path / "effects.db")
+    assert store.get(KEY) == FULL
+    assert store.in_state(EffectState.PREPARED) == [FULL]
+    store.put(dataclasses.replace(FULL, state=EffectState.APPLIED))
+    assert store.in_state(EffectState.PREPARED) == []
+    store.forget(KEY)
+    assert store.get(KEY) is None
+    store.close()
+
+
+def test_old_finished_effects_are_forgotten_and_others_stay(tmp_path: Path) -> None:
+    store = EffectStore(tmp_path / "effects.db")
+    for step, state in enumerate(EffectState, 1):
+        store.put(dataclasses.replace(FULL, key=EffectKey("run-1", step, 1), state=state))
+    store.put(dataclasses.replace(FULL, key=EffectKey("run-2", 1, 1), state=EffectState.APPLIED, at="2027"))
+    assert store.forget_before("2026-06") == 3
+    left = {
+        record.state for state in EffectState for record in store.in_state(state) if record.key.run == "run-1"
+    }
+    assert left == {EffectState.PREPARING, EffectState.PREPARED, EffectState.APPLYING}
+    assert store.get(EffectKey("run-2", 1, 1)) is not None
+    store.close()
+
+
+def test_epochs_only_rise(tmp_path: Path) -> None:
+    store = EffectStore(tmp_path / "effects.db")
+    for epoch in (0, 0, 3, 3, 7):
+        store.fence("run-1", epoch, "now")
+    store.fence("run-2", 0, "now")
+    store.close()
+    store = EffectStore(tmp_path / "effects.db")
+    for epoch in (0, 6):
+        with pytest.raises(InterlockError) as caught:
+            store.fence("run-1", epoch, "now")
+        assert (caught.value.reason, caught.value.metadata["epoch"]) == (Reason.EPOCH_STALE, "7")
+    store.fence("run-1", 7, "now")
+    store.close()
+
+
+def test_requests_are_answered_once(tmp_path: Path) -> None:
+    store = EffectStore(tmp_path / "effects.db")
+    assert store.begin_request("M", "id", "f", "ws-1", "now").subject == "ws-1"
+    again = store.begin_request("M", "id", "f", "ws-2", "now")
+    assert (again.subject, again.answer) == ("ws-1", b"")
+    store.answer_request("M", "id", b"done")
+    store.drop_request("M", "id")
+    assert store.begin_request("M", "id", "f", "ws-3", "now").answer == b"done"
+    with pytest.raises(InterlockError) as caught:
+        store.begin_request("M", "id", "other", "ws-4", "now")
+    assert caught.value.reason is Reason.REQUEST_ID_REUSED
+    store.begin_request("M", "failed", "f", "ws-5", "now")
+    store.drop_request("M", "failed")
+    assert store.begin_request("M", "failed", "other", "ws-6", "now").subject == "ws-6"
+    store.close()
