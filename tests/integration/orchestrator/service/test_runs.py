@@ -17,7 +17,7 @@ from interlock.orchestrator.runs.book import recorded
 from interlock.orchestrator.domain.evolve import fold
 from interlock.orchestrator.store.readers import events
 from interlock.v1 import orchestrator_pb2 as o
-from interlock.v1 import policy_pb2, run_pb2, step_pb2
+from interlock.v1 import planner_pb2_grpc, policy_pb2, run_pb2, step_pb2
 from tests.support.orchestrator import (
     Running,
     analyze,
@@ -28,6 +28,7 @@ from tests.support.orchestrator import (
     executor_server,
     orchestrator,
     pending,
+    planner_server,
     read,
     states,
     until,
@@ -383,3 +384,23 @@ async def test_every_event_refers_to_the_one_before(world: World) -> None:
     assert [event.seq for event in page.events] == list(range(1, run.journal_length + 1))
     for before, after in zip(page.events, page.events[1:], strict=False):
         assert after.previous_digest == before.digest == json.loads(after.canonical_json)["prev"]
+
+
+class UselessPlanner(planner_pb2_grpc.PlannerServicer):
+    """A fake planner whose model answered three times in vain; two answers had a price."""
+
+    async def Analyze(self, request: Any, context: Any) -> Any:
+        told = {"model_calls": "3", "unpriced_calls": "1", "cost_micros": "700", "raw_reply": "what?"}
+        raise InterlockError(Reason.MODEL_REPLY_INVALID, "No usable answer.", metadata=told)
+
+
+async def test_what_a_question_cost_is_recorded_even_when_it_failed(database_url: str) -> None:
+    async with (
+        executor_server(ScriptedExecutor(Script())) as executor,
+        planner_server(UselessPlanner()) as planner,
+        orchestrator(database_url, executor, planner) as it,
+    ):
+        run = await create(it.stub, analyze())
+        run = await until(it.stub, run.run_id, "FAILED")
+    assert run.failure.reason == "MODEL_REPLY_INVALID"
+    assert (run.cost.total.micros, run.cost.model_calls, run.cost.unpriced_calls) == (700, 3, 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from interlock.orchestrator.convert.texts import payload
+from interlock.orchestrator.convert.texts import TEXT, payload
 from interlock.orchestrator.domain.model import Failure, ModelCall, Prepared, StepKind, StepSpec
 from interlock.orchestrator.store.records import Payload
 from interlock.v1 import executor_pb2, planner_pb2, step_pb2
@@ -48,6 +48,31 @@ def calls(exchanges: Iterable[planner_pb2.ModelExchange]) -> tuple[list[ModelCal
         payloads += [kept_prompt, kept_reply]
         out.append(_call(exchange.call, prompt, reply))
     return out, payloads
+
+
+def failed_calls(told: Mapping[str, str]) -> tuple[list[ModelCall], list[Payload]]:
+    """Model calls of a question that failed in the end, from its error's metadata: what they cost is not lost.
+
+    The error tells their number and their cost together, so the first priced one carries the whole known cost.
+    """
+    count, unpriced = int(told.get("model_calls", "0")), int(told.get("unpriced_calls", "0"))
+    known = int(told["cost_micros"]) if "cost_micros" in told else None
+    reply, kept = payload(told.get("raw_reply", "").encode(), TEXT)
+    out = []
+    for index in range(count):
+        priced = index < count - unpriced
+        out.append(
+            ModelCall(
+                purpose=told.get("purpose", ""),
+                gateway=told.get("gateway", ""),
+                model="",
+                prompt_version=told.get("prompt_version", ""),
+                reply_payload=reply if index == count - 1 else "",
+                finish_reason="unusable",
+                cost_micros=(known if index == 0 else 0) if priced else None,
+            )
+        )
+    return out, [kept] if out else []
 
 
 def _call(message: step_pb2.ModelCall, prompt: str, reply: str) -> ModelCall:

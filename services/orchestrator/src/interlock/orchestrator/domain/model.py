@@ -169,8 +169,8 @@ class ModelCall:
     gateway: str
     model: str
     prompt_version: str
-    prompt_payload: str
-    reply_payload: str
+    prompt_payload: str = ""
+    reply_payload: str = ""
     finish_reason: str = ""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None

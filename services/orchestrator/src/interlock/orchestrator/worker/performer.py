@@ -11,11 +11,12 @@ from typing import Any
 from interlock.common import logs, telemetry
 from interlock.common.clock import Clock
 from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.convert import results
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_approval, decide_run, decide_step
 from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.context import Context
-from interlock.orchestrator.domain.model import Failure, Run
+from interlock.orchestrator.domain.model import Failure, ModelCall, Run
 from interlock.orchestrator.worker.done import Done
 from interlock.orchestrator.worker.executing import Executing
 from interlock.orchestrator.worker.thinking import Thinking
@@ -62,7 +63,7 @@ class Performer:
                     if error.reason is Reason.EPOCH_STALE:
                         raise
                     if not _passes(error, tries):
-                        return Done(partial(_failed, action=action, failure=decide_run.failure_of(error)))
+                        return _failure(action, error)
                     _log.warning("waiting", action=_span(action), reason=error.reason.value, tries=tries)
                     await asyncio.sleep(_delay(tries, error.retry_after))
 
@@ -80,16 +81,24 @@ def _passes(error: InterlockError, tries: int) -> bool:
     return error.reason in _WAITS
 
 
-def _failed(run: Run, ctx: Context, *, action: a.Action, failure: Failure) -> list[Any]:
+def _failure(action: a.Action, error: InterlockError) -> Done:
+    calls, payloads = results.failed_calls(error.metadata)
+    failure = decide_run.failure_of(error)
+    return Done(partial(_failed, action=action, failure=failure, calls=calls), payloads)
+
+
+def _failed(
+    run: Run, ctx: Context, *, action: a.Action, failure: Failure, calls: list[ModelCall]
+) -> list[Any]:
     if isinstance(action, a.AskPlan):
-        return decide_run.planning_failed(run, ctx, failure)
+        return decide_run.planning_failed(run, ctx, failure, calls, planning=action.planning)
     if isinstance(action, a.Restore):
         return decide_run.rollback_failed(run, ctx, action.operation_id, failure)
     if isinstance(action, a.Discard):
         # The executor cannot throw it away; it is never published, and its own clean-up gets it.
         return decide_step.discarded(run, ctx, action.step, action.attempt)
     assert isinstance(action, a.StepAction)
-    return decide_step.action_failed(run, ctx, action.step, action.attempt, failure)
+    return decide_step.action_failed(run, ctx, action.step, action.attempt, failure, calls, action=action)
 
 
 def _delay(tries: int, asked: float | None) -> float:

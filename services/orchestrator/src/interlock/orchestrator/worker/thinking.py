@@ -83,7 +83,9 @@ class Thinking:
             response = await _call(self._planner.Plan, request)
         calls, payloads = results.calls(response.exchanges)
         specs, long_texts = inputs.specs(response.steps)
-        return Done(lambda r, ctx: decide_run.planned(r, ctx, specs, calls), [*payloads, *long_texts])
+        return Done(
+            lambda r, ctx: decide_run.planned(r, ctx, specs, calls, planning=asked), [*payloads, *long_texts]
+        )
 
     async def _replan(
         self, run: Run, feedback: str, files: list[planner_pb2.ContextFile]
