@@ -1,4 +1,4 @@
-"""Exit code 0 when the service at the given address answers the gRPC health check with SERVING: healthcheck.py ADDRESS."""
+"""`healthcheck.py ADDRESS`: exit code 0 when the service there answers the gRPC health check with SERVING."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main() -> int:
         try:
             reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
         except grpc.RpcError as error:
-            print(f"{sys.argv[1]}: {error.code().name}", file=sys.stderr)
+            sys.stderr.write(f"{sys.argv[1]}: {error.code().name}\n")
             return 1
     return 0 if reply.status == health_pb2.HealthCheckResponse.SERVING else 1
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from interlock.common.errors import InterlockError, Reason
-from interlock.orchestrator.store.readers import events
-from interlock.v1 import orchestrator_pb2 as o
 from tests.support.orchestrator import (
     create,
     decide,
@@ -20,6 +17,10 @@ from tests.support.orchestrator import (
     until,
 )
 from tests.support.scripted_executor import Script, ScriptedExecutor
+
+from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.store.readers import events
+from interlock.v1 import orchestrator_pb2 as o
 
 
 async def test_a_step_under_way_is_not_lost_and_the_run_does_not_end_completed(database_url: str) -> None:
@@ -59,7 +60,7 @@ async def test_an_intent_that_was_recorded_is_carried_out_once(database_url: str
         async with orchestrator(database_url, executor) as first:
             run = await create(first.stub, edit())
             await decide(first.stub, await pending(first.stub, run.run_id))
-            while not script.count("apply"):
+            while not script.count("apply"):  # noqa: ASYNC110 (the fake has no event for it)
                 await asyncio.sleep(0)
         script.hold.clear()
         async with orchestrator(database_url, executor) as second:
@@ -72,7 +73,10 @@ async def test_an_executor_that_is_away_is_waited_for(database_url: str) -> None
     away = InterlockError(Reason.UNAVAILABLE, "Away.")
     tries = iter([away, away, away])
     script.errors = lambda kind, key: next(tries, None)
-    async with executor_server(ScriptedExecutor(script)) as executor, orchestrator(database_url, executor) as it:
+    async with (
+        executor_server(ScriptedExecutor(script)) as executor,
+        orchestrator(database_url, executor) as it,
+    ):
         run = await create(it.stub, read())
         await until(it.stub, run.run_id, "COMPLETED")
     assert script.count("prepare") == 4
@@ -107,7 +111,10 @@ async def test_a_decision_made_through_another_orchestrator_reaches_the_driver(d
 
 async def test_a_watcher_resumes_by_cursor_without_gap_or_duplicate(database_url: str) -> None:
     script = Script()
-    async with executor_server(ScriptedExecutor(script)) as executor, orchestrator(database_url, executor) as it:
+    async with (
+        executor_server(ScriptedExecutor(script)) as executor,
+        orchestrator(database_url, executor) as it,
+    ):
         run = await create(it.stub, *[read()] * 5)
         await until(it.stub, run.run_id, "COMPLETED")
         whole = [told async for told in it.stub.WatchRun(o.WatchRunRequest(run_id=run.run_id))]
@@ -119,7 +126,10 @@ async def test_a_watcher_resumes_by_cursor_without_gap_or_duplicate(database_url
 
 async def test_the_approval_feed_resumes_by_cursor_without_gap_or_duplicate(database_url: str) -> None:
     script = Script()
-    async with executor_server(ScriptedExecutor(script)) as executor, orchestrator(database_url, executor) as it:
+    async with (
+        executor_server(ScriptedExecutor(script)) as executor,
+        orchestrator(database_url, executor) as it,
+    ):
         for _ in range(3):
             run = await create(it.stub, edit(), edit())
             for _ in range(2):

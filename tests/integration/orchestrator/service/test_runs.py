@@ -10,14 +10,6 @@ from typing import Any
 
 import grpc
 import pytest
-
-from interlock.common.errors import InterlockError, Reason
-from interlock.common.status import error_from_rpc
-from interlock.orchestrator.runs.book import recorded
-from interlock.orchestrator.domain.evolve import fold
-from interlock.orchestrator.store.readers import events
-from interlock.v1 import orchestrator_pb2 as o
-from interlock.v1 import planner_pb2_grpc, policy_pb2, run_pb2, step_pb2
 from tests.support.orchestrator import (
     Running,
     analyze,
@@ -35,6 +27,14 @@ from tests.support.orchestrator import (
 )
 from tests.support.scripted_executor import BASE, Script, ScriptedExecutor
 
+from interlock.common.errors import InterlockError, Reason
+from interlock.common.status import error_from_rpc
+from interlock.orchestrator.domain.evolve import fold
+from interlock.orchestrator.runs.book import recorded
+from interlock.orchestrator.store.readers import events
+from interlock.v1 import orchestrator_pb2 as o
+from interlock.v1 import planner_pb2_grpc, policy_pb2, run_pb2, step_pb2
+
 
 @dataclass
 class World:
@@ -51,7 +51,10 @@ class World:
 @pytest.fixture
 async def world(database_url: str) -> AsyncIterator[World]:
     script = Script()
-    async with executor_server(ScriptedExecutor(script)) as executor, orchestrator(database_url, executor) as it:
+    async with (
+        executor_server(ScriptedExecutor(script)) as executor,
+        orchestrator(database_url, executor) as it,
+    ):
         yield World(it, script)
 
 
@@ -78,7 +81,9 @@ async def test_a_plan_runs_to_its_end_and_the_journal_folds_to_the_stored_state(
 async def test_what_was_approved_is_what_is_applied(world: World) -> None:
     run = await create(world.stub, edit())
     approval = await pending(world.stub, run.run_id)
-    shown = (await world.stub.GetApprovalRecord(o.GetApprovalRecordRequest(approval_id=approval.approval_id))).approval
+    shown = (
+        await world.stub.GetApprovalRecord(o.GetApprovalRecordRequest(approval_id=approval.approval_id))
+    ).approval
     assert shown.digest == shown.preview.effect_digest
     assert shown.preview.diff
     assert world.script.count("apply") == 0
