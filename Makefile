@@ -15,7 +15,7 @@ ARGS ?=
 # A goal for the demo's model to plan instead of the written plan.
 GOAL ?=
 
-.PHONY: help install demo test lint format gen check-gen proto-baseline lock up bench torture clean
+.PHONY: help install demo test lint format gen check-gen proto-baseline docs lock up bench torture clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ check-gen: $(STAMP) ## Fail when gen/ is not what protos/ generates
 
 proto-baseline: $(STAMP) ## Accept the protos as they are as the new baseline for breaking changes
 	@$(BIN)/python scripts/protos.py baseline
+
+docs: $(STAMP) ## Write the generated parts of docs/ from the code
+	@for page in state_machine_doc journal_doc error_docs; do $(BIN)/python scripts/$$page.py; done
 
 lock: $(STAMP) ## Renew the hash-locked requirements (ARGS=--upgrade for newer versions)
 	@scripts/lock $(ARGS)

@@ -14,10 +14,17 @@ from interlock.orchestrator import server
 from interlock.orchestrator.config import Config
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.service import OrchestratorService
-from interlock.v1 import decision_pb2, executor_pb2_grpc, orchestrator_pb2_grpc, planner_pb2_grpc, run_pb2, step_pb2
+from interlock.v1 import (
+    decision_pb2,
+    executor_pb2_grpc,
+    orchestrator_pb2_grpc,
+    planner_pb2_grpc,
+    run_pb2,
+    step_pb2,
+)
 from interlock.v1 import orchestrator_pb2 as o
 
-TOKEN = "token-of-the-tests"  # noqa: S105
+TOKEN = "token-of-the-tests"
 NOWHERE = parse_address("127.0.0.1:1")
 ANY_PORT = "127.0.0.1:0"
 
@@ -35,7 +42,9 @@ class Running:
 async def executor_server(servicer: Any) -> AsyncIterator[Address]:
     """The servicer on a free port."""
     add = executor_pb2_grpc.add_ExecutorServicer_to_server
-    async with running(ServerSpec("executor", ANY_PORT, [(servicer, add, "interlock.v1.Executor")], TOKEN)) as at:
+    async with running(
+        ServerSpec("executor", ANY_PORT, [(servicer, add, "interlock.v1.Executor")], TOKEN)
+    ) as at:
         yield at
 
 
@@ -43,7 +52,9 @@ async def executor_server(servicer: Any) -> AsyncIterator[Address]:
 async def planner_server(servicer: Any) -> AsyncIterator[Address]:
     """The servicer on a free port."""
     add = planner_pb2_grpc.add_PlannerServicer_to_server
-    async with running(ServerSpec("planner", ANY_PORT, [(servicer, add, "interlock.v1.Planner")], TOKEN)) as at:
+    async with running(
+        ServerSpec("planner", ANY_PORT, [(servicer, add, "interlock.v1.Planner")], TOKEN)
+    ) as at:
         yield at
 
 
@@ -52,7 +63,9 @@ async def orchestrator(
     database_url: str, executor: Address, planner: Address = NOWHERE, *, lease_seconds: float = 2.0
 ) -> AsyncIterator[Running]:
     """A whole orchestrator; leaving the block stops it as SIGTERM would."""
-    config = Config(database_url, parse_address(ANY_PORT), executor, planner, TOKEN, lease_seconds=lease_seconds)
+    config = Config(
+        database_url, parse_address(ANY_PORT), executor, planner, TOKEN, lease_seconds=lease_seconds
+    )
     add = orchestrator_pb2_grpc.add_OrchestratorServicer_to_server
     async with server.parts(config) as deps:
         spec = ServerSpec(
@@ -89,7 +102,9 @@ async def create(stub: Any, *steps: step_pb2.StepSpec, start: bool = True, **mor
     """A new run; each on a workspace of its own unless one is named."""
     workspace = more.pop("workspace_id", f"ws-{create.__dict__.setdefault('n', 0)}")
     create.__dict__["n"] += 1
-    request = o.CreateRunRequest(goal="test", workspace_id=workspace, steps=steps, start=start and bool(steps), **more)
+    request = o.CreateRunRequest(
+        goal="test", workspace_id=workspace, steps=steps, start=start and bool(steps), **more
+    )
     return (await stub.CreateRun(request)).run
 
 
@@ -115,7 +130,9 @@ async def pending(stub: Any, run_id: str) -> decision_pb2.ApprovalRecord:
     return approval
 
 
-async def decide(stub: Any, approval: decision_pb2.ApprovalRecord, **verdict: Any) -> decision_pb2.ApprovalRecord:
+async def decide(
+    stub: Any, approval: decision_pb2.ApprovalRecord, **verdict: Any
+) -> decision_pb2.ApprovalRecord:
     """Records a decision about the digest that the approval shows; approves unless another verdict is given."""
     decision = decision_pb2.Decision(digest=approval.digest, channel="test", **(verdict or {"approve": {}}))
     request = o.RecordDecisionRequest(approval_id=approval.approval_id, decision=decision)

@@ -62,7 +62,9 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
 
     async def GetWorkspace(self, request: x.GetWorkspaceRequest, context: Any) -> x.GetWorkspaceResponse:
         if request.workspace_id in self.script.missing:
-            raise InterlockError(Reason.WORKSPACE_NOT_FOUND, "There is no such workspace.", field="workspace_id")
+            raise InterlockError(
+                Reason.WORKSPACE_NOT_FOUND, "There is no such workspace.", field="workspace_id"
+            )
         workspace = workspace_pb2.Workspace(
             workspace_id=request.workspace_id,
             path=f"/fake/{request.workspace_id}",
@@ -134,7 +136,9 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
         error = self.script.errors(kind, key)
         if error is None:
             try:
-                await answers.put(x.SessionResult(id=item.id, **{kind: getattr(self, f"_{kind}")(request, key)}))
+                await answers.put(
+                    x.SessionResult(id=item.id, **{kind: getattr(self, f"_{kind}")(request, key)})
+                )
                 return
             except InterlockError as refused:
                 error = refused

@@ -204,7 +204,8 @@ class OrchestratorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AddSteps(self, request, context):
-        """Adds one step, many, or a plan to an open run. A run that waited for steps goes on.
+        """Adds one step, many, or a plan to an open run. A running run carries them out by itself, a paused
+        one when it is resumed.
         Errors: RUN_TOO_MANY_STEPS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -51,7 +51,8 @@ class OrchestratorStub:
     ListSteps: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListStepsRequest, _orchestrator_pb2.ListStepsResponse]
     """Lists steps by number; large outputs are cut."""
     AddSteps: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.AddStepsRequest, _orchestrator_pb2.AddStepsResponse]
-    """Adds one step, many, or a plan to an open run. A run that waited for steps goes on.
+    """Adds one step, many, or a plan to an open run. A running run carries them out by itself, a paused
+    one when it is resumed.
     Errors: RUN_TOO_MANY_STEPS.
     """
     PlanRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.PlanRunRequest, _orchestrator_pb2.PlanRunResponse]
@@ -132,7 +133,8 @@ class OrchestratorAsyncStub(OrchestratorStub):
     ListSteps: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListStepsRequest, _orchestrator_pb2.ListStepsResponse]  # type: ignore[assignment]
     """Lists steps by number; large outputs are cut."""
     AddSteps: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.AddStepsRequest, _orchestrator_pb2.AddStepsResponse]  # type: ignore[assignment]
-    """Adds one step, many, or a plan to an open run. A run that waited for steps goes on.
+    """Adds one step, many, or a plan to an open run. A running run carries them out by itself, a paused
+    one when it is resumed.
     Errors: RUN_TOO_MANY_STEPS.
     """
     PlanRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.PlanRunRequest, _orchestrator_pb2.PlanRunResponse]  # type: ignore[assignment]
@@ -246,7 +248,8 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestrator_pb2.AddStepsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.AddStepsResponse, _abc.Awaitable[_orchestrator_pb2.AddStepsResponse]]:
-        """Adds one step, many, or a plan to an open run. A run that waited for steps goes on.
+        """Adds one step, many, or a plan to an open run. A running run carries them out by itself, a paused
+        one when it is resumed.
         Errors: RUN_TOO_MANY_STEPS.
         """
 

@@ -171,7 +171,7 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
         "Split the plan into several runs."),
     _R.RUN_BUDGET_REACHED: ReasonInfo(_PRE, False,
         "Going on could exceed the run's budget; nothing was spent.",
-        "Raise the run's budget and resume, or cancel it."),
+        "Skip the steps that ask a model, or start another run with a larger budget."),
     _R.STEP_NOT_FOUND: ReasonInfo(_NOT, False,
         "The run has no step with this number.",
         "List the run's steps; they count from 1."),

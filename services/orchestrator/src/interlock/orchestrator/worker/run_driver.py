@@ -7,7 +7,7 @@ import contextlib
 
 from interlock.common import logs
 from interlock.common.errors import InterlockError, Reason
-from interlock.orchestrator.domain.actions import Action, actions
+from interlock.orchestrator.domain.actions import Action, AskModel, AskPlan, Draft, actions
 from interlock.orchestrator.domain.model import Run
 from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.transaction import Transactions
@@ -15,6 +15,7 @@ from interlock.orchestrator.store.errors import LeaseLost
 from interlock.orchestrator.worker.performer import Performer
 
 _log = logs.get("driver")
+_PAID = (AskModel, AskPlan, Draft)
 _RETRY_SECONDS = 0.5
 _DEFECT_SECONDS = 10.0
 
@@ -63,7 +64,8 @@ class RunDriver:
 
     def _abandon(self, wanted: tuple[Action, ...]) -> None:
         for action, task in list(self._under_way.items()):
-            if action not in wanted:
+            # A model that was asked is paid for: its answer is waited for, if only to record what it cost.
+            if action not in wanted and not isinstance(action, _PAID):
                 task.cancel()
                 del self._under_way[action]
 
