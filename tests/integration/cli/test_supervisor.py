@@ -79,8 +79,10 @@ async def test_a_second_supervisor_is_refused_naming_the_first(supervised: Any) 
     first = supervised.make()
     await first.start()
     try:
+        second = supervised.make()
         with pytest.raises(InterlockError) as caught:
-            await supervised.make().start()
+            await second.start()
+        await second.stop()
         assert caught.value.metadata["pid"] == str(os.getpid())
         assert f"as process {os.getpid()}" in caught.value.message
         assert all((await first.health()).values())

@@ -70,6 +70,8 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop everything in reverse order. Nothing of it runs afterwards."""
+        if self._lock is None:
+            return  # it never held the directory: what runs there is another one's
         remove_running(self.directory)
         for stage in reversed(STAGES):
             stopping = [self.children.pop(name) for name in stage if name in self.children]
@@ -78,9 +80,8 @@ class Supervisor:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
         await self._database.stop()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.close()
+        self._lock = None
 
     async def health(self) -> dict[str, bool]:
         """Which services answer SERVING now."""
