@@ -361,7 +361,9 @@ class RunCommandInput(_message.Message):
     NETWORK_FIELD_NUMBER: _builtins.int
     ALLOWED_EXIT_CODES_FIELD_NUMBER: _builtins.int
     command: _builtins.str
-    """A shell command line, run by `/bin/sh -c`, at most 128 KiB."""
+    """A shell command line, run by `/bin/bash -c` (`/bin/sh -c` where there is no bash), at most
+    128 KiB.
+    """
     working_dir: _builtins.str
     """Directory to run in, relative to the workspace root. Empty = the root."""
     @_builtins.property
