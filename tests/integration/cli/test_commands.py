@@ -277,7 +277,9 @@ def test_workspaces(interlock: Installation, project: Path) -> None:
     assert interlock.json("workspace", "diff", made["workspaceId"])["changes"][0]["path"] == "b.txt"
     entries = interlock.json("workspace", "files", str(project))["entries"]
     assert {entry["path"] for entry in entries} >= {"a.py", "b.txt"}
-    assert "a.py" in interlock("workspace", "files", str(project), "a.py").stdout
+    (project / "sub").mkdir()
+    (project / "sub" / "deep.py").touch()
+    assert "sub/deep.py" in interlock("workspace", "files", str(project), "sub").stdout
     again = interlock("workspace", "create", str(project), code=1)
     assert "WORKSPACE_EXISTS" in again.stderr
 
@@ -287,7 +289,7 @@ def test_steps_are_added_shown_skipped_and_retried(interlock: Installation, proj
     name = run["runId"]
     assert [step["number"] for step in interlock.json("step", "list", name)["steps"]] == [1, 2]
     shown = interlock("step", "show", name, "step-1").stdout
-    assert "exit code: 7" in shown
+    assert re.search(r"exit code: +7\n", shown)
     assert "COMMAND_FAILED" in shown
     interlock("step", "retry", name, "1")
     interlock("approvals", "approve", _pending(interlock, name))

@@ -84,7 +84,7 @@ def test_a_broken_file_is_as_none(tmp_path: Path, content: bytes) -> None:
 def test_the_file_says_where_and_who(tmp_path: Path) -> None:
     write_running(tmp_path, RUNNING, 4711)
     data = json.loads((tmp_path / ENDPOINTS_FILE).read_text())
-    assert data == {"version": 1, "pid": 4711, "services": dict(RUNNING.items())}
+    assert data == {"version": 1, "pid": 4711, "temporary": False, "services": dict(RUNNING.items())}
     remove_running(tmp_path)
     remove_running(tmp_path)
     assert list(tmp_path.iterdir()) == []

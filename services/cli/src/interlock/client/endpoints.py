@@ -91,13 +91,29 @@ def parse_servers(values: tuple[str, ...]) -> Endpoints:
 
 def read_running(directory: Path) -> Endpoints | None:
     """What an `interlock up` that is alive on this data directory wrote; None when there is none."""
+    running = read_supervisor(directory)
+    return running.endpoints if running else None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A supervisor that is alive: where its services are, its process, and whether it stops by itself."""
+
+    endpoints: Endpoints
+    pid: int
+    temporary: bool
+
+
+def read_supervisor(directory: Path) -> Running | None:
+    """As `read_running`, with what else the supervisor wrote."""
     if not is_locked(directory):
         return None
     try:
         with open(directory / ENDPOINTS_FILE, "rb") as file:
             data = json.loads(file.read(_MAX_FILE))
         services = data["services"]
-        return Endpoints(**{name: str(services.get(name, "")) for name in SERVICES})
+        found = Endpoints(**{name: str(services.get(name, "")) for name in SERVICES})
+        return Running(found, int(data.get("pid", 0)), data.get("temporary") is True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # it is starting or stopping
 
@@ -117,12 +133,13 @@ def is_locked(directory: Path) -> bool:
     return False
 
 
-def write_running(directory: Path, endpoints: Endpoints, pid: int) -> None:
+def write_running(directory: Path, endpoints: Endpoints, pid: int, *, temporary: bool = False) -> None:
     """Write the endpoints file atomically; readers see the old one or the new one."""
-    text = json.dumps({"version": 1, "pid": pid, "services": dict(endpoints.items())}, indent=2) + "\n"
-    temporary = directory / f".{ENDPOINTS_FILE}.{pid}"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, directory / ENDPOINTS_FILE)
+    data = {"version": 1, "pid": pid, "temporary": temporary, "services": dict(endpoints.items())}
+    text = json.dumps(data, indent=2) + "\n"
+    partial = directory / f".{ENDPOINTS_FILE}.{pid}"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, directory / ENDPOINTS_FILE)
 
 
 def remove_running(directory: Path) -> None:

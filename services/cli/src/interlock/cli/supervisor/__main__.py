@@ -25,7 +25,7 @@ async def main() -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stopping.set)
-    supervisor = Supervisor(os.environ, port_base=0, report=_report)
+    supervisor = Supervisor(os.environ, port_base=0, report=_report, temporary=True)
     users = Lock(supervisor.directory / USERS_FILE)
     try:
         users.open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,14 +13,13 @@ from typing import BinaryIO
 
 from interlock.cli.output import progress
 from interlock.cli.supervisor.locks import USERS_FILE, Lock
-from interlock.client.endpoints import Endpoints, is_locked, read_running
+from interlock.client.endpoints import Endpoints, is_locked, read_supervisor
 from interlock.common.addresses import parse_address
 from interlock.common.config import data_dir
 from interlock.common.errors import InterlockError, Reason
 
 START_SECONDS = 180.0
 _STOP_SECONDS = 60.0
-_OTHERS_SECONDS = 1.0
 _PAUSE = 0.1
 
 
@@ -46,15 +46,17 @@ class _Starter:
     def __init__(self, directory: Path, env: Mapping[str, str]) -> None:
         self._directory = directory
         self._env = {**env, "INTERLOCK_DATA_DIR": str(directory)}
-        self._process: asyncio.subprocess.Process | None = None
+        self._child = 0
+        self._temporary = 0  # pid of the supervisor to see off
 
     async def find(self, fallback: Endpoints) -> Endpoints:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_SECONDS
         while loop.time() < deadline:
-            running = read_running(self._directory)
+            running = read_supervisor(self._directory)
             if running is not None:
-                return running
+                self._temporary = running.pid if running.temporary else 0
+                return running.endpoints
             if is_locked(self._directory):
                 await asyncio.sleep(_PAUSE)  # another command is starting it
             elif await _listens(fallback.orchestrator):
@@ -64,31 +66,26 @@ class _Starter:
         raise _busy(self._directory)
 
     async def leave(self) -> None:
-        """Wait until the services have stopped, unless another command goes on using them."""
-        if self._process is None:
-            return
+        """Wait until a temporary supervisor has ended, unless another command goes on using it."""
         loop = asyncio.get_running_loop()
-        left = loop.time()
-        while self._process.returncode is None and loop.time() - left < _STOP_SECONDS:
-            in_use = read_running(self._directory) is not None
-            if in_use and loop.time() - left > _OTHERS_SECONDS:
+        deadline = loop.time() + _STOP_SECONDS
+        while self._temporary and _exists(self._temporary) and loop.time() < deadline:
+            self._reap()
+            if is_locked(self._directory) and _in_use(self._directory):
                 return
-            try:
-                await asyncio.wait_for(self._process.wait(), _PAUSE)
-            except TimeoutError:
-                continue
+            await asyncio.sleep(_PAUSE)
+        self._reap()
 
     async def _start(self) -> None:
         progress("Nothing is running; starting Interlock for the time of this command …")
         path = self._directory / "logs" / "supervisor.log"
-        with _truncated(path) as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "interlock.cli.supervisor",
-                env=self._env, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
-        assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), START_SECONDS)
+        reader, writer = os.pipe()
+        try:
+            self._child = _spawn(self._env, writer, path)
+        finally:
+            os.close(writer)
+        with os.fdopen(reader, "rb") as file:
+            line = await _first_line(file)
         await self._check(line, path)
 
     async def _check(self, line: bytes, log: Path) -> None:
@@ -99,18 +96,63 @@ class _Starter:
             answer = {"error": {"reason": "UNAVAILABLE", "message": f"Interlock did not start; see {log}."}}
         if "error" not in answer:
             return
-        process, self._process = self._process, None
-        assert process is not None
-        await process.wait()
+        while self._child:
+            self._reap()
+            await asyncio.sleep(_PAUSE)
         if is_locked(self._directory):
             return
         error = dict(answer["error"])
         raise InterlockError(Reason(error.pop("reason")), error.pop("message"), **error)
 
+    def _reap(self) -> None:
+        if self._child and os.waitpid(self._child, os.WNOHANG)[0]:
+            self._child = 0
 
-def _truncated(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return open(path, "wb")
+
+def _spawn(env: Mapping[str, str], output: int, log: Path) -> int:
+    """Start a temporary supervisor in a session of its own: it may outlive this command. Returns its pid."""
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    line = [sys.executable, "-P", "-m", "interlock.cli.supervisor"]
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, output, 1),
+        (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+    ]
+    return os.posix_spawn(line[0], line, dict(env), file_actions=actions, setsid=True)
+
+
+async def _first_line(file: BinaryIO) -> bytes:
+    """The supervisor's one line; empty when it ended, or took too long, without one."""
+    readable = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(file.fileno(), readable.set)
+    try:
+        await asyncio.wait_for(readable.wait(), START_SECONDS)
+    except TimeoutError:
+        return b""
+    finally:
+        loop.remove_reader(file.fileno())
+    return file.readline(64 * 1024)
+
+
+def _in_use(directory: Path) -> bool:
+    """Whether other commands share the services. The supervisor holds the lock alone while it stops."""
+    probe = Lock(directory / USERS_FILE)
+    probe.open()
+    try:
+        return not probe.attempt() and probe.attempt(shared=True)
+    finally:
+        probe.close()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 async def _listens(address: str) -> bool:

@@ -35,6 +35,7 @@ class Supervisor:
         port_base: the services listen on the next four ports; 0 = free ones. Addresses in `env` win.
         report: takes one line for people about what happens.
         command: how a service's process is started; for tests.
+        temporary: whether it stops by itself; written down for those who look.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Supervisor:
         port_base: int,
         report: Callable[[str], None],
         command: Callable[[str], list[str]] = command_line,
+        temporary: bool = False,
     ) -> None:
         self.directory: Path = data_dir(env)
         self.endpoints = Endpoints()
@@ -53,6 +55,7 @@ class Supervisor:
         self._port_base = port_base
         self._report = report
         self._command = command
+        self._temporary = temporary
         self._lock: Lock | None = None
         self._token = ""
         self._database = Database(self._env, report)
@@ -97,7 +100,7 @@ class Supervisor:
         self._watcher = asyncio.create_task(self._database.watch(), name="watch-database")
         for stage in others:
             await self._start_stage(stage)
-        write_running(self.directory, self.endpoints, os.getpid())
+        write_running(self.directory, self.endpoints, os.getpid(), temporary=self._temporary)
 
     async def _start_stage(self, stage: tuple[str, ...]) -> None:
         for name in stage:
