@@ -44,13 +44,15 @@ def _change(event: decision_pb2.ApprovalEvent) -> Change:
 
 
 def item(record: decision_pb2.ApprovalRecord) -> Item:
-    """What filters look at."""
+    """What this service looks at."""
     return Item(
         approval_id=record.approval_id,
         run_id=record.run_id,
         workspace_id=record.workspace_id,
         step_kind=_STEP_KINDS.get(record.spec.input.WhichOneof("kind") or "", 0),
         labels=dict(record.labels),
+        step=record.step,
+        traceparent=record.traceparent,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from interlock.approval.domain.changes import Batch, Change, Filter, Kind
+from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind
 from interlock.approval.domain.cursor import Cursor
 from interlock.approval.domain.log import Entry, Log
 from interlock.approval.domain.view import View
@@ -69,6 +69,10 @@ class Hub:
     def head(self) -> Cursor:
         """Where someone stands who has seen everything."""
         return Cursor(self._upstream, self._position, self._generation)
+
+    def item(self, approval_id: str) -> Item | None:
+        """What is known of an open approval; None when it is not open or the feed has not told of it yet."""
+        return self._view.item(approval_id)
 
     def apply(self, batch: Batch) -> None:
         """Take one message of the feed in, and pass its changes on."""

@@ -50,7 +50,7 @@ def build(config: Config) -> ServerSpec:
         address=config.address,
         services=[
             (
-                ApprovalService(orchestrator, subscriptions, clock, ids),
+                ApprovalService(orchestrator, hub, subscriptions, clock, ids),
                 approval_pb2_grpc.add_ApprovalServicer_to_server,
                 SERVICE,
             )

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from interlock.approval import convert
+from interlock.approval import convert, tracing
 from interlock.approval.commands.decide import decide
+from interlock.approval.domain.changes import Kind
+from interlock.approval.hub import Hub
 from interlock.approval.ports import Orchestrator, Page
 from interlock.approval.queries.subscribe import Message, Subscriptions, cancel_later
 from interlock.common import logs
@@ -25,9 +27,10 @@ class ApprovalService(approval_pb2_grpc.ApprovalServicer):
     """Reads and decisions go to the orchestrator; subscriptions are served from the hub."""
 
     def __init__(
-        self, orchestrator: Orchestrator, subscriptions: Subscriptions, clock: Clock, ids: Ids
+        self, orchestrator: Orchestrator, hub: Hub, subscriptions: Subscriptions, clock: Clock, ids: Ids
     ) -> None:
         self._orchestrator = orchestrator
+        self._hub = hub
         self._subscriptions = subscriptions
         self._clock = clock
         self._ids = ids
@@ -56,14 +59,23 @@ class ApprovalService(approval_pb2_grpc.ApprovalServicer):
         )
         async with aclosing(messages) as stream:
             async for message in stream:
-                record = await self._shown(message, request.with_preview)
-                yield convert.subscribe_response(message, record, self._clock.now())
+                yield await self._response(message, request.with_preview)
 
     async def Decide(self, request: approval_pb2.DecideRequest, context: Any) -> approval_pb2.DecideResponse:
         """Record the caller's decision."""
         logs.bind(run_id=request.run_id, step=request.step, approval_id=request.approval_id)
-        record = await decide(self._orchestrator, self._ids, current_identity(), convert.answer(request))
+        with await tracing.decision(self._hub, self._orchestrator, request.approval_id):
+            record = await decide(self._orchestrator, self._ids, current_identity(), convert.answer(request))
         return approval_pb2.DecideResponse(approval=record)
+
+    async def _response(self, message: Message, with_preview: bool) -> approval_pb2.SubscribeResponse:
+        change = message.change
+        if change is None or change.kind is Kind.RESOLVED:
+            record = await self._shown(message, with_preview)
+            return convert.subscribe_response(message, record, self._clock.now())
+        with tracing.delivery(change.item):
+            record = await self._shown(message, with_preview)
+            return convert.subscribe_response(message, record, self._clock.now())
 
     async def _shown(self, message: Message, with_preview: bool) -> Any:
         change = message.change

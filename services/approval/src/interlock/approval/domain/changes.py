@@ -19,13 +19,16 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The fields of an approval that filters look at. `step_kind` is the number of the wire's StepKind."""
+    """The fields of an approval that this service looks at. `step_kind` is the number of the wire's StepKind."""
 
     approval_id: str
     run_id: str = ""
     workspace_id: str = ""
     step_kind: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    step: int = 0
+    traceparent: str = ""
+    """Of the run: what is done about the approval belongs into the run's trace, however much later."""
 
 
 @dataclass(frozen=True, slots=True)

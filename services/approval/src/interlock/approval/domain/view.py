@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from interlock.approval.domain.changes import Change, Kind
+from interlock.approval.domain.changes import Change, Item, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,11 @@ class View:
     def holds(self, approval_id: str) -> bool:
         """Whether it is open, as far as is known."""
         return approval_id in self._open
+
+    def item(self, approval_id: str) -> Item | None:
+        """An open approval, as far as is known."""
+        found = self._open.get(approval_id)
+        return found.change.item if found is not None else None
 
     def apply(self, change: Change) -> None:
         """Follow one change of the feed."""
