@@ -255,6 +255,13 @@ def test_journals_are_shown_exported_and_verified(
     assert "event 2: its seq is 3" in interlock("journal", "verify", str(bundle), code=1).stderr
 
 
+def test_names_that_people_chose_do_not_confuse_a_journal(interlock: Installation, project: Path) -> None:
+    nowhere = "sha256:" + "0" * 64
+    step = f"{{run_command: {{command: 'true', env: {{A_payload: hi, b_payload: '{nowhere}'}}}}, gate: command}}"
+    run = execute(interlock, project, step)
+    assert interlock.json("journal", "verify", run["runId"])["ok"]
+
+
 def test_rolling_back_gives_the_first_tree(interlock: Installation, project: Path) -> None:
     run = execute(interlock, project, EDIT, RUN)
     answer = interlock.json("run", "rollback", run["runId"], "-m", "enough")

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from interlock.common.digests import digest_bytes
+from interlock.common.digests import digest_bytes, is_digest
 from interlock.common.paging import decode_page_token, encode_page_token, page_size
 from interlock.orchestrator.convert import views
 from interlock.orchestrator.convert.texts import SUFFIX
@@ -20,6 +20,7 @@ from interlock.v1 import orchestrator_pb2 as o
 
 _PAGE = 500
 _CHUNK = 256 * 1024
+_NAMES_OF_PEOPLE = frozenset({"env", "labels", "metadata"})
 
 
 async def list_events(deps: Deps, message: o.ListEventsRequest) -> o.ListEventsResponse:
@@ -81,15 +82,18 @@ async def _lines(deps: Deps, run_id: str, length: int, digest: str) -> AsyncIter
 
 
 def _references(data: Any) -> Iterator[str]:
-    """Digests of the payloads that an event's data refers to, wherever they stand in it."""
+    """Digests of the payloads that an event's data refers to, wherever they stand in it.
+
+    Names in `env`, `labels` and `metadata` are people's own, whatever they end in (docs/journal-format.md).
+    """
     if isinstance(data, list):
         for item in data:
             yield from _references(item)
     elif isinstance(data, dict):
         for key, value in data.items():
-            if key.endswith(SUFFIX) and isinstance(value, str):
+            if key.endswith(SUFFIX) and isinstance(value, str) and is_digest(value):
                 yield value
-            else:
+            elif key not in _NAMES_OF_PEOPLE:
                 yield from _references(value)
 
 
