@@ -42,8 +42,9 @@ async def test_claimers_at_once_share_without_overlap(journal: Journal, database
     owners = [f"owner-{n}" for n in range(5)]
     taken = await asyncio.gather(*(leases.claim(database, owner, LONG, limit=15) for owner in owners))
     claimed = [run.run_id for claim in taken for run in claim]
-    while len(claimed) < 100:
-        claimed += [run.run_id for run in await leases.claim(database, "owner-0", LONG, limit=15)]
+    assert len(set(claimed)) == len(claimed)
+    while more := await leases.claim(database, "owner-0", LONG, limit=15):
+        claimed += [run.run_id for run in more]
     assert sorted(claimed) == names
 
 

@@ -16,14 +16,20 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from interlock.orchestrator.store.engine import Database
 
+# A run that another claimer took between our snapshot and our lock is read again as it is now, but its owner's
+# heartbeat is not: only the epoch tells that it was taken.
 _CLAIM = text("""
 WITH beat AS (
     INSERT INTO drivers (owner, until) VALUES (:owner, clock_timestamp() + make_interval(secs => :ttl))
     ON CONFLICT (owner) DO UPDATE SET until = excluded.until
-), free AS (
-    SELECT r.id FROM runs r LEFT JOIN drivers d ON d.owner = r.lease_owner
+), seen AS MATERIALIZED (
+    SELECT r.id, r.epoch FROM runs r LEFT JOIN drivers d ON d.owner = r.lease_owner
      WHERE r.needs_driver AND r.lease_owner IS DISTINCT FROM :owner
        AND (d.owner IS NULL OR d.until < clock_timestamp())
+     ORDER BY r.id LIMIT :limit * 8
+), free AS (
+    SELECT r.id FROM runs r JOIN seen ON seen.id = r.id
+     WHERE r.epoch = seen.epoch AND r.needs_driver
      ORDER BY r.id LIMIT :limit FOR UPDATE OF r SKIP LOCKED
 )
 UPDATE runs r SET epoch = r.epoch + 1, lease_owner = :owner FROM free WHERE r.id = free.id
