@@ -60,8 +60,17 @@ class Supervised:
 async def supervised(tmp_path: Path, database_url: str) -> AsyncIterator[Supervised]:
     made = Supervised(tmp_path / "data", database_url)
     yield made
-    left = [p for p in psutil.Process().children(recursive=True) if str(STANDIN) in p.cmdline()]
-    assert left == []
+    assert [
+        line for line in map(_command, psutil.Process().children(recursive=True)) if str(STANDIN) in line
+    ] == []
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """Its command line; empty when it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 @pytest.fixture(name="until")

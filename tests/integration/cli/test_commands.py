@@ -257,7 +257,9 @@ def test_journals_are_shown_exported_and_verified(
 
 def test_names_that_people_chose_do_not_confuse_a_journal(interlock: Installation, project: Path) -> None:
     nowhere = "sha256:" + "0" * 64
-    step = f"{{run_command: {{command: 'true', env: {{A_payload: hi, b_payload: '{nowhere}'}}}}, gate: command}}"
+    step = (
+        f"{{run_command: {{command: 'true', env: {{A_payload: hi, b_payload: '{nowhere}'}}}}, gate: command}}"
+    )
     run = execute(interlock, project, step)
     assert interlock.json("journal", "verify", run["runId"])["ok"]
 

@@ -18,7 +18,7 @@ from interlock.common.errors import InterlockError, Reason
 
 
 async def test_everything_starts_is_announced_and_stops(
-    supervised: Any, alive: Callable[[int], bool]
+    supervised: Any, alive: Callable[[int], bool], until: Callable[..., Any]
 ) -> None:
     supervisor = supervised.make()
     endpoints = await supervisor.start()
@@ -32,7 +32,8 @@ async def test_everything_starts_is_announced_and_stops(
         assert written["pid"] == os.getpid()
         for name, address in endpoints.items():
             assert f"{name} serves on {address}" in supervised.said
-            assert (supervised.directory / "logs" / f"{name}.log").stat().st_size > 0
+            log = supervised.directory / "logs" / f"{name}.log"
+            await until(lambda log=log: b"serving" in log.read_bytes())
     finally:
         await supervisor.stop()
     assert not any(alive(pid) for pid in pids.values())

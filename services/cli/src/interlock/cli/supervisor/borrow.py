@@ -146,13 +146,13 @@ def _in_use(directory: Path) -> bool:
 
 
 def _exists(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
         return False
-    except PermissionError:
-        return True
-    return True
+    # "pid (name) state …"; the name may hold anything, also parentheses.
+    return not stat.rpartition(b")")[2].strip().startswith(b"Z")
 
 
 async def _listens(address: str) -> bool:
