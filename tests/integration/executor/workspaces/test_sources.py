@@ -85,8 +85,9 @@ def test_pages_of_a_listing_join_to_the_whole(spaces: Workspaces, live: Path) ->
             page = spaces.list_files(workspace.id, limit=size, after=page.next_after)
         assert seen == whole
     assert [item.path for item in spaces.list_files(workspace.id, prefix="d").paths] == ["d/x", "d/y"]
-    with pytest.raises(InterlockError, match="no directory"):
-        spaces.list_files(workspace.id, prefix="a")
+    assert [item.path for item in spaces.list_files(workspace.id, prefix="a").paths] == ["a"]
+    with pytest.raises(InterlockError, match="no nothing"):
+        spaces.list_files(workspace.id, prefix="nothing")
 
 
 def test_places_that_cannot_be_a_workspace(spaces: Workspaces, room: Path, live: Path) -> None:

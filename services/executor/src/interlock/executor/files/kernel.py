@@ -78,6 +78,21 @@ def open_beneath(dir_fd: int, path: bytes, flags: int, *, follow: bool = False) 
     return _walk(dir_fd, path, flags)
 
 
+def open_exact(path: bytes, flags: int) -> int:
+    """Open an absolute, canonical path of which no component may be a symlink. Raises OSError: ELOOP for one."""
+    if has_openat2():
+        return openat2(_AT_FDCWD, path, flags, NO_SYMLINKS | NO_MAGICLINKS)
+    here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    parts = [part for part in path.split(b"/") if part]
+    for index, part in enumerate(parts):
+        try:
+            following = _open_one(here, part, flags if index == len(parts) - 1 else os.O_PATH)
+        finally:
+            os.close(here)
+        here = following
+    return here
+
+
 def _walk(dir_fd: int, path: bytes, flags: int) -> int:
     parts = [part for part in path.split(b"/") if part not in (b"", b".")]
     if path.startswith(b"/") or b".." in parts:

@@ -7,7 +7,7 @@ import stat
 from types import TracebackType
 from typing import Final
 
-from interlock.executor.files.kernel import open_beneath
+from interlock.executor.files.kernel import open_beneath, open_exact
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 
@@ -28,6 +28,11 @@ class Root:
     def open(cls, path: str | bytes | os.PathLike[str]) -> Root:
         """Open the directory at an absolute path; the last component must not be a symlink."""
         return cls(os.open(path, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
+
+    @classmethod
+    def open_exact(cls, path: str | bytes | os.PathLike[str]) -> Root:
+        """Open the directory at an absolute path no component of which may be a symlink."""
+        return cls(open_exact(os.fsencode(path), _DIRECTORY))
 
     def close(self) -> None:
         """Close it; may be called again."""

@@ -175,6 +175,7 @@ class Tree:
         self._init_fd = -1
         self.init = 0
         self.user_us = self.system_us = self.max_rss = 0
+        self._inherited = _own_rss() * 5 // 4
 
     async def meet(self, identity: Identity) -> bool:
         """Wait for the child and check who it is. False when the runner ended before it had one.
@@ -257,7 +258,11 @@ class Tree:
             return None
         self.user_us += int(usage.ru_utime * 1_000_000)
         self.system_us += int(usage.ru_stime * 1_000_000)
-        self.max_rss = max(self.max_rss, usage.ru_maxrss * 1024)
+        # Until it executes something, a forked child counts its parent's memory as its own: what is no larger than
+        # ours says nothing about the step.
+        peak = usage.ru_maxrss * 1024
+        if peak > self._inherited:
+            self.max_rss = max(self.max_rss, peak)
         return status
 
     def close(self) -> None:
@@ -266,6 +271,12 @@ class Tree:
         for fd in (self._runner_fd, self._init_fd, self._spawned.gate_write):
             if fd >= 0:
                 os.close(fd)
+
+
+def _own_rss() -> int:
+    """Resident memory of this process, bytes."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _uid(pid: int) -> int:

@@ -7,6 +7,7 @@ Layout below the store's directory: `objects.db` and `big/<first two hex digits>
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -242,12 +243,27 @@ class Batch:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection with the durability this service promises: WAL, synchronous=FULL, explicit transactions."""
+    """A connection with the durability this service promises: WAL, synchronous=FULL, explicit transactions.
+
+    The file is readable by its owner alone: other users can traverse to it, and it holds contents and outputs.
+    """
+    _keep_private(path)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA cache_size=-16384")
     return connection
+
+
+def _keep_private(path: Path) -> None:
+    # SQLite gives a new file 0644, and its WAL the mode of the file. An existing one must not be opened here:
+    # closing any descriptor of a file drops the locks that SQLite holds on it in this process.
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(f"{path}{suffix}", 0o600)
 
 
 def missing(object_id: bytes) -> InterlockError:

@@ -55,9 +55,13 @@ def check_place(path: Path, executor: Path, taken: list[tuple[str, Path]]) -> Pa
 
 
 def open_live(path: Path) -> Root:
-    """A workspace's live directory, open. Raises WORKSPACE_SOURCE_INVALID where it is gone."""
+    """A workspace's live directory, open. Raises WORKSPACE_SOURCE_INVALID where it is gone.
+
+    The path was canonical when the workspace was made. A symlink on the way to it has been put there since, and
+    would let whoever may rename a parent have the executor read and write another directory with its rights.
+    """
     try:
-        return Root.open(path)
+        return Root.open_exact(path)
     except OSError as error:
         why = os.strerror(error.errno or 0)
         raise InterlockError(

@@ -93,17 +93,18 @@ def resolve(store: Store, tree: bytes, path: bytes) -> Entry:
 def list_tree(store: Store, tree: bytes, prefix: str, after: str, limit: int) -> Listing:
     """Paths below the directory `prefix` (the whole tree when empty), at most `limit`, after the path `after`.
 
-    Parents come before children, names in byte order. Raises PATH_NOT_FOUND, TREE_NOT_FOUND, and as
-    `split_path`.
+    Where `prefix` is no directory it is itself the one path. Parents come before children, names in byte order.
+    Raises PATH_NOT_FOUND, TREE_NOT_FOUND, and as `split_path`.
     """
     top = clean_path(prefix, field="prefix", allow_root=True)
     start = split_path(after, field="after") if after else ()
     if top:
         entry = find(store, tree, top)
-        if entry is None or entry.kind != DIRECTORY:
-            raise InterlockError(
-                Reason.PATH_NOT_FOUND, f"There is no directory {shown(prefix)}.", field="prefix"
-            )
+        if entry is None:
+            raise InterlockError(Reason.PATH_NOT_FOUND, f"There is no {shown(prefix)}.", field="prefix")
+        if entry.kind != DIRECTORY:
+            alone = (ListedPath(to_text(top), _node(store, entry)),)
+            return Listing(() if start else alone, "")
         tree = entry.value
     paths = _from(store, tree, tuple(top.split(b"/")) if top else (), start)
     page = list(islice(paths, limit + 1))
