@@ -14,6 +14,7 @@ WORKERS ?= auto
 ARGS ?=
 # A goal for the demo's model to plan instead of the written plan.
 GOAL ?=
+export GOAL
 
 .PHONY: help install demo test lint format gen check-gen proto-baseline docs lock up bench torture clean
 
@@ -27,7 +28,7 @@ $(STAMP): pyproject.toml scripts/bootstrap $(wildcard requirements/*.txt)
 	@touch $@
 
 demo: $(STAMP) ## Run a real plan on a real library, approve, verify, roll back (GOAL="…" lets the model plan)
-	@$(BIN)/python scripts/demo.py $(if $(GOAL),--goal "$(GOAL)")
+	@$(BIN)/python scripts/demo.py $(if $(GOAL),--goal "$$GOAL")
 
 test: $(STAMP) lint ## Lint, then run every test (WORKERS=n, ARGS="-k name" or paths)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not bench and not torture" $(ARGS)

@@ -132,11 +132,14 @@ def report(run: dict[str, Any]) -> None:
     for step in run.get("steps", []):
         kind = step["kind"].removeprefix("STEP_KIND_").lower()
         state = step["state"].removeprefix("STEP_STATE_")
-        print(f"  {step['number']:>2}  {kind:<12} {state:<10} {step.get('spec', {}).get('name', '')}")
+        print(
+            f"  {step['number']:>2}  {kind:<12} {state:<10} {step.get('spec', {}).get('name', '')}".rstrip()
+        )
     for step in run.get("steps", []):
         if step.get("reply"):
-            first = step["reply"].strip().splitlines()[0][:160]
-            say(f"the model's answer to step {step['number']}: {first!a}")
+            first = " ".join(step["reply"].split())
+            cut = first if len(first) <= 160 else first[:160] + "…"
+            say(f"the model's answer to step {step['number']}: {cut[:160]!a}{cut[160:]}")
     if not os.environ.get("INTERLOCK_MODEL_BASE_URL"):
         say("(A model of 135 million parameters, here so that it runs without a key. It is often wrong.)")
     cost = run.get("cost", {})

@@ -117,6 +117,39 @@ def test_the_live_view_draws_states_output_and_cost_safely() -> None:
     assert "no model calls" in text
 
 
+def test_what_was_asked_stays_on_the_terminal() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=100, height=40, color_system=None)
+    reporter, view = LiveReporter(console), RunView(RUN)
+    for number in range(1, 9):
+        view.apply(step(number, StepState.STEP_STATE_PENDING))
+    reporter.begin(view)
+    reporter.pause()
+    before = len(stream.getvalue())
+    stream.write("a question and its answer\n")
+    reporter.resume()
+    reporter.pause()
+    drawn_again = stream.getvalue()[before:].partition("run-1")[0]
+    assert "\x1b[1A" not in drawn_again  # moving up would overwrite what was asked
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_marks_states_and_times_are_whole_on_any_terminal(width: int) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=width, height=40, color_system=None)
+    view = RunView(RUN)
+    done = step(12, StepState.STEP_STATE_SUCCEEDED)
+    done.step.spec.name = "a long name " * 20
+    done.step.reply = "a long reply " * 20
+    view.apply(done)
+    reporter = LiveReporter(console)
+    reporter.end(view)
+    line = stream.getvalue().splitlines()[0]
+    assert len(line.rstrip()) <= width
+    assert line.split()[:2] == ["✓", "12"]
+    assert " SUCCEEDED " in line
+
+
 def test_many_steps_are_shown_around_the_current_one() -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=100, height=40, color_system=None)

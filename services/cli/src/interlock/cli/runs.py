@@ -18,6 +18,7 @@ from interlock.cli.settings import Output, Settings
 from interlock.cli.show.runs import run_exit_code, show_run
 from interlock.cli.values import bad_value, parse_duration, parse_labels, read_document
 from interlock.client import Client, Plan, parse_plan, run_request
+from interlock.common.errors import InterlockError
 from interlock.v1.run_pb2 import Run, RunState
 
 _NEEDS_PERSON = frozenset({RunState.RUN_STATE_AWAITING_APPROVAL, RunState.RUN_STATE_PAUSED})
@@ -59,11 +60,20 @@ async def create(client: Client, wanted: Wanted) -> Run:
     return await client.plan_run(run.run_id)
 
 
+async def started(client: Client, run: Run) -> Run:
+    """Start a run that was just made; when that is refused, say that it is there."""
+    try:
+        return await client.start_run(run.run_id)
+    except InterlockError:
+        progress(f"{run.run_id} is made but not started: `interlock run start {run.run_id}` tries again.")
+        raise
+
+
 async def execute_run(settings: Settings, wanted: Wanted, approve: str, within: str) -> int:
     """Create, start and follow a run; returns the exit code."""
     mode, seconds = _mode(approve), parse_duration(within, "timeout")
     async with connect(settings) as client:
-        run = await client.start_run((await create(client, wanted)).run_id)
+        run = await started(client, await create(client, wanted))
         run = await client.get_run(run.run_id)
         reporter = _reporter()
         keeper = Gatekeeper(client, mode, Terminal() if settings.may_ask else None, reporter)

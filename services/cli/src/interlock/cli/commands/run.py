@@ -56,7 +56,7 @@ async def start(
     label: LABEL = None,
 ) -> None:
     """Start a planned run, or create and start one, without following it."""
-    from interlock.cli.runs import Wanted, create
+    from interlock.cli.runs import Wanted, create, started
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_run
     from interlock.cli.values import bad_value
@@ -70,7 +70,7 @@ async def start(
         if wanted is None:
             show_run(settings, await client.start_run(run))
         else:
-            show_run(settings, await client.start_run((await create(client, wanted)).run_id))
+            show_run(settings, await started(client, await create(client, wanted)))
 
 
 @command(app, "get")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
@@ -40,9 +41,7 @@ class LiveReporter:
         self._view: RunView | None = None
         self._spinner = Spinner("dots")
         self._started = time.monotonic()
-        self._live = Live(
-            console=self._console, get_renderable=self._render, refresh_per_second=8, transient=True
-        )
+        self._live = self._fresh()
 
     def begin(self, view: RunView) -> None:
         self._view = view
@@ -58,12 +57,17 @@ class LiveReporter:
         self._live.stop()
 
     def resume(self) -> None:
+        self._live = self._fresh()
         self._live.start()
 
     def end(self, view: RunView) -> None:
         self._live.stop()
-        self._console.print(_steps(view.ordered(), None))
+        self._console.print(_steps(view.ordered(), None, self._console.width))
         self._console.print(Text(escape(summary(view))))
+
+    def _fresh(self) -> Live:
+        """A new one for each time of drawing: one that is started again draws over what was written meanwhile."""
+        return Live(console=self._console, get_renderable=self._render, refresh_per_second=8, transient=True)
 
     def _render(self) -> RenderableType:
         view = self._view
@@ -73,7 +77,7 @@ class LiveReporter:
         head = Text(
             escape(f"{view.run.run_id}  {run_state(view.run)}  {elapsed}  {cost_text(view.cost)}"), "bold"
         )
-        parts: list[RenderableType] = [head, _steps(_window(view), self._spinner)]
+        parts: list[RenderableType] = [head, _steps(_window(view), self._spinner, self._console.width)]
         room = max(self._console.width - 4, 20)
         tail = list(view.tail)[-_SHOWN_OUTPUT:]
         parts += [Text(f"  │ {line[:room]}", "dim", no_wrap=True, overflow="ellipsis") for line in tail]
@@ -90,22 +94,36 @@ def _window(view: RunView) -> list[Step]:
     return steps[first : first + _SHOWN_STEPS]
 
 
-def _steps(steps: list[Step], spinner: Spinner | None) -> Table:
+def _steps(steps: list[Step], spinner: Spinner | None, room: int) -> Table:
+    """Mark, number, state and time are always whole; what a step is and what came of it share the rest."""
+    rows = [
+        (str(step.number), escape(title(step.spec)), state_text(step), took(step), escape(outcome(step)))
+        for step in steps
+    ]
     table = Table(box=None, show_header=False, padding=(0, 1), expand=False)
     table.add_column(width=1)
-    table.add_column(justify="right")
-    for _ in range(3):
-        table.add_column(no_wrap=True, overflow="ellipsis")
-    table.add_column(overflow="ellipsis", no_wrap=True)
-    for step in steps:
+    for width in _widths(rows, room):
+        table.add_column(width=width, no_wrap=True, overflow="ellipsis")
+    for step, (number, what, state, time_taken, said) in zip(steps, rows, strict=True):
         mark, style = _MARKS.get(step.state, ("▸", "cyan"))
         busy = spinner is not None and step.state in ACTIVE - {StepState.STEP_STATE_AWAITING_APPROVAL}
         table.add_row(
             spinner if busy and spinner is not None else Text(mark, style),
-            Text(str(step.number), "dim"),
-            Text(escape(title(step.spec))),
-            Text(state_text(step), style),
-            Text(took(step), "dim"),
-            Text(escape(outcome(step)), "dim"),
+            Text(number, "dim", justify="right"),
+            Text(what),
+            Text(state, style),
+            Text(time_taken, "dim"),
+            Text(said, "dim"),
         )
     return table
+
+
+def _widths(rows: list[tuple[str, str, str, str, str]], room: int) -> list[int]:
+    """Columns of the terminal for each cell but the mark, each cell having one of padding on both sides."""
+    wanted = [max((cell_len(cell) for cell in column), default=0) for column in zip(*rows, strict=True)]
+    if not wanted:
+        return []
+    number, what, state, time_taken, said = wanted
+    left = max(room - 1 - number - state - time_taken - 2 * 6, 2)
+    what = min(what, max(left - said, left // 2, 1))
+    return [number, what, state, time_taken, min(said, max(left - what, 1))]

@@ -122,7 +122,7 @@ def _command_lines(command: RunCommandInput, argv: list[str]) -> list[str]:
     shown = command.command or shlex.join(command.argv.items)
     first, *rest = escape_block(shown).split("\n")
     lines = [f"command: {first}", *(f"         {line}" for line in rest)]
-    if argv:
+    if argv and argv != list(command.argv.items):
         lines.append(escape(f"argv:    {shlex.join(argv)}"))
     if command.working_dir:
         lines.append(escape(f"in:      {command.working_dir}"))

@@ -107,5 +107,9 @@ def _refusal(append: Append, code: int) -> InterlockError:
             Reason.WORKSPACE_NOT_FOUND, f"There is no workspace {workspace}.", field="workspace_id"
         )
     if code == 7:
-        return InterlockError(Reason.WORKSPACE_BUSY, f"Another run is writing to workspace {workspace}.")
+        return InterlockError(
+            Reason.WORKSPACE_BUSY,
+            f"Another run is writing to workspace {workspace}.",
+            fix=f"Let it end, or cancel it; `interlock run list -w {workspace}` shows which it is.",
+        )
     return InterlockError(Reason.WORKSPACE_HEAD_MOVED, f"Workspace {workspace} has changed meanwhile.")
