@@ -19,6 +19,13 @@ def up() -> Iterator[Installation]:
         yield installation
 
 
+@pytest.fixture(scope="module")
+def crashing() -> Iterator[Installation]:
+    """One whose services are killed: the supervisor waits longer from death to death, so it serves few tests."""
+    with running() as installation:
+        yield installation
+
+
 @dataclass
 class Observed:
     """An installation whose model is scripted and whose telemetry is received."""
@@ -27,6 +34,7 @@ class Observed:
     model: ScriptedServer
     receiver: Receiver
     loop: Background
+    model_loop: Background
 
     def spans(self, trace_id: str, *names: str, seconds: float = 60) -> list[ReceivedSpan]:
         """The spans of a trace, once one of each name is among them, and all of their parents."""
@@ -46,7 +54,7 @@ class Observed:
 @pytest.fixture(scope="session")
 def observed() -> Iterator[Observed]:
     """Everything, asking a scripted OpenAI-compatible server and exporting to a real OTLP receiver."""
-    with in_background(scripted) as (model, _), in_background(receiving) as (receiver, loop):
+    with in_background(scripted) as (model, model_loop), in_background(receiving) as (receiver, loop):
         environment = {
             "INTERLOCK_MODEL_GATEWAY": "openai",
             "INTERLOCK_MODEL_BASE_URL": f"{model.url}/v1",
@@ -57,4 +65,4 @@ def observed() -> Iterator[Observed]:
             **receiver.environment(),
         }
         with running(**environment) as installation:
-            yield Observed(installation, model, receiver, loop)
+            yield Observed(installation, model, receiver, loop, model_loop)

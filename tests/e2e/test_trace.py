@@ -60,8 +60,7 @@ async def _run(observed: Observed) -> Traced:
     directory = observed.up.project(a__py="print('a')\n")
     async with observed.up.client() as client:
         run = await start(client, directory, *STEPS)
-        async for shown in client.approvals(run_id=run.run_id):
-            break
+        shown = await anext(client.approvals(run_id=run.run_id))
         before = await asyncio.to_thread(observed.spans, run.trace_id, *BEFORE)
         await client.decide(shown, "approve")
         run = await ended(client, run)

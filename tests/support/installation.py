@@ -26,7 +26,7 @@ from typing import Any
 
 import psutil
 
-from interlock.client import Client
+from interlock.client import Client, Retry
 
 INTERLOCK = (sys.executable, "-m", "interlock.cli")
 SECONDS = 100
@@ -54,8 +54,8 @@ class Installation:
             **self.extra,
         }
 
-    def client(self) -> Client:
-        """The SDK on it, with its token."""
+    def client(self, *, patient: bool = False) -> Client:
+        """The SDK on it, with its token; a patient one waits out the time until a killed service is back."""
         found = self.endpoints
         return Client(
             directory=self.home / "data",
@@ -63,6 +63,7 @@ class Installation:
             executor=found.get("executor", ""),
             planner=found.get("planner", ""),
             approval=found.get("approval", ""),
+            retry=Retry(attempts=200, longest=0.5) if patient else None,
         )
 
     def project(self, **files: str) -> Path:

@@ -110,6 +110,23 @@ class ScriptedServer:
         self._answers: list[Answer] = [Answer(500, b"nothing scripted")]
         self._rule: Script | None = None
         self._released = asyncio.Event()
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def listen(self) -> None:
+        """Accept connections: on a free port, later on the same one again."""
+        port = int(self.url.rpartition(":")[2]) if self.url else 0
+        self._server = await asyncio.start_server(self.handle, "127.0.0.1", port, limit=1024 * 1024)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def refuse(self) -> None:
+        """Be gone: connections are refused, and those that are open end."""
+        if self._server is not None:
+            self._server.close()
+            for writer in list(self._writers):
+                writer.close()
+            await self._server.wait_closed()
+            self._server = None
 
     def script(self, *answers: Answer) -> None:
         """What to answer, in order; the last is repeated."""
@@ -126,6 +143,7 @@ class ScriptedServer:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.add(writer)
         try:
             while (request := await _read(reader)) is not None:
                 self.requests.append(request)
@@ -134,6 +152,7 @@ class ScriptedServer:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            self._writers.discard(writer)
             writer.close()
 
     def _choose(self, request: Request) -> Answer:
@@ -183,11 +202,9 @@ async def _read(reader: asyncio.StreamReader) -> Request | None:
 async def scripted() -> AsyncIterator[ScriptedServer]:
     """A scripted server for the time of the block."""
     scripted_server = ScriptedServer()
-    server = await asyncio.start_server(scripted_server.handle, "127.0.0.1", 0, limit=1024 * 1024)
-    scripted_server.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    await scripted_server.listen()
     try:
         yield scripted_server
     finally:
         scripted_server.release()
-        server.close()
-        await server.wait_closed()
+        await scripted_server.refuse()

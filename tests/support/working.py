@@ -8,7 +8,8 @@ from typing import Any
 
 from tests.support.installation import SECONDS
 
-from interlock.client import Client, InterlockError, parse_plan, run_request
+from interlock.client import FINAL_RUN_STATES, Client, InterlockError, parse_plan, run_request
+from interlock.client.retry import may_repeat
 from interlock.v1.approval_pb2 import ApprovalFilter
 from interlock.v1.run_pb2 import Run, RunState
 from interlock.v1.step_pb2 import StepState
@@ -37,10 +38,14 @@ async def pending(client: Client, run: Run, seconds: float = SECONDS) -> Any:
         while True:
             try:
                 found = await client.list_approvals(matching=ApprovalFilter(run_id=run.run_id))
-            except InterlockError:  # the service is being started again
-                found = []
-            if found:
-                return await client.get_approval(found[0].approval_id)
+                if found:
+                    return await client.get_approval(found[0].approval_id)
+                now = await client.get_run(run.run_id)
+            except InterlockError as error:
+                if not may_repeat(error):
+                    raise
+            else:
+                assert now.state not in FINAL_RUN_STATES, now
             await asyncio.sleep(0.05)
 
 
@@ -61,9 +66,11 @@ async def until(client: Client, run: Run, state: str, step: int = 1, seconds: fl
     """The run, once one of its steps is in a state."""
     wanted = StepState.Value(f"STEP_STATE_{state}")
     async with asyncio.timeout(seconds):
-        while (found := await client.get_run(run.run_id)).steps[step - 1].state != wanted:
+        while True:
+            found = await client.get_run(run.run_id)
+            if found.steps[step - 1].state == wanted:
+                return found
             await asyncio.sleep(0.02)
-        return found
 
 
 def state(run: Run) -> str:
