@@ -15,12 +15,14 @@ from interlock.cli.output import progress
 from interlock.cli.supervisor.locks import USERS_FILE, Lock
 from interlock.client.endpoints import Endpoints, is_locked, read_supervisor
 from interlock.common.addresses import parse_address
-from interlock.common.config import data_dir
+from interlock.common.client import channel, rpc_errors
+from interlock.common.config import data_dir, load_token
 from interlock.common.errors import InterlockError, Reason
 
 START_SECONDS = 180.0
 _STOP_SECONDS = 60.0
 _PAUSE = 0.1
+_ASK_SECONDS = 3.0
 
 
 @asynccontextmanager
@@ -59,7 +61,7 @@ class _Starter:
                 return running.endpoints
             if is_locked(self._directory):
                 await asyncio.sleep(_PAUSE)  # another command is starting it
-            elif await _listens(fallback.orchestrator):
+            elif await _listens(fallback.orchestrator) and await _accepts(fallback.orchestrator, self._env):
                 return fallback
             else:
                 await self._start()
@@ -153,6 +155,21 @@ def _exists(pid: int) -> bool:
         return False
     # "pid (name) state …"; the name may hold anything, also parentheses.
     return not stat.rpartition(b")")[2].strip().startswith(b"Z")
+
+
+async def _accepts(address: str, env: Mapping[str, str]) -> bool:
+    """Whether what listens there is an orchestrator that takes our token; another person's is not ours to use."""
+    from interlock.v1.orchestrator_pb2 import ListRunsRequest
+    from interlock.v1.orchestrator_pb2_grpc import OrchestratorStub
+
+    try:
+        token = load_token(create=False, env=env)
+        async with channel(address, token) as opened:
+            with rpc_errors("orchestrator"):
+                await OrchestratorStub(opened).ListRuns(ListRunsRequest(page_size=1), timeout=_ASK_SECONDS)
+    except InterlockError:
+        return False
+    return True
 
 
 async def _listens(address: str) -> bool:
