@@ -98,6 +98,52 @@ def test_a_live_directory_that_is_gone_is_named_and_may_come_back(
     assert (live / "a").read_bytes() == b"new"
 
 
+def test_a_parent_replaced_by_a_symlink_leads_nowhere(spaces: Workspaces, room: Path) -> None:
+    """Whoever may rename a parent of the directory must not get the executor to read or write elsewhere."""
+    live, victim = room / "parent/live", room / "victim/live"
+    for path in (live, victim):
+        path.mkdir(parents=True)
+        write_tree(path, START)
+    workspace = spaces.create(DirectorySource(live))
+    captured = spaces.edit(workspace.id, workspace.head, "a", b"2")
+    (victim / "secret").write_bytes(b"secret")
+    before = read_tree(victim)
+    (room / "parent").rename(room / "moved")
+    (room / "parent").symlink_to(room / "victim")
+
+    for use in (
+        lambda: spaces.publish(workspace.id, captured.base_tree, captured.result_tree),
+        lambda: spaces.look_for_drift(workspace.id),
+        lambda: spaces.fork(workspace.id),
+    ):
+        with pytest.raises(InterlockError) as caught:
+            use()
+        assert caught.value.reason is Reason.WORKSPACE_SOURCE_INVALID
+    assert read_tree(victim) == before
+
+    (room / "parent").unlink()
+    (room / "moved").rename(room / "parent")
+    spaces.publish(workspace.id, captured.base_tree, captured.result_tree)
+    assert (live / "a").read_bytes() == b"2"
+
+
+def test_what_the_executor_keeps_is_closed_to_other_users(
+    open_spaces: Callable[..., Workspaces], room: Path, live: Path
+) -> None:
+    """The executor's directory can be traversed by everybody, so every file in it has to be private."""
+    spaces = open_spaces()
+    spaces.create(DirectorySource(live))
+    found = [path for path in (room / "executor").rglob("*") if ".db" in path.name]
+    assert {path.name for path in found} >= {"workspaces.db", "objects.db"}
+    assert [path for path in found if path.stat().st_mode & 0o077] == []
+    spaces.close()
+    for path in found:
+        if path.exists():
+            path.chmod(0o644)  # as an earlier release left it
+    open_spaces()
+    assert [path for path in found if path.exists() and path.stat().st_mode & 0o077] == []
+
+
 def test_only_one_executor_uses_a_directory(open_spaces: Callable[..., Workspaces], live: Path) -> None:
     first = open_spaces()
     with pytest.raises(InterlockError, match="Another executor") as caught:

@@ -215,3 +215,16 @@ def test_removal_of_what_shutil_cannot_remove(tmp_path: Path) -> None:
     os.close(parent)
     assert os.listdir(tmp_path) == ["outside"]
     assert (tmp_path / "outside" / "kept").exists()
+
+
+def test_an_exact_path_has_no_symlink_anywhere(way: str, tmp_path: Path) -> None:
+    here = Path(os.path.realpath(tmp_path))
+    (here / "a/b").mkdir(parents=True)
+    (here / "link").symlink_to(here / "a")
+    (here / "a/last").symlink_to(here / "a/b")
+    (here / "a/b/file").touch()
+    with Root.open_exact(here / "a/b") as root:
+        assert os.listdir(root.fd) == ["file"]
+    for path in ("link/b", "a/last", "link", "a/b/file", "a/none"):
+        with pytest.raises(OSError, match=r"Too many levels|Not a directory|No such file"):
+            Root.open_exact(here / path)
