@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import subprocess
 from typing import Any
 
 import pytest
@@ -251,3 +252,19 @@ async def collect(executor: Any, offset: int) -> dict[int, bytes]:
             assert answer.chunk.offset == start + len(found.get(stream, b""))
             found[stream] = found.get(stream, b"") + answer.chunk.data
     return found
+
+
+async def test_a_virtual_environment_in_the_workspace_just_works(executor: Any, act: Any) -> None:
+    """Its scripts name their interpreter by the workspace's own path, not by /workspace."""
+    ws = await executor.workspace()
+    made = executor.live / ".venv"
+    await asyncio.to_thread(
+        subprocess.run, ["/usr/bin/python3", "-m", "venv", "--without-pip", made], check=True
+    )
+    script = made / "bin/tool"
+    script.write_text(
+        f"#!{made}/bin/python\nimport sys, os\nprint(sys.prefix != sys.base_prefix, os.getcwd())\n"
+    )
+    script.chmod(0o755)
+    answer = await executor.prepare(ws, act.command(".venv/bin/tool"))
+    assert (answer.effect.exit_code, answer.effect.stdout.head) == (0, b"True /workspace\n"), answer

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interlock.common.addresses import Address
-from interlock.common.config import env_float, env_int, executor_dir, load_token, service_address
+from interlock.common.config import data_dir, env_float, env_int, executor_dir, load_token, service_address
 from interlock.common.config import env_text as text
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.postgres import postgres_dir
 from interlock.executor.domain.limits import DEFAULT_LIMITS, MAXIMUM_LIMITS, MIB, SECOND, Limits
 
 
@@ -29,6 +30,7 @@ class ExecutorConfig:
         patience: INTERLOCK_PUBLISH_WAIT_SECONDS: how long a publication waits for running commands; 60 by default.
         retention_days: INTERLOCK_EFFECT_RETENTION_DAYS: how long finished effects are remembered; 30 by default.
         copy_forks: INTERLOCK_FORK=copy instead of overlay.
+        closed: the data directory, which holds the token, and the embedded database's: never part of a workspace.
     """
 
     directory: Path
@@ -39,6 +41,7 @@ class ExecutorConfig:
     patience: float = 60.0
     retention_days: int = 30
     copy_forks: bool = False
+    closed: tuple[Path, ...] = ()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> ExecutorConfig:
@@ -53,6 +56,7 @@ class ExecutorConfig:
             patience=env_float("INTERLOCK_PUBLISH_WAIT_SECONDS", 60.0, minimum=0.0, maximum=3600.0, env=env),
             retention_days=env_int("INTERLOCK_EFFECT_RETENTION_DAYS", 30, minimum=1, maximum=3650, env=env),
             copy_forks=_fork(env),
+            closed=(data_dir(env), postgres_dir()),
         )
 
 

@@ -78,7 +78,7 @@ async def main(config: ExecutorConfig, arguments: Arguments) -> None:
 
 def _open_workspaces(config: ExecutorConfig, identity: Identity) -> Workspaces:
     owner = Owner(identity.uid, identity.gid) if identity.switch else None
-    return Workspaces(config.directory, owner=owner, copy_forks=config.copy_forks)
+    return Workspaces(config.directory, owner=owner, copy_forks=config.copy_forks, closed=config.closed)
 
 
 def _make_directory(path: Path) -> None:

@@ -92,7 +92,7 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
     async def CreateWorkspace(
         self, request: pb.CreateWorkspaceRequest, context: Any
     ) -> pb.CreateWorkspaceResponse:
-        original = request.source.SerializeToString(deterministic=True)
+        original = from_wire.shown_source(request.source)
         created = await create_workspace(
             self._engine,
             from_wire.source_of(request.source),

@@ -192,7 +192,8 @@ class _Preparation:
     async def _run(self, fork: Fork, action: RunCommand, log: OutputSink) -> Outcome:
         engine, request = self._engine, self._request
         try:
-            result = await run_command.run(engine.sandbox, request, fork, log, self._cancel)
+            live = (await engine.call(engine.workspaces.get, fork.workspace)).live
+            result = await run_command.run(engine.sandbox, request, fork, live, log, self._cancel)
         except InterlockError as error:
             return _failed(error, fork.base_tree)
         outcome = run_command.outcome_of(result, action, fork.base_tree)

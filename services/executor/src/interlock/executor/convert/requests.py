@@ -9,6 +9,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.limits import DEFAULT_LIMITS, Limits
 from interlock.executor.domain.model import Action, EditFile, EffectKey, ReadFile, RunCommand, StepRequest
 from interlock.executor.sandbox.environment import check_limits
+from interlock.executor.workspaces.git import without_credentials
 from interlock.executor.workspaces.model import ArchiveSource, DirectorySource, GitSource, Source
 from interlock.v1 import executor_pb2, step_pb2, workspace_pb2
 
@@ -95,6 +96,15 @@ def source_of(message: workspace_pb2.WorkspaceSource) -> Source:
     return ArchiveSource(
         _absolute(message.archive.path, "source.archive.path"), message.archive.strip_components
     )
+
+
+def shown_source(message: workspace_pb2.WorkspaceSource) -> bytes:
+    """The source as it is kept and shown: without credentials."""
+    kept = workspace_pb2.WorkspaceSource()
+    kept.CopyFrom(message)
+    if kept.WhichOneof("source") == "git":
+        kept.git.url = without_credentials(kept.git.url)
+    return kept.SerializeToString(deterministic=True)
 
 
 def _absolute(path: str, field: str) -> Path:

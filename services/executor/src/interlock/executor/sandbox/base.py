@@ -61,11 +61,13 @@ class Fork:
         lower: read-only layers of an overlay, topmost first; none: `upper` is a copy, mounted as it is.
         upper: directory that receives what the step writes; empty where there are layers.
         work: empty directory on the same file system as `upper`, for overlayfs itself.
+        alias: absolute path by which people know the workspace; where it can be, it leads to /workspace.
     """
 
     lower: tuple[Path, ...]
     upper: Path
     work: Path
+    alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)

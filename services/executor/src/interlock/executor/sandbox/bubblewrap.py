@@ -36,7 +36,15 @@ from interlock.executor.sandbox.identity import Identity, step_identity
 from interlock.executor.sandbox.launch import Tree, become_subreaper, spawn
 from interlock.executor.sandbox.limits import Limiter
 from interlock.executor.sandbox.output import Delivery, Pump
-from interlock.executor.sandbox.rootfs import Mount, directory_system, host_system, parse_mounts, write_etc
+from interlock.executor.sandbox.rootfs import (
+    Mount,
+    can_alias,
+    directory_system,
+    host_system,
+    parse_mounts,
+    top_level,
+    write_etc,
+)
 from interlock.executor.sandbox.selftest import self_test
 from interlock.executor.sandbox.verdict import Observation, start_error, verdict
 from interlock.executor.sandbox.watchdog import Watchdog
@@ -93,6 +101,7 @@ class BubblewrapSandbox:
         if self._controller is not None:
             cgroups.sweep(self._controller)
         self._system = self._system_arguments()
+        self._taken = (*top_level(config.rootfs), *(mount.target for mount in config.mounts))
         self._shell = self._find_shell()
         enforcement = self._controller.name if self._controller else "rlimit+watchdog"
         self.tier = TierReport("bubblewrap", enforcement, "overlay")
@@ -201,6 +210,8 @@ class BubblewrapSandbox:
         options += ["--perms", "0755", "--dir", HOME]
         options += ["--size", str(spec.limits.shm_bytes), "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108
         options += _workspace(spec)
+        if spec.fork is not None and can_alias(spec.fork.alias, self._taken):
+            options += ["--symlink", WORKSPACE, spec.fork.alias]
         return [*options, "--remount-ro", "/", "--chdir", os.path.join(WORKSPACE, spec.working_dir)]
 
 

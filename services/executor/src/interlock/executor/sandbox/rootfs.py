@@ -7,14 +7,14 @@ create files on the host. `check_target` refuses such targets, and the workspace
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.sandbox.base import WORKSPACE
-from interlock.executor.sandbox.environment import HOSTNAME, INNER_UID
+from interlock.executor.sandbox.environment import HOME, HOSTNAME, INNER_UID
 
 _LINKS: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _OWN: Final = frozenset({"proc", "sys", "dev", "tmp", "workspace"})  # never taken from a root file system
@@ -122,6 +122,27 @@ def directory_system(root: Path) -> list[str]:
             fix="Unpack one there, or unset INTERLOCK_ROOTFS to use the host's /usr.",
         )
     return arguments
+
+
+def top_level(root: Path | None) -> tuple[str, ...]:
+    """What stands at the top of a step's file system; the host's system when `root` is None."""
+    names = ("usr", "etc", *_LINKS) if root is None else tuple(os.listdir(root))
+    return tuple(f"/{name}" for name in (*names, "proc", "dev", "sys", "workspace") if name != "tmp")
+
+
+def can_alias(alias: str, taken: Sequence[str]) -> bool:
+    """Whether a link can stand at `alias`: nothing else of the step's file system is at, above or below it.
+
+    Programs installed in a workspace, such as the scripts of a virtual environment, name it by this path.
+    """
+    path = PurePosixPath(alias)
+    if not path.is_absolute() or path == PurePosixPath("/") or ".." in path.parts:
+        return False
+    own = PurePosixPath(HOME)
+    others = [*map(PurePosixPath, taken), own]
+    return path != own.parent and not any(
+        path.is_relative_to(other) or other.is_relative_to(path) for other in others
+    )
 
 
 def _bad(message: str) -> InterlockError:

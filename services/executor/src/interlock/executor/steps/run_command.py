@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.limits import DEFAULT_LIMITS
@@ -14,7 +15,7 @@ from interlock.executor.steps.base import Outcome
 from interlock.executor.workspaces.model import Fork
 
 
-def spec_of(request: StepRequest, fork: Fork | None = None) -> SandboxSpec:
+def spec_of(request: StepRequest, fork: Fork | None = None, live: Path | None = None) -> SandboxSpec:
     """What the sandbox is asked for. Raises INVALID_ARGUMENT, PATH_OUTSIDE_WORKSPACE, NETWORK_NOT_AVAILABLE."""
     action = request.action
     assert isinstance(action, RunCommand)
@@ -31,22 +32,25 @@ def spec_of(request: StepRequest, fork: Fork | None = None) -> SandboxSpec:
         working_dir=action.working_dir,
         env=action.env,
         limits=request.limits or DEFAULT_LIMITS,
-        fork=None if fork is None else _mounted(fork),
+        fork=None if fork is None else _mounted(fork, live),
     )
     check_spec(spec)
     return spec
 
 
-def _mounted(fork: Fork) -> sandbox.Fork:
+def _mounted(fork: Fork, live: Path | None) -> sandbox.Fork:
     lower = (fork.lower,) if fork.mode == "overlay" else ()
-    return sandbox.Fork(lower, fork.upper, fork.work)
+    return sandbox.Fork(lower, fork.upper, fork.work, str(live or ""))
 
 
 async def run(
-    confined: Sandbox, request: StepRequest, fork: Fork, sink: OutputSink, cancel: asyncio.Event
+    confined: Sandbox, request: StepRequest, fork: Fork, live: Path, sink: OutputSink, cancel: asyncio.Event
 ) -> SandboxResult:
-    """Run to the end. Raises COMMAND_NOT_FOUND, PATH_NOT_FOUND (working directory), SANDBOX_UNAVAILABLE."""
-    return await confined.run(spec_of(request, fork), sink=sink, cancel=cancel)
+    """Run to the end; `live` is the workspace's directory.
+
+    Raises COMMAND_NOT_FOUND, PATH_NOT_FOUND (working directory), SANDBOX_UNAVAILABLE.
+    """
+    return await confined.run(spec_of(request, fork, live), sink=sink, cancel=cancel)
 
 
 def publishable(result: SandboxResult) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -49,16 +50,30 @@ def clone(url: str, ref: str, destination: Path, *, timeout: float = TIMEOUT_SEC
     _check(url, ref)
     with tempfile.TemporaryDirectory(prefix="interlock-git-") as home:
         config = Path(home, "config")
-        config.write_text(_CONFIG + "".join(f'[protocol "{s}"]\n\tallow = always\n' for s in _SCHEMES))
+        allowed = "".join(f'[protocol "{s}"]\n\tallow = always\n' for s in _SCHEMES)
+        address, secret = _apart(url)
+        config.write_text(_CONFIG + allowed + secret)
         argv = ["git", "clone", "--quiet", "--no-hardlinks", "--no-recurse-submodules", "--template="]
         if ref:
             argv += ["--branch", ref]
-        _run([*argv, "--", url, str(destination)], _environment(home, config), url, timeout)
+        _run([*argv, "--", address, str(destination)], _environment(home, config), url, timeout)
+
+
+def _apart(url: str) -> tuple[str, str]:
+    """An address without credentials, and the configuration with which git uses them all the same.
+
+    So they are in no argument list, and not in the clone's own configuration, which steps can read.
+    """
+    plain = without_credentials(url)
+    if plain == url or not url.lower().startswith("http"):
+        return url, ""
+    quoted = url.replace("\\", "\\\\").replace('"', '\\"')
+    return plain, f'[url "{quoted}"]\n\tinsteadOf = {json.dumps(plain, ensure_ascii=False)}\n'
 
 
 def without_credentials(url: str) -> str:
     """The URL without a user name or password in front of the host."""
-    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/@]*@", r"\1", url)
+    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@", r"\1", url)
 
 
 def _check(url: str, ref: str) -> None:
@@ -133,7 +148,7 @@ def _run(argv: list[str], environment: dict[str, str], url: str, timeout: float)
 
 def without_url_secrets(text: str) -> str:
     """Text in which no URL carries a user name or password."""
-    return re.sub(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/@\s']*@", r"\1", text)
+    return re.sub(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s']*@", r"\1", text)
 
 
 def _invalid(message: str, fix: str) -> InterlockError:

@@ -36,6 +36,7 @@ class Imports:
     limits: Limits
     clock: Clock
     lock: threading.Lock
+    closed: tuple[Path, ...] = ()
 
     def create(
         self, name: str, source: Source, labels: Mapping[str, str], progress: ProgressFn | None
@@ -76,7 +77,7 @@ class Imports:
         with self.lock:
             taken = self.registry.lives()
             if isinstance(source, DirectorySource):
-                live = check_directory(source.path, self.layout.root, taken)
+                live = check_directory(source.path, (self.layout.root, *self.closed), taken)
             else:
                 live = self._destination(name, source.destination, taken)
             workspace = Workspace(
@@ -96,7 +97,7 @@ class Imports:
     def _destination(self, name: str, wanted: Path | None, taken: list[tuple[str, Path]]) -> Path:
         if wanted is None:
             return self.layout.live / name
-        place = check_place(wanted, self.layout.root, taken)
+        place = check_place(wanted, (self.layout.root, *self.closed), taken)
         if os.path.lexists(wanted):
             raise InterlockError(
                 Reason.WORKSPACE_SOURCE_INVALID,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +15,11 @@ from interlock.executor.files.root import Root
 _KERNEL: Final = tuple(Path(p) for p in ("/proc", "/sys"))
 
 
-def check_directory(path: Path, executor: Path, taken: list[tuple[str, Path]]) -> Path:
+def check_directory(path: Path, closed: Sequence[Path], taken: list[tuple[str, Path]]) -> Path:
     """The canonical form of an existing directory that may become a workspace.
 
     Raises WORKSPACE_SOURCE_INVALID: relative, absent, not a directory, a symlink, `/`, a kernel file system,
-    or overlapping the executor's own directory; WORKSPACE_EXISTS: overlapping another workspace's directory.
+    or overlapping one of the `closed` directories, which are Interlock's own; WORKSPACE_EXISTS: overlapping another workspace's directory.
     """
     if not path.is_absolute():
         raise _invalid(path, "is not an absolute path")
@@ -30,18 +31,19 @@ def check_directory(path: Path, executor: Path, taken: list[tuple[str, Path]]) -
         raise _invalid(path, "is a symbolic link; give the directory it points to")
     if not stat.S_ISDIR(status.st_mode):
         raise _invalid(path, "is not a directory")
-    return check_place(path, executor, taken)
+    return check_place(path, closed, taken)
 
 
-def check_place(path: Path, executor: Path, taken: list[tuple[str, Path]]) -> Path:
+def check_place(path: Path, closed: Sequence[Path], taken: list[tuple[str, Path]]) -> Path:
     """`check_directory` for a path where nothing needs to exist yet."""
     if not path.is_absolute():
         raise _invalid(path, "is not an absolute path")
     real = Path(os.path.realpath(path))
     if real in (Path("/"), Path("/dev")) or any(_overlap(real, kernel) for kernel in _KERNEL):
         raise _invalid(path, "is not a directory that a workspace can be in")
-    if _overlap(real, executor):
-        raise _invalid(path, "overlaps the executor's own directory")
+    for own in closed:
+        if _overlap(real, Path(os.path.realpath(own))):
+            raise _invalid(path, f"overlaps {shown(str(own))}, where Interlock keeps its own files")
     for workspace, live in taken:
         if _overlap(real, live):
             raise InterlockError(

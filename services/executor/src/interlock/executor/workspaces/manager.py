@@ -50,6 +50,7 @@ class Workspaces:
         owner: the step's uid and gid, when this process is root; None where steps run as this process's user.
         limits: bounds on every workspace and effect.
         copy_forks: fork by copy instead of overlay (no user namespaces or overlay here).
+        closed: more directories that no workspace may contain or be in: tokens and databases.
 
     Opening it finishes or cleans up whatever an earlier process left (see `recovered`), and removes all forks.
     """
@@ -63,6 +64,7 @@ class Workspaces:
         clock: Clock | None = None,
         ids: Ids | None = None,
         copy_forks: bool = False,
+        closed: tuple[Path, ...] = (),
     ) -> None:
         self.limits = limits or Limits()
         self.copy_forks = copy_forks
@@ -73,7 +75,7 @@ class Workspaces:
         self._registry = Registry(self._layout.register)
         self._runtimes = Runtimes(self._registry.load_cache)
         parts = (self._layout, self.store, self._registry, self.limits)
-        self._imports = Imports(*parts, clock, threading.Lock())
+        self._imports = Imports(*parts, clock, threading.Lock(), closed)
         self._forks = Forks(*parts, self._ids, self._ids_lock)
         self._moves = Moves(*parts, clock)
         self._publications = Publications(self.store, self._registry, self._moves, self.limits, clock)
