@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from interlock.executor.sandbox.seccomp import program
 Arena = Any
 
 
-def own_descendants() -> list[int]:
-    """Processes below this one, the runner's included."""
-    found, queue = [], [os.getpid()]
+def own_descendants(but: Collection[int] = ()) -> list[int]:
+    """Processes below this one, the runner's included; without those that other tests keep (`but`)."""
+    found: list[int] = []
+    queue = [os.getpid()]
     while queue:
         pid = queue.pop()
         try:
@@ -35,7 +37,7 @@ def own_descendants() -> list[int]:
             continue
         found += children
         queue += children
-    return found
+    return [pid for pid in found if pid not in but]
 
 
 class Begun:
@@ -53,12 +55,13 @@ async def test_one_the_runner_is_never_root(arena: Arena) -> None:
         with pytest.raises(InterlockError) as caught:
             spawn(arena.sandbox.binary, [], ["true"], program(), identity)
         assert caught.value.reason is Reason.SANDBOX_UNAVAILABLE
+    others = set(own_descendants())
     begun, cancel = Begun(), asyncio.Event()
     running = asyncio.create_task(arena.run("echo begun; sleep 1000", sink=begun, cancel=cancel))
     await begun.event.wait()
     lines = [
         line
-        for pid in own_descendants()
+        for pid in own_descendants(but=others)
         for line in status(pid)
         if line.startswith(("Uid:", "Gid:", "Groups:"))
     ]
@@ -86,12 +89,13 @@ async def test_two_the_runner_has_no_environment_and_no_options_to_read(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLANTED", "planted-in-the-executor")
+    others = set(own_descendants())
     begun, cancel = Begun(), asyncio.Event()
     running = asyncio.create_task(
         arena.run("echo begun; sleep 1000", env={"DECLARED": "declared-by-step"}, sink=begun, cancel=cancel)
     )
     await begun.event.wait()
-    runner = own_descendants()[0]
+    runner = own_descendants(but=others)[0]
     outside = (read(runner, "environ"), read(runner, "cmdline"))
     cancel.set()
     await running
