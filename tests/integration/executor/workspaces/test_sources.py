@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+import http.server
 import io
 import os
 import socket
 import stat
 import subprocess
 import tarfile
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -267,6 +271,48 @@ def test_credentials_in_a_url_are_not_kept(spaces: Workspaces) -> None:
     assert describe(GitSource("git@host:x.git")) == "git git@host:x.git"
 
 
+class _Guarded(http.server.SimpleHTTPRequestHandler):
+    """A repository behind a user name and a password."""
+
+    seen: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        given = self.headers.get("Authorization", "")
+        self.seen.append(given)
+        if given != "Basic " + base64.b64encode(b"user:hunter@2").decode():
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.end_headers()
+            return
+        super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+def test_credentials_do_not_reach_the_workspace(spaces: Workspaces, repository: Path, room: Path) -> None:
+    git("clone", "-q", "--bare", str(repository), str(room / "bare.git"), cwd=room)
+    git("update-server-info", cwd=room / "bare.git")
+    handler = functools.partial(_Guarded, directory=str(room))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{server.server_port}"
+        try:
+            error = refused(
+                Reason.WORKSPACE_SOURCE_INVALID,
+                lambda: spaces.create(GitSource(f"http://user:hunter@2@{host}/none.git")),
+                spaces,
+            )
+            made = spaces.create(GitSource(f"http://user:hunter%402@{host}/bare.git"))
+        finally:
+            server.shutdown()
+    assert "Basic" in "".join(_Guarded.seen)
+    assert "hunter" not in str(error)
+    assert f"url = http://{host}/bare.git" in (made.live / ".git/config").read_text()
+    kept = b"".join(path.read_bytes() for path in (made.live / ".git").rglob("*") if path.is_file())
+    assert b"hunter" not in kept
+
+
 def tar_of(path: Path, add: Callable[[tarfile.TarFile], None], mode: str = "w:gz") -> Path:
     with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
         add(tar)
@@ -378,3 +424,21 @@ def test_what_is_no_archive(spaces: Workspaces, room: Path) -> None:
         )
     refused(Reason.WORKSPACE_SOURCE_INVALID, lambda: spaces.create(ArchiveSource(room / "absent")), spaces)
     refused(Reason.WORKSPACE_SOURCE_INVALID, lambda: spaces.create(ArchiveSource(room)), spaces)
+
+
+def test_directories_of_interlock_itself_are_no_workspaces(
+    open_spaces: Callable[..., Workspaces], room: Path
+) -> None:
+    """A step that could read the token, or write the database, would be its own approver."""
+    data = room / "home/data"
+    data.mkdir(parents=True)
+    (data / "token").write_text("secret")
+    (room / "alias").symlink_to(data)
+    (room / "home/project").mkdir()
+    spaces = open_spaces(closed=(room / "alias", room / "none"))
+    for path in (data, room / "home"):
+        error = refused(
+            Reason.WORKSPACE_SOURCE_INVALID, lambda path=path: spaces.create(DirectorySource(path)), spaces
+        )
+        assert "where Interlock keeps its own files" in str(error)
+    spaces.create(DirectorySource(room / "home/project"))

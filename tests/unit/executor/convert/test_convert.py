@@ -4,7 +4,7 @@ import pytest
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.convert.effects import diff_text, output
-from interlock.executor.convert.requests import action_of, limits_of, source_of
+from interlock.executor.convert.requests import action_of, limits_of, shown_source, source_of
 from interlock.executor.convert.text import wire
 from interlock.executor.convert.workspaces import files_token, read_files_token
 from interlock.executor.domain.limits import DEFAULT_LIMITS, SECOND
@@ -93,3 +93,12 @@ def test_listing_tokens() -> None:
         with pytest.raises(InterlockError) as caught:
             read_files_token(bad)
         assert caught.value.reason is Reason.PAGE_TOKEN_INVALID
+
+
+def test_a_source_is_shown_without_credentials() -> None:
+    source = workspace_pb2.WorkspaceSource(
+        git=workspace_pb2.GitSource(url="https://user:p@ss@host/x.git", ref="v1")
+    )
+    shown = workspace_pb2.WorkspaceSource.FromString(shown_source(source))
+    assert (shown.git.url, shown.git.ref) == ("https://host/x.git", "v1")
+    assert source.git.url == "https://user:p@ss@host/x.git"

@@ -18,8 +18,8 @@ async def create_workspace(
 ) -> Workspace:
     """The new workspace; a repeated request gets the one it made first, finished if it was cut off.
 
-    `original` is the source as the caller gave it, but without credentials, kept to be shown. Raises WORKSPACE_SOURCE_INVALID,
-    WORKSPACE_EXISTS, WORKSPACE_LIMIT_EXCEEDED, REQUEST_ID_REUSED, PERMISSION_DENIED.
+    `original` is the source as the caller gave it, without credentials, kept to be shown.
+    Raises WORKSPACE_SOURCE_INVALID, WORKSPACE_EXISTS, WORKSPACE_LIMIT_EXCEEDED, REQUEST_ID_REUSED, PERMISSION_DENIED.
     """
     name = engine.ids.new("ws")
     if request_id:

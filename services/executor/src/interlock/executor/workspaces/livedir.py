@@ -18,8 +18,9 @@ _KERNEL: Final = tuple(Path(p) for p in ("/proc", "/sys"))
 def check_directory(path: Path, closed: Sequence[Path], taken: list[tuple[str, Path]]) -> Path:
     """The canonical form of an existing directory that may become a workspace.
 
-    Raises WORKSPACE_SOURCE_INVALID: relative, absent, not a directory, a symlink, `/`, a kernel file system,
-    or overlapping one of the `closed` directories, which are Interlock's own; WORKSPACE_EXISTS: overlapping another workspace's directory.
+    Raises WORKSPACE_SOURCE_INVALID: relative, absent, not a directory, a symlink, `/`, a kernel file system, or
+    overlapping one of the `closed` directories, which are Interlock's own; WORKSPACE_EXISTS: overlapping another
+    workspace's directory.
     """
     if not path.is_absolute():
         raise _invalid(path, "is not an absolute path")
