@@ -330,7 +330,8 @@ async def test_a_bad_model_plans_nothing_and_leaves_the_run_as_it_was(
         run = await client.get_run(run.run_id)
         assert (state(run), run.steps_total) == ("CREATED", 0)
         observed.model.script(chat({"steps": [{"kind": "read_file", "name": "Look", "path": "a.txt"}]}))
-        run = await client.plan_run(run.run_id)
+        await client.plan_run(run.run_id)
+        run = await client.get_run(run.run_id)
         assert (state(run), run.steps[0].spec.input.read_file.path) == ("PLANNED", "a.txt")
 
 
