@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -166,6 +168,42 @@ def test_a_symlink_put_where_a_parent_was_is_never_followed(
             spaces.publish(workspace, base, result, look=look)
         assert caught.value.reason is Reason.WORKSPACE_DRIFTED
     assert read_tree(outside) == {b"in": ("f", 0o644, b"in\n")}
+
+
+@pytest.mark.parametrize("path", ["new", "new/below", "d/new"])
+def test_nothing_is_called_published_where_a_fifo_stands(spaces: Workspaces, live: Path, path: str) -> None:
+    (live / "d").mkdir()
+    workspace = spaces.create(DirectorySource(live))
+    captured = spaces.edit(workspace.id, workspace.head, path, b"content")
+    fifo = live / ("d/new" if path == "d/new" else "new")
+    os.mkfifo(fifo)
+    with pytest.raises(InterlockError) as caught:
+        spaces.publish(workspace.id, captured.base_tree, captured.result_tree)
+    assert caught.value.reason is Reason.EFFECT_NOT_PUBLISHABLE
+    assert fifo.is_fifo()
+    assert spaces.get(workspace.id).head == workspace.head
+    fifo.unlink()
+    spaces.publish(workspace.id, captured.base_tree, captured.result_tree)
+    assert (live / path).read_bytes() == b"content"
+
+
+def test_a_new_mode_stays_inside_the_workspace(spaces: Workspaces, live: Path, room: Path) -> None:
+    """A file's second name may be outside: in a package cache, or wherever somebody linked it from."""
+    outside = room / "outside"
+    outside.write_bytes(b"shared")
+    outside.chmod(0o640)
+    (live / "linked").hardlink_to(outside)
+    (live / "own").write_bytes(b"own")
+    workspace = spaces.create(DirectorySource(live))
+    fork = spaces.fork(workspace.id)
+    for name in ("linked", "own"):
+        (fork.upper / name).chmod(0o777)
+    captured = spaces.capture(fork)
+    spaces.publish(workspace.id, captured.base_tree, captured.result_tree, fork=fork)
+    assert stat.S_IMODE((live / "linked").stat().st_mode) == 0o777
+    assert stat.S_IMODE((live / "own").stat().st_mode) == 0o777
+    assert (live / "linked").read_bytes() == b"shared"
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o640
 
 
 def test_rollback_keeps_what_others_changed_elsewhere(spaces: Workspaces, live: Path) -> None:

@@ -73,11 +73,13 @@ class Application:
         self.kept: list[bytes] = []
         self.touched: dict[bytes, int | None] = {}
         self.staged = 0
+        self.shared: set[bytes] = set()
 
     def stage(self) -> None:
         """Write all new content. Changes nothing but the staging directory. Raises OSError (ENOSPC …)."""
         self.cancel()
-        wanted = [(i, c) for i, c in enumerate(self.changes) if _needs_content(c) and not self.is_done(c)]
+        self.shared = {c.path for c in self.changes if self.is_shared(c)}
+        wanted = [(i, c) for i, c in enumerate(self.changes) if self.is_written(c) and not self.is_done(c)]
         if not wanted:
             return
         os.mkdir(self.staging, 0o700, dir_fd=self.root.fd)
@@ -168,7 +170,7 @@ class Application:
             present = _lstat(fd, name)
             if new.kind == DIRECTORY:
                 self.place_directory(fd, name, change, new, present)
-            elif change.kind == "mode":
+            elif change.kind == "mode" and change.path not in self.shared:
                 self.place_mode(fd, name, change, new, present)
             else:
                 self.place_file(fd, name, change, index, present)
@@ -218,6 +220,20 @@ class Application:
             # Not staged because it was already in place; or somebody took that place since.
             if not self.is_done(change):
                 self.kept.append(change.path)
+
+    def is_written(self, change: Change) -> bool:
+        """Whether the change is made by putting a new file in place."""
+        return _needs_content(change) or change.path in self.shared
+
+    def is_shared(self, change: Change) -> bool:
+        """Whether only the mode of a file changes that has a second name, which may be outside the root.
+
+        A new mode would be that name's, too: such a file is replaced, as it is when its content changes.
+        """
+        if change.kind != "mode" or change.new is None or change.new.kind == DIRECTORY:
+            return False
+        present = self.root.lstat(change.path)
+        return present is not None and stat.S_ISREG(present.st_mode) and present.st_nlink > 1
 
     def is_done(self, change: Change) -> bool:
         """In a guarded directory: whether the path already shows its new state."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,7 +102,9 @@ class Publications:
             live, drift = head, None
         target = self.merged(base, result, live)
         changes = compare(self.store, base, result, self.limits)
-        if ask.look == "affected":
+        if ask.look == "everything":
+            _refuse_blocked(scanned.skipped, changes)
+        else:
             self.check_affected(workspace, runtime, head, target)
         if target.tree not in (result.tree, live.tree):
             after = compare(self.store, base, target)
@@ -177,6 +180,30 @@ def overlapping(live: Root, present: Present, changes: list[Change]) -> list[byt
         if parent not in by_path and (status is None or status.kind != DIRECTORY):
             found.append(parent)
     return sorted(set(found))
+
+
+def _refuse_blocked(skipped: Sequence[bytes], changes: Sequence[Change]) -> None:
+    """A socket, fifo or device is in no tree, but where one stands nothing can be written."""
+    special = set(skipped)
+    blocked = [
+        change.path
+        for change in changes
+        if change.new is not None and special and not special.isdisjoint(_with_parents(change.path))
+    ]
+    if blocked:
+        named = ", ".join(shown(path) for path in blocked[:20])
+        raise InterlockError(
+            Reason.EFFECT_NOT_PUBLISHABLE,
+            f"A socket, fifo or device stands where this effect writes: {named}. Nothing was published.",
+            fix="Remove it from the workspace's directory and try the step again.",
+            metadata={"paths": "\n".join(shown(path) for path in blocked[:20])},
+        )
+
+
+def _with_parents(path: bytes) -> Iterator[bytes]:
+    while path:
+        yield path
+        path = parent_and_name(path)[0]
 
 
 def drifted(paths: list[bytes]) -> InterlockError:
