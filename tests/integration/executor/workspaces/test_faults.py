@@ -65,9 +65,9 @@ def test_an_error_in_the_middle_is_finished_at_the_next_use(
     workspace = spaces.create(DirectorySource(live))
     captured = spaces.edit(workspace.id, workspace.head, "d/new/deep", b"new")
     fail_at(where, errno.EIO)
-    with pytest.raises(InterlockError, match="finished when the workspace is used next") as caught:
+    with pytest.raises(InterlockError, match="half-way") as caught:
         spaces.publish(workspace.id, captured.base_tree, captured.result_tree, key="k")
-    assert caught.value.reason is Reason.INTERNAL
+    assert caught.value.reason is Reason.UNAVAILABLE, "what will be finished must not be called failed"
     done = spaces.publish(workspace.id, captured.base_tree, captured.result_tree, key="k")
     assert (done.how, done.head_tree) == ("already", captured.result_tree)
     assert read_tree(live) == read_tree(spaces._layout.base(workspace.id))

@@ -100,8 +100,17 @@ class Moves:
             for application in work:
                 kept = application.run().kept
         except OSError as error:
-            raise _failed(error, "It is finished when the workspace is used next.") from error
+            raise _half_way(error) from error
         return tuple(to_text(path) for path in kept)
+
+
+def _half_way(error: OSError) -> InterlockError:
+    """The record stays, so the move will be finished: a final error would call failed what then happens."""
+    return InterlockError(
+        Reason.UNAVAILABLE,
+        f"Publishing stopped half-way: {os.strerror(error.errno or 0)}. It is finished as soon as that is possible.",
+        fix="Check the owner, mode and attributes of the files in the workspace's directory, and the disk.",
+    )
 
 
 def _failed(error: OSError, so: str) -> InterlockError:
