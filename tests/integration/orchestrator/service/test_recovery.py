@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import grpc
+import pytest
 from tests.support.orchestrator import (
     create,
     decide,
@@ -18,7 +20,9 @@ from tests.support.orchestrator import (
 )
 from tests.support.scripted_executor import Script, ScriptedExecutor
 
+from interlock.common.client import error_from_rpc
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.paging import encode_cursor
 from interlock.orchestrator.store.readers import events
 from interlock.v1 import orchestrator_pb2 as o
 
@@ -122,6 +126,22 @@ async def test_a_watcher_resumes_by_cursor_without_gap_or_duplicate(database_url
             request = o.WatchRunRequest(run_id=run.run_id, cursor=whole[cut].cursor)
             rest = [told async for told in it.stub.WatchRun(request)]
             assert [m.event.seq for m in whole[: cut + 1] + rest] == [m.event.seq for m in whole]
+
+
+async def test_a_cursor_ahead_of_its_run_is_refused(database_url: str) -> None:
+    """As after a database was restored from a backup: silence would be a gap that nobody is told of."""
+    async with (
+        executor_server(ScriptedExecutor(Script())) as executor,
+        orchestrator(database_url, executor) as it,
+    ):
+        run = await create(it.stub, read())
+        await until(it.stub, run.run_id, "COMPLETED")
+        for seq in (1_000_000, -1):
+            cursor = encode_cursor(f"WatchRun/{run.run_id}", {"seq": seq})
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                async for _ in it.stub.WatchRun(o.WatchRunRequest(run_id=run.run_id, cursor=cursor)):
+                    pass
+            assert error_from_rpc(caught.value).reason is Reason.CURSOR_INVALID
 
 
 async def test_the_approval_feed_resumes_by_cursor_without_gap_or_duplicate(database_url: str) -> None:

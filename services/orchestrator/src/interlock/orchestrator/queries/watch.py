@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import grpc
 
-from interlock.common.errors import InterlockError
+from interlock.common.errors import InterlockError, Reason
 from interlock.common.paging import decode_cursor, encode_cursor
 from interlock.orchestrator.convert import views
 from interlock.orchestrator.deps import Deps
@@ -39,6 +39,9 @@ async def watch(deps: Deps, message: o.WatchRunRequest) -> AsyncGenerator[o.Watc
     newest = await deps.book.refresh(message.run_id)
     if message.cursor:
         after = int(decode_cursor(_scope(newest.run_id), message.cursor)["seq"] or 0)
+        if not 0 <= after <= newest.seq:
+            # Of a database that was put back to an earlier state: waiting here would leave a gap unsaid.
+            raise InterlockError(Reason.CURSOR_INVALID, "The cursor is ahead of the run.", field="cursor")
     else:
         after = newest.seq if message.only_new else 0
     run = newest if after == newest.seq else await _at(deps, newest.run_id, after)
