@@ -372,7 +372,7 @@ def test_interrupting_exec_leaves_the_run_going(interlock: Installation, project
         (["workspace", "show", "/nowhere"], 5, "WORKSPACE_NOT_FOUND"),
         (["run", "list", "--token", "wrong"], 6, "UNAUTHENTICATED"),
         (["--token", "wrong", "run", "list"], 6, "UNAUTHENTICATED"),
-        (["run", "list", "--server", "127.0.0.1:1"], 7, "The orchestrator cannot be reached"),
+        (["run", "list", "--server", "127.0.0.1:1"], 7, "The orchestrator at 127.0.0.1:1 cannot be reached"),
         (["run", "list", "--server", "nonsense"], 2, "is not an address"),
         (["run", "list", "--state", "walking"], 2, "awaiting_approval"),
         (["run", "list", "--limit", "many"], 2, "--limit"),

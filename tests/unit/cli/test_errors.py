@@ -15,6 +15,8 @@ from interlock.common.errors import InterlockError, Reason, Violation
         (Reason.PLAN_INVALID, 2),
         (Reason.VALIDATION_FAILED, 2),
         (Reason.RUN_NOT_FOUND, 5),
+        (Reason.RUN_EMPTY_PLAN, 2),
+        (Reason.RUN_TOO_MANY_STEPS, 2),
         (Reason.WORKSPACE_NOT_FOUND, 5),
         (Reason.APPROVAL_NOT_FOUND, 5),
         (Reason.PERMISSION_DENIED, 6),

@@ -21,6 +21,7 @@ async def main(place):
     sandbox = BubblewrapSandbox(BubblewrapConfig.from_env(place / "sandbox"))
     probe = await sandbox.probe(place)
     for check in probe.checks: print(check.name, check.ok, check.detail)
+    print("left", [each.name for each in place.glob("self-test-*")])
     for name in ("base", "up", "wk"): (place / name).mkdir()
     (place / "base/f").write_text("old")
     fork = Fork((place / "base",), place / "up", place / "wk")
@@ -52,6 +53,7 @@ def test_as_an_ordinary_user() -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "step True" in done.stdout
+    assert "left []" in lines
     assert "b'1000\\n77\\n' new" in done.stdout
     assert " old watchdog" in done.stdout
     assert lines[-1] == "Ending.TIMED_OUT"

@@ -22,12 +22,14 @@ _BY_CODE = {
     "UNAVAILABLE": UNAVAILABLE,
     "DEADLINE_EXCEEDED": TIMEOUT,
 }
+# A plan file that is wrong is wrong usage, whatever status the rpc would have.
+_BY_REASON = {"RUN_EMPTY_PLAN": USAGE, "RUN_TOO_MANY_STEPS": USAGE}
 _BORING = frozenset({"grpc_code"})
 
 
 def exit_code(error: InterlockError) -> int:
     """The exit code of an error; FAILED where no special one is defined."""
-    return _BY_CODE.get(error.code, FAILED)
+    return _BY_REASON.get(error.reason.value) or _BY_CODE.get(error.code, FAILED)
 
 
 def error_lines(error: InterlockError) -> list[str]:
@@ -38,7 +40,9 @@ def error_lines(error: InterlockError) -> list[str]:
     lines += [f"  field:  {each.field}: {each.description}" for each in error.violations]
     if error.fix:
         lines.append(f"  do:     {error.fix}")
-    details = ", ".join(f"{key}={value}" for key, value in error.metadata.items() if key not in _BORING)
+    details = ", ".join(
+        f"{key}={value}" for key, value in sorted(error.metadata.items()) if key not in _BORING
+    )
     if details:
         lines.append(f"  detail: {details}")
     lines.append(f"  reason: {error.reason.value}")

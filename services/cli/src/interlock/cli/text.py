@@ -46,17 +46,22 @@ def money_text(micros: int) -> str:
     return f"${dollars:,}.{decimals}"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 step`, `1,200 steps`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def cost_text(cost: Cost) -> str:
     """`$0.0123, 1,234 tokens, 3 calls`. What is not known is said, never shown as zero."""
     if not cost.model_calls:
         return "no model calls"
-    calls = f"{cost.model_calls} model call{'s' if cost.model_calls != 1 else ''}"
+    calls = counted(cost.model_calls, "model call")
     priced = money_text(cost.total.micros) if cost.HasField("total") else "price unknown"
     if cost.HasField("total") and cost.unpriced_calls:
         priced = f"at least {priced} ({cost.unpriced_calls} unpriced)"
     tokens = [getattr(cost, name) for name in ("prompt_tokens", "completion_tokens") if cost.HasField(name)]
-    counted = f"{sum(tokens):,} tokens" if tokens else "tokens unknown"
-    return f"{priced}, {counted}, {calls}"
+    used = f"{sum(tokens):,} tokens" if tokens else "tokens unknown"
+    return f"{priced}, {used}, {calls}"
 
 
 def size_text(count: int) -> str:

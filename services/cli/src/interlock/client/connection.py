@@ -132,7 +132,7 @@ class Connection:
                 response: ResponseT = await multicallable(request, timeout=deadline)
                 return response
             except grpc.aio.AioRpcError as failure:
-                error = error_from_rpc(failure, self._service_of(rpc))
+                error = error_from_rpc(failure, self._name_of(rpc))
             delay = next(delays, None) if may_repeat(error) else None
             if delay is None:
                 raise error
@@ -151,7 +151,7 @@ class Connection:
             async for message in call:
                 yield message
         except grpc.aio.AioRpcError as failure:
-            raise error_from_rpc(failure, self._service_of(rpc)) from None
+            raise error_from_rpc(failure, self._name_of(rpc)) from None
         finally:
             call.cancel()
 
@@ -163,5 +163,6 @@ class Connection:
             self._owners.update((id(rpc), service) for rpc in vars(stub).values())
         return self._stubs[service]
 
-    def _service_of(self, rpc: object) -> str:
-        return self._owners.get(id(rpc), "service")
+    def _name_of(self, rpc: object) -> str:
+        service = self._owners.get(id(rpc))
+        return f"{service} at {self.endpoints.get(service)}" if service else "service"

@@ -21,6 +21,7 @@ def validate(
 
     from interlock.cli.output import write_json
     from interlock.cli.safe import escape
+    from interlock.cli.text import counted
     from interlock.cli.values import read_document
     from interlock.common.plan import check_plan
 
@@ -32,10 +33,10 @@ def validate(
         ]
         write_json({"valid": plan is not None, "problems": listed}, settings.output)
     elif plan is not None:
-        print(f"Valid: {len(plan.steps)} steps.")
+        print(f"Valid: {counted(len(plan.steps), 'step')}.")
     else:
         for problem in problems:
-            fix = f" {problem.fix}" if problem.fix else ""
+            fix = f". {problem.fix}" if problem.fix else ""
             print(escape(f"{problem.text()}{fix} [{problem.reason.value}]"), file=sys.stderr)
     return 0 if plan is not None else 2
 

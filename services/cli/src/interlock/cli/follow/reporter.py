@@ -8,7 +8,7 @@ from typing import Protocol, TextIO
 from interlock.cli.follow.view import Changed, RunView
 from interlock.cli.safe import escape
 from interlock.cli.show.steps import outcome, state_text, title
-from interlock.cli.text import cost_text, seconds_text
+from interlock.cli.text import cost_text, counted, seconds_text
 from interlock.v1.step_pb2 import StepState
 
 _QUIET = frozenset({StepState.STEP_STATE_PENDING, StepState.STEP_STATE_APPROVED})
@@ -49,7 +49,7 @@ class PlainReporter:
         self._stream = stream or sys.stderr
 
     def begin(self, view: RunView) -> None:
-        self.note(escape(f"{view.run.run_id}: {len(view.steps)} steps"))
+        self.note(escape(f"{view.run.run_id}: {counted(len(view.steps), 'step')}"))
 
     def changed(self, view: RunView, changed: Changed) -> None:
         for line in changed.lines:

@@ -103,7 +103,7 @@ def _people(run: Run) -> None:
             ("state", run_state(run)),
             ("paused for", run.pause_reason),
             ("workspace", run.workspace_id),
-            ("steps", f"{run.steps_done} of {run.steps_total} done"),
+            ("steps", f"{run.steps_done} of {run.steps_total} ended"),
             ("cost", cost_text(run.cost)),
             ("base tree", short_digest(run.base_tree)),
             ("head tree", short_digest(run.head_tree)),

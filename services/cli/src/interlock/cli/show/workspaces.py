@@ -80,9 +80,7 @@ def show_diff(settings: Settings, diff: DiffTreesResponse) -> None:
 
 def list_files(settings: Settings, entries: Sequence[FileEntry]) -> None:
     """Entries of a tree."""
-    show_list(
-        settings, "entries", entries, ("MODE", "SIZE", "TYPE", "PATH"), _entry, empty="No such entries."
-    )
+    show_list(settings, "entries", entries, ("MODE", "SIZE", "TYPE", "PATH"), _entry, empty="No files.")
 
 
 def change_line(change: FileChange) -> str:

@@ -27,13 +27,13 @@ class Lock:
         self._fd = -1
 
     def open(self) -> None:
-        """Open the file, made if missing. Raises PERMISSION_DENIED when that is not possible."""
+        """Open the file, made if missing. Raises PERMISSION_DENIED or INVALID_ARGUMENT when that is not possible."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise InterlockError(
-                Reason.PERMISSION_DENIED,
+                Reason.PERMISSION_DENIED if isinstance(error, PermissionError) else Reason.INVALID_ARGUMENT,
                 f"Cannot use the data directory {self._path.parent}: {error.strerror}.",
                 field="INTERLOCK_DATA_DIR",
                 fix="Choose a directory that this user can write, by --data-dir or INTERLOCK_DATA_DIR.",

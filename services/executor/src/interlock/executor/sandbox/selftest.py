@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.kernel import has_openat2
+from interlock.executor.files.remove import remove_path
 from interlock.executor.sandbox.base import (
     Check,
     Ending,
@@ -86,7 +87,9 @@ async def _step(sandbox: Sandbox, identity: Identity, state: Path) -> Check:
     except InterlockError as error:
         return Check("step", False, error.message, _FIX)
     finally:
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        # The kernel leaves overlay's work directory with mode 000, which only root's rmtree gets past.
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(remove_path, directory)
 
 
 _FIX: Final = (

@@ -9,7 +9,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.limits import DEFAULT_LIMITS
 from interlock.executor.domain.model import Failure, RunCommand, StepRequest
 from interlock.executor.sandbox import base as sandbox
-from interlock.executor.sandbox.base import Ending, OutputSink, Sandbox, SandboxResult, SandboxSpec
+from interlock.executor.sandbox.base import Ending, Exceeded, OutputSink, Sandbox, SandboxResult, SandboxSpec
 from interlock.executor.sandbox.environment import check_spec
 from interlock.executor.steps.base import Outcome
 from interlock.executor.workspaces.model import Fork
@@ -73,6 +73,16 @@ def outcome_of(result: SandboxResult, action: RunCommand, base_tree: str) -> Out
     )
 
 
+def _passed(found: Exceeded) -> str:
+    """The limit and what was measured, in units people read."""
+    if found.limit == "wall_us":
+        return f"The command ran longer than the {found.allowed / 1e6:g} s it may."
+    if found.limit == "cpu_us":
+        return f"The command used {found.measured / 1e6:g} s of processor time and may use {found.allowed / 1e6:g} s."
+    name = found.limit.replace("_", " ")
+    return f"The command passed its limit of {found.allowed:,} {name}: {found.measured:,} was measured."
+
+
 def _failure(result: SandboxResult, action: RunCommand) -> Failure | None:
     if result.ending in (Ending.TIMED_OUT, Ending.LIMIT) and result.exceeded is not None:
         found = result.exceeded
@@ -81,9 +91,9 @@ def _failure(result: SandboxResult, action: RunCommand) -> Failure | None:
         )
         return Failure(
             reason.value,
-            f"The command passed its limit {found.limit} of {found.allowed}: {found.measured} was measured.",
+            _passed(found),
             field=f"limits.{found.limit}",
-            fix="Make the command smaller, or ask for a higher limit.",
+            fix="Make the command smaller, or ask for a higher limit (`timeout` for its time).",
             metadata={
                 "limit": found.limit,
                 "allowed": str(found.allowed),
