@@ -750,7 +750,9 @@ class ApplyRequest(_message.Message):
     effect_digest: _builtins.str
     """Digest of the effect to publish."""
     approved_digest: _builtins.str
-    """Digest the decision was bound to: the effect digest, or the request digest of a COMMAND gate."""
+    """Digest the decision was bound to: the effect digest, or the request digest of a COMMAND gate,
+    which the effect was then prepared with.
+    """
     approval_id: _builtins.str
     """The approval, for the record; empty when the gate is NONE."""
     epoch: _builtins.int

@@ -205,8 +205,8 @@ class ExecutorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Apply(self, request, context):
-        """Publishes a prepared effect. `approved_digest` must be its effect digest or its request
-        digest. Errors: EFFECT_NOT_FOUND, EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, EFFECT_DISCARDED,
+        """Publishes a prepared effect. `approved_digest` must be its effect digest or, when it was prepared
+        with an `expected_request_digest`, that one. Errors: EFFECT_NOT_FOUND, EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, EFFECT_DISCARDED,
         WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED (the paths are in the metadata; nothing was changed),
         EPOCH_STALE.
         """

@@ -71,8 +71,8 @@ class ExecutorStub:
     OUTCOME_UNKNOWN when a step with network was under way when the executor died.
     """
     Apply: _grpc.UnaryUnaryMultiCallable[_executor_pb2.ApplyRequest, _executor_pb2.ApplyResponse]
-    """Publishes a prepared effect. `approved_digest` must be its effect digest or its request
-    digest. Errors: EFFECT_NOT_FOUND, EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, EFFECT_DISCARDED,
+    """Publishes a prepared effect. `approved_digest` must be its effect digest or, when it was prepared
+    with an `expected_request_digest`, that one. Errors: EFFECT_NOT_FOUND, EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, EFFECT_DISCARDED,
     WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED (the paths are in the metadata; nothing was changed),
     EPOCH_STALE.
     """
@@ -141,8 +141,8 @@ class ExecutorAsyncStub(ExecutorStub):
     OUTCOME_UNKNOWN when a step with network was under way when the executor died.
     """
     Apply: _aio.UnaryUnaryMultiCallable[_executor_pb2.ApplyRequest, _executor_pb2.ApplyResponse]  # type: ignore[assignment]
-    """Publishes a prepared effect. `approved_digest` must be its effect digest or its request
-    digest. Errors: EFFECT_NOT_FOUND, EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, EFFECT_DISCARDED,
+    """Publishes a prepared effect. `approved_digest` must be its effect digest or, when it was prepared
+    with an `expected_request_digest`, that one. Errors: EFFECT_NOT_FOUND, EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, EFFECT_DISCARDED,
     WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED (the paths are in the metadata; nothing was changed),
     EPOCH_STALE.
     """
@@ -268,8 +268,8 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         request: _executor_pb2.ApplyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_executor_pb2.ApplyResponse, _abc.Awaitable[_executor_pb2.ApplyResponse]]:
-        """Publishes a prepared effect. `approved_digest` must be its effect digest or its request
-        digest. Errors: EFFECT_NOT_FOUND, EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, EFFECT_DISCARDED,
+        """Publishes a prepared effect. `approved_digest` must be its effect digest or, when it was prepared
+        with an `expected_request_digest`, that one. Errors: EFFECT_NOT_FOUND, EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, EFFECT_DISCARDED,
         WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED (the paths are in the metadata; nothing was changed),
         EPOCH_STALE.
         """

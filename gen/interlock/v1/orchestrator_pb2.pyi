@@ -1243,7 +1243,7 @@ class RecordDecisionRequest(_message.Message):
     """The step it should belong to; 0 = any."""
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
-        """The decision; `subject` is set by the Approval service."""
+        """The decision. Who decided is the caller, or whom `x-interlock-subject` names."""
 
     def __init__(
         self,

@@ -31,6 +31,7 @@ async def serve(name: str, mode: str) -> None:
     if mode == "loud":
         os.write(1, b"plain line\n\xff\xfe not text\n" + b"x" * 3_000_000 + b"\nunfinished")
     async with running(ServerSpec(name, service_address(name), [], load_token())):
+        print(f"{name} is serving", flush=True)
         await stopping.wait()
 
 

@@ -127,3 +127,21 @@ async def test_applying_twice_is_once(executor: Any, act: Any) -> None:
     assert await executor.apply(prepared) == first
     assert (executor.live / "a.txt").read_text() == "changed since\n"
     assert ws
+
+
+async def test_a_request_is_no_approval_of_an_effect_unless_it_was_approved_first(
+    executor: Any, act: Any
+) -> None:
+    """A preview that waits for a decision about its result is not published on the strength of its command."""
+    ws = await executor.workspace()
+    shown = await executor.prepare(ws, act.command("echo x > new.txt"))
+    with pytest.raises(InterlockError) as caught:
+        await executor.apply(shown, approved_digest=shown.effect.request_digest)
+    assert caught.value.reason is Reason.EFFECT_DIGEST_MISMATCH
+    assert not (executor.live / "new.txt").exists()
+    await executor.discard()
+    proposed = pb.ProposeRequest(key=executor.key(2), workspace_id=ws, action=act.command("echo x > new.txt"))
+    asked = (await executor.call("Propose", proposed)).effect.request_digest
+    ran = await executor.prepare(ws, act.command("echo x > new.txt"), step=2, expected_request_digest=asked)
+    await executor.apply(ran, step=2, approved_digest=asked)
+    assert (executor.live / "new.txt").read_text() == "x\n"

@@ -18,7 +18,7 @@ from tests.support.orchestrator import (
     states,
     until,
 )
-from tests.support.scripted_executor import Script, ScriptedExecutor
+from tests.support.scripted_executor import Key, Script, ScriptedExecutor
 
 from interlock.common.client import error_from_rpc
 from interlock.common.errors import InterlockError, Reason
@@ -181,3 +181,35 @@ async def _frames(stub, cursor, enough):  # type: ignore[no-untyped-def]
 
 def _changes(frames: list[o.WatchApprovalsResponse]) -> list[tuple[str, int]]:
     return [(event.approval.approval_id, event.kind) for frame in frames for event in frame.events]
+
+
+async def test_a_database_older_than_its_executor_catches_up(database_url: str) -> None:
+    """A restored backup: the executor has seen higher epochs than the database knows."""
+    script = Script()
+    newest = 4
+
+    def stale(kind: str, key: Key) -> InterlockError | None:
+        nonlocal newest
+        newest -= 1
+        return InterlockError(Reason.EPOCH_STALE, "A newer driver was here.") if newest > 0 else None
+
+    script.errors = stale
+    async with (
+        executor_server(ScriptedExecutor(script)) as executor,
+        orchestrator(database_url, executor) as it,
+    ):
+        run = await create(it.stub, read())
+        await until(it.stub, run.run_id, "COMPLETED")
+
+
+async def test_a_decision_is_the_callers_whatever_it_says(database_url: str) -> None:
+    async with (
+        executor_server(ScriptedExecutor(Script())) as executor,
+        orchestrator(database_url, executor) as it,
+    ):
+        run = await create(it.stub, edit())
+        approval = await pending(it.stub, run.run_id)
+        decision = {"approve": {}, "digest": approval.digest, "subject": "somebody@else"}
+        request = o.RecordDecisionRequest(approval_id=approval.approval_id, decision=decision)
+        answered = (await it.stub.RecordDecision(request)).approval
+        assert answered.decision.subject == "local"

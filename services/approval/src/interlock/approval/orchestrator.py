@@ -11,6 +11,7 @@ import grpc
 from interlock.approval import convert
 from interlock.approval.domain.changes import Batch
 from interlock.approval.ports import Answer, Page
+from interlock.common.auth import SUBJECT
 from interlock.common.client import Channel, error_from_rpc
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1 import orchestrator_pb2 as pb
@@ -44,7 +45,10 @@ class GrpcOrchestrator:
     async def record(self, answer: Answer) -> Any:
         """Record a decision; returns the approval after it."""
         with _errors():
-            return (await self._stub.RecordDecision(convert.record_request(answer))).approval
+            request = convert.record_request(answer)
+            # The decider is told apart from us, who make the call.
+            caller = ((SUBJECT, answer.subject),)
+            return (await self._stub.RecordDecision(request, metadata=caller)).approval
 
     async def get(self, approval_id: str) -> Any:
         """Return one approval with its preview."""

@@ -228,6 +228,7 @@ class _Preparation:
             fingerprint=request.fingerprint(),
             state=EffectState.PREPARING,
             at=self._engine.now(),
+            approved_request=self._expected,
         )
 
     def _record(self, outcome: Outcome, document: Document) -> Record:

@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS effects(
   base_tree TEXT NOT NULL, result_tree TEXT NOT NULL, request_document BLOB NOT NULL, effect_document BLOB NOT NULL,
   request_digest TEXT NOT NULL, effect_digest TEXT NOT NULL, payload BLOB NOT NULL,
   approval TEXT NOT NULL, head_tree TEXT NOT NULL, merged INTEGER NOT NULL, applied_at TEXT NOT NULL, at TEXT NOT NULL,
+  approved_request TEXT NOT NULL DEFAULT '',
   PRIMARY KEY(run, step, attempt)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS effects_state ON effects(state, at);
 CREATE TABLE IF NOT EXISTS epochs(run TEXT PRIMARY KEY, epoch INTEGER NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
@@ -44,6 +45,7 @@ class Record:
         request_document, effect_document: canonical JSON that the digests are of.
         payload: the answer to Prepare, as sent.
         head_tree, merged, applied_at: how it was published; empty before.
+        approved_request: the request digest that was approved before anything ran; empty when none had to be.
     """
 
     key: EffectKey
@@ -63,6 +65,7 @@ class Record:
     merged: bool = False
     applied_at: str = ""
     at: str = ""
+    approved_request: str = ""
 
     @property
     def changes(self) -> bool:
@@ -86,12 +89,18 @@ class EffectStore:
         self._lock = threading.RLock()
         self._db = connect(path)
         self._db.executescript(_SCHEMA)
+        self._add_missing_columns()
         self._epochs: dict[str, int] = {}
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._db.close()
+
+    def _add_missing_columns(self) -> None:
+        known = {row[1] for row in self._db.execute("PRAGMA table_info(effects)")}
+        if "approved_request" not in known:
+            self._db.execute("ALTER TABLE effects ADD COLUMN approved_request TEXT NOT NULL DEFAULT ''")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -118,7 +127,7 @@ class EffectStore:
     def put(self, record: Record) -> None:
         """Write a record, over what was there."""
         with self._transaction() as db:
-            db.execute(f"INSERT OR REPLACE INTO effects VALUES({','.join('?' * 19)})", _row(record))
+            db.execute(f"INSERT OR REPLACE INTO effects VALUES({','.join('?' * 20)})", _row(record))
 
     def in_state(self, state: EffectState) -> list[Record]:
         """All effects in a state."""
@@ -153,9 +162,8 @@ class EffectStore:
             if epoch < known:
                 raise InterlockError(
                     Reason.EPOCH_STALE,
-                    f"Run {run} is driven with epoch {known} by now; this call has {epoch}.",
+                    f"Run {run} has a newer driver than the one that makes this call.",
                     field="epoch",
-                    metadata={"epoch": str(known)},
                 )
             if epoch > known:
                 with self._transaction() as db:
@@ -213,14 +221,16 @@ def _row(record: Record) -> tuple[object, ...]:
         record.base_tree, record.result_tree, record.request_document, record.effect_document,
         record.request_digest, record.effect_digest, record.payload,
         record.approval, record.head_tree, int(record.merged), record.applied_at, record.at,
+        record.approved_request,
     )  # fmt: skip
 
 
 def _record(row: tuple[Any, ...]) -> Record:
     (run, step, attempt, workspace, fingerprint, state, outside, base, result, request_document, effect_document,
-     request_digest, effect_digest, payload, approval, head, merged, applied_at, at) = row  # fmt: skip
+     request_digest, effect_digest, payload, approval, head, merged, applied_at, at,
+     approved_request) = row  # fmt: skip
     return Record(
         EffectKey(run, step, attempt), workspace, fingerprint, EffectState(state), bool(outside), base, result,
         bytes(request_document), bytes(effect_document), request_digest, effect_digest, bytes(payload),
-        approval, head, bool(merged), applied_at, at,
+        approval, head, bool(merged), applied_at, at, approved_request,
     )  # fmt: skip

@@ -17,7 +17,7 @@ async def record_decision(deps: Deps, message: o.RecordDecisionRequest) -> o.Rec
     """Records the first decision about an approval."""
     row = await approvals.get(deps.database, message.approval_id)
     _check_target(row, message)
-    subject = message.decision.subject or current_identity().subject
+    subject = current_identity().subject
     decision, payloads = inputs.decision(message.decision, subject=subject)
     request = request_of(message, lambda run: o.RecordDecisionResponse())
     try:

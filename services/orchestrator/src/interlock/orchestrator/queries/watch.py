@@ -27,7 +27,7 @@ from interlock.v1 import executor_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 HEARTBEAT_SECONDS = 10.0
-_QUEUE = 256
+_QUEUE = 64
 _LAST_OUTPUT_SECONDS = 5.0
 _ASK_AGAIN_SECONDS = 0.05
 _RUNS_NOW = (e.StepStarted, e.StepExecuting, e.StepApplying, e.StepEdited, e.PreviewSuperseded)

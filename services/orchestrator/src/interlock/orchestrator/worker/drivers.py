@@ -38,6 +38,7 @@ class Drivers:
         self._transactions: Transactions | None = None
         self._performer: Performer | None = None
         self._look = asyncio.Event()
+        self._given_back: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, feed: Feed, transactions: Transactions, performer: Performer) -> None:
@@ -102,6 +103,8 @@ class Drivers:
             del self._drivers[run_id]
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a driver met a defect", run_id=run_id, error=type(error).__name__)
+        if driver.stale:
+            self._given_back.add(run_id)
         self._look.set()
 
     async def _beat(self) -> None:
@@ -116,6 +119,9 @@ class Drivers:
                     await self._look.wait()
 
     async def _renew_and_claim(self) -> None:
+        given_back, self._given_back = self._given_back, set()
+        if given_back:
+            await leases.release(self._database, self._owner, sorted(given_back))
         held = await leases.renew(self._database, self._owner, self._ttl)
         for run_id, (driver, task) in list(self._drivers.items()):
             if held.get(run_id, driver.epoch) != driver.epoch:

@@ -18,6 +18,7 @@ _log = logs.get("driver")
 _PAID = (AskModel, AskPlan, Draft)
 _RETRY_SECONDS = 0.5
 _DEFECT_SECONDS = 10.0
+_STALE_SECONDS = 0.5
 
 
 class RunDriver:
@@ -34,6 +35,7 @@ class RunDriver:
         self._under_way: dict[Action, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._lost = False
+        self.stale = False
 
     def wake(self) -> None:
         """The run may have changed."""
@@ -85,10 +87,12 @@ class RunDriver:
         except LeaseLost:
             self._lost = True
         except InterlockError as error:
-            self._lost = error.reason is Reason.EPOCH_STALE
-            if not self._lost:
+            # The executor has seen a newer driver than the database knows: a database that was restored. The
+            # lease is given back, and the next one has a higher epoch.
+            self.stale = error.reason is Reason.EPOCH_STALE
+            if not self.stale:
                 _log.error("a result was refused", reason=error.reason.value, message=error.message)
-                await self._set_aside()
+            await self._set_aside(_STALE_SECONDS if self.stale else _DEFECT_SECONDS)
         except Exception:  # noqa: BLE001 - the last line: a defect of one run must not end the others
             _log.exception("an action met a defect")
             await self._set_aside()
@@ -97,9 +101,9 @@ class RunDriver:
                 del self._under_way[action]
             self._wake.set()
 
-    async def _set_aside(self) -> None:
+    async def _set_aside(self, seconds: float = _DEFECT_SECONDS) -> None:
         """A run that meets a defect is tried again, but never in a tight loop."""
-        await asyncio.sleep(_DEFECT_SECONDS)
+        await asyncio.sleep(seconds)
         self._lost = True
 
 
