@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,22 @@ async def test_everything_starts_is_announced_and_stops(
     assert not any(alive(pid) for pid in pids.values())
     assert not is_locked(supervised.directory)
     assert not (supervised.directory / ENDPOINTS_FILE).exists()
+
+
+async def test_a_port_in_use_is_said_and_nothing_is_started(supervised: Any) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        supervised.env["INTERLOCK_PLANNER_ADDRESS"] = taken
+        with pytest.raises(
+            InterlockError, match=f"{taken}, where the planner would listen, is in use"
+        ) as caught:
+            await supervised.make().start()
+    assert caught.value.reason is Reason.UNAVAILABLE
+    assert "--port-base 0" in caught.value.fix
+    assert supervised.said == []
+    assert not is_locked(supervised.directory)
 
 
 async def test_a_killed_service_comes_back_at_its_address(supervised: Any, until: Callable[..., Any]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 
 from interlock.client.endpoints import SERVICES, Endpoints
-from interlock.common.addresses import DEFAULT_PORTS
+from interlock.common.addresses import DEFAULT_PORTS, parse_address
+from interlock.common.errors import InterlockError, Reason
 
 STAGES = (("executor", "planner"), ("orchestrator",), ("approval",))
 """Services of a stage start together, after those of the stages before are serving."""
@@ -42,6 +44,31 @@ def allocate(port_base: int, given: Endpoints) -> Endpoints:
     offsets = {name: DEFAULT_PORTS[name] - DEFAULT_PORT_BASE for name in SERVICES}
     return given.filled_from(
         Endpoints(**{name: f"127.0.0.1:{port_base + offset}" for name, offset in offsets.items()})
+    )
+
+
+def check_free(endpoints: Endpoints) -> None:
+    """Raises UNAVAILABLE when something listens at one of the addresses: its answers would pass for ours."""
+    for name, text in endpoints.items():
+        address = parse_address(text, field=name)
+        if address.is_unix:
+            continue
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address.host, address.port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise _in_use(name, text) from None
+
+
+def _in_use(name: str, text: str) -> InterlockError:
+    return InterlockError(
+        Reason.UNAVAILABLE,
+        f"{text}, where the {name} would listen, is in use by another program.",
+        field=name,
+        fix="Stop what listens there, or use other ports: `interlock up --port-base 0` takes free ones.",
     )
 
 

@@ -13,7 +13,7 @@ from interlock.cli.supervisor.database import Database
 from interlock.cli.supervisor.health import is_serving
 from interlock.cli.supervisor.locks import Lock, hold_directory
 from interlock.cli.supervisor.logfile import LogFile
-from interlock.cli.supervisor.services import STAGES, allocate, command_line, environment
+from interlock.cli.supervisor.services import STAGES, allocate, check_free, command_line, environment
 from interlock.client.endpoints import Endpoints, from_env, remove_running, write_running
 from interlock.common.config import data_dir, load_token
 from interlock.common.errors import InterlockError, Reason
@@ -94,6 +94,7 @@ class Supervisor:
     async def _start(self) -> None:
         self._token = load_token(create=True, env=self._env)
         self.endpoints = allocate(self._port_base, from_env(self._env))
+        check_free(self.endpoints)
         first, *others = STAGES
         await _all(self._start_stage(first), self._database.start())
         self._env["INTERLOCK_DATABASE_URL"] = self._database.url
