@@ -152,7 +152,7 @@ async def test_other_errors_are_not_repeated_and_arrive_whole() -> None:
 
 async def test_nobody_there_names_the_service() -> None:
     async with Client(orchestrator="127.0.0.1:1", token=TOKEN, retry=Retry(attempts=1)) as client:
-        with pytest.raises(InterlockError, match="The orchestrator at .* cannot be reached") as caught:
+        with pytest.raises(InterlockError, match=r"The orchestrator at .* cannot be reached") as caught:
             await client.get_run("run-1")
         assert caught.value.reason is Reason.UNAVAILABLE
 
