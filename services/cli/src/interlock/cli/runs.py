@@ -56,8 +56,12 @@ async def create(client: Client, wanted: Wanted) -> Run:
         return (await client.call(client.orchestrator.CreateRun, request)).run
     run = await client.create_run(wanted.goal, workspace_id, labels=wanted.labels)
     notice = (await client.planner_capabilities()).notice
-    progress(f"Planning … {notice}")
-    return await client.plan_run(run.run_id)
+    progress(f"Planning … {notice}".rstrip())
+    try:
+        return await client.plan_run(run.run_id)
+    except InterlockError:
+        progress(f"{run.run_id} is made but has no plan: `interlock step add` gives it one.")
+        raise
 
 
 async def started(client: Client, run: Run) -> Run:
