@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -151,3 +152,27 @@ async def test_epochs_fence(lone: Any, act: Any) -> None:
     assert caught.value.reason is Reason.EPOCH_STALE
     await lone.apply(prepared, epoch=6)
     assert (lone.live / "f").exists()
+
+
+async def test_an_import_ends_when_the_executor_stops(lone: Any) -> None:
+    """A directory that takes long does not keep the executor, and nothing of it stays."""
+    await asyncio.to_thread(_fill, lone.live)
+    source = {"directory": {"path": str(lone.live)}}
+    importing = asyncio.ensure_future(lone.call("CreateWorkspace", pb.CreateWorkspaceRequest(source=source)))
+    imports = lone.state / "workspaces"
+    while not (imports.exists() and os.listdir(imports)):  # noqa: ASYNC110 (another process makes it)
+        await asyncio.sleep(0.01)
+    lone.child.process.terminate()
+    await lone.child.process.wait()
+    with pytest.raises(InterlockError):
+        await importing
+    await lone.start()
+    assert not (await lone.call("ListWorkspaces", pb.ListWorkspacesRequest())).workspaces
+
+
+def _fill(live: Path) -> None:
+    live.mkdir()
+    for number in range(60):
+        (live / f"d{number}").mkdir()
+        for name in range(300):
+            (live / f"d{number}/f{name}").write_bytes(b"x" * 200)

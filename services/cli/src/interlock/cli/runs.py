@@ -21,6 +21,7 @@ from interlock.client import Client, Plan, parse_plan, run_request
 from interlock.common.errors import InterlockError
 from interlock.v1.run_pb2 import Run, RunState
 
+_QUIET_SECONDS = 2.0
 _NEEDS_PERSON = frozenset({RunState.RUN_STATE_AWAITING_APPROVAL, RunState.RUN_STATE_PAUSED})
 
 
@@ -49,7 +50,7 @@ async def create(client: Client, wanted: Wanted) -> Run:
     """Make the workspace and the run, planned but not started."""
     workspace_id = wanted.workspace
     if not (workspace_id.startswith("ws-") and "/" not in workspace_id):
-        workspace_id = (await client.open_directory(wanted.workspace)).workspace_id
+        workspace_id = await _opened(client, wanted.workspace)
     if wanted.plan is not None:
         request = run_request(wanted.plan, workspace_id)
         request.request_id = client.request_id()
@@ -62,6 +63,17 @@ async def create(client: Client, wanted: Wanted) -> Run:
     except InterlockError:
         progress(f"{run.run_id} is made but has no plan: `interlock step add` gives it one.")
         raise
+
+
+async def _opened(client: Client, directory: str) -> str:
+    """The directory as a workspace; says so when that takes a while, because everything in it is copied once."""
+    opening = asyncio.ensure_future(client.open_directory(directory))
+    try:
+        if not (await asyncio.wait({opening}, timeout=_QUIET_SECONDS))[0]:
+            progress(f"Importing {directory}: everything in it is read and copied once …")
+        return (await opening).workspace_id
+    finally:
+        opening.cancel()
 
 
 async def started(client: Client, run: Run) -> Run:

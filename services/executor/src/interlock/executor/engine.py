@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +63,7 @@ class Engine:
         self.hub, self.inflight = Hub(clock), InFlight()
         self.turns = WorkspaceTurns(patience)
         self.commands = asyncio.Semaphore(commands)
+        self.closing = threading.Event()
         self._threads = ThreadPoolExecutor(32, "executor")
         self._forks: OrderedDict[EffectKey, Fork] = OrderedDict()
         self._background: set[asyncio.Task[object]] = set()
@@ -138,8 +140,13 @@ class Engine:
         work.add_done_callback(self._background.discard)
         return await asyncio.shield(work)
 
+    async def drain(self) -> None:
+        """A stop was asked for: imports end now, steps under way have the grace period."""
+        self.closing.set()
+
     async def close(self) -> None:
         """Stop the steps under way, let publications finish, close files."""
+        self.closing.set()
         await self.inflight.close()
         if self._background:
             await asyncio.wait(self._background)

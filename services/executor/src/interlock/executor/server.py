@@ -69,6 +69,7 @@ async def main(config: ExecutorConfig, arguments: Arguments) -> None:
             config.address,
             [(ExecutorService(engine, config.limits), add_ExecutorServicer_to_server, SERVICE)],
             config.token,
+            on_drain=engine.drain,
             on_stop=engine.close,
             ready_file=arguments.ready_file,
             ready_fd=arguments.ready_fd,

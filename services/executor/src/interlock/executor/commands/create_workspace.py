@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from interlock.common import logs
 from interlock.common.digests import digest_json, sha256_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.engine import Engine
+from interlock.executor.snapshots.scan import Progress
 from interlock.executor.workspaces.model import Source, Workspace
 
 _METHOD = "CreateWorkspace"
+_REPORT_SECONDS = 5.0
+_log = logs.get("workspaces")
 
 
 async def create_workspace(
@@ -47,8 +51,34 @@ async def _create(
                 raise
         await engine.call(engine.store.put_source, name, original)
         try:
-            return await engine.call(lambda: engine.workspaces.create(source, workspace=name, labels=labels))
+            report = _reporter(engine, name)
+            return await engine.call(
+                lambda: engine.workspaces.create(source, workspace=name, labels=labels, progress=report)
+            )
         except InterlockError:
             if request_id:
                 await engine.call(engine.store.drop_request, _METHOD, request_id)
             raise
+
+
+def _reporter(engine: Engine, name: str) -> Callable[[Progress], None]:
+    """Says now and then how far a long import is, and ends it when the executor stops."""
+    told = engine.clock.monotonic()
+
+    def report(progress: Progress) -> None:
+        nonlocal told
+        if engine.closing.is_set():
+            raise InterlockError(
+                Reason.UNAVAILABLE, "The executor is stopping; the import was not finished.", field="source"
+            )
+        if engine.clock.monotonic() - told >= _REPORT_SECONDS:
+            told = engine.clock.monotonic()
+            _log.info(
+                "importing",
+                workspace_id=name,
+                phase=progress.phase,
+                entries=progress.entries,
+                content_bytes=progress.content_bytes,
+            )
+
+    return report
