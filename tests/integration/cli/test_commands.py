@@ -459,6 +459,7 @@ def test_on_a_terminal_it_asks_and_the_answer_counts(interlock: Installation, pr
     assert not (project / "b.txt").exists()
     with_pty.type("?\n")
     with_pty.until("approve exactly what is shown")
+    with_pty.until("[?] help:")  # asked again: what is typed from here on is the answer
     with_pty.type("a\n")
     with_pty.until("[a]pprove")
     assert (project / "b.txt").exists()
