@@ -43,6 +43,11 @@ class RunBook:
         self._runs.move_to_end(run_id)
         return known
 
+    def seq(self, run_id: str) -> int:
+        """Number of the run's last event known here; 0 when the run is not in memory."""
+        run = self._runs.get(run_id)
+        return run.seq if run else 0
+
     async def refresh(self, run_id: str) -> Run:
         """The run with every event that is durable now. Raises RUN_NOT_FOUND."""
         run = self._runs.get(run_id)

@@ -79,9 +79,11 @@ class Drivers:
     def on_flush(self, news: Flushed) -> None:
         """Wakes the drivers of runs that have changed."""
         for run_id in {row.run_id for row in news.rows}:
-            known = self._drivers.get(run_id)
-            if known is not None:
-                known[0].wake()
+            self._wake(run_id)
+
+    def _wake(self, run_id: str) -> None:
+        if (known := self._drivers.get(run_id)) is not None:
+            known[0].wake()
 
     async def _listen(self, feed: Feed) -> None:
         """What another replica wrote about a run that this one drives."""
@@ -89,10 +91,12 @@ class Drivers:
             try:
                 async with aclosing(feed.tail(feed.position)) as tail:
                     async for rows in tail:
-                        for run_id in {row.run_id for row in rows} & self._drivers.keys():
-                            await self._book.refresh(run_id)
-                            if (known := self._drivers.get(run_id)) is not None:
-                                known[0].wake()
+                        # What this process wrote is in the book already.
+                        newest = {row.run_id: row.seq for row in rows}
+                        for run_id in newest.keys() & self._drivers.keys():
+                            if self._book.seq(run_id) < newest[run_id]:
+                                await self._book.refresh(run_id)
+                                self._wake(run_id)
             except InterlockError as error:
                 _log.warning("not listening to the feed", reason=error.reason.value)
                 await asyncio.sleep(1.0)
@@ -105,7 +109,8 @@ class Drivers:
             _log.error("a driver met a defect", run_id=run_id, error=type(error).__name__)
         if driver.stale:
             self._given_back.add(run_id)
-        self._look.set()
+        if driver.lost:
+            self._look.set()  # it may still be ours to drive
 
     async def _beat(self) -> None:
         while True:

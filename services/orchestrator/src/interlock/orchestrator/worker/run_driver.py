@@ -34,7 +34,7 @@ class RunDriver:
         self._performer = performer
         self._under_way: dict[Action, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
-        self._lost = False
+        self.lost = False
         self.stale = False
 
     def wake(self) -> None:
@@ -52,7 +52,7 @@ class RunDriver:
                 await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
     async def _drive(self) -> None:
-        while not self._lost:
+        while not self.lost:
             self._wake.clear()
             run = await self._book.get(self.run_id)
             wanted = actions(run)
@@ -85,7 +85,7 @@ class RunDriver:
                         raise
                     await asyncio.sleep(_RETRY_SECONDS)
         except LeaseLost:
-            self._lost = True
+            self.lost = True
         except InterlockError as error:
             # The executor has seen a newer driver than the database knows: a database that was restored. The
             # lease is given back, and the next one has a higher epoch.
@@ -104,7 +104,7 @@ class RunDriver:
     async def _set_aside(self, seconds: float = _DEFECT_SECONDS) -> None:
         """A run that meets a defect is tried again, but never in a tight loop."""
         await asyncio.sleep(seconds)
-        self._lost = True
+        self.lost = True
 
 
 async def stop(task: asyncio.Task[None]) -> None:
