@@ -36,7 +36,7 @@ steps:
   - edit_file: {path: src/a.py, new_content: ''}
     name: empty it
     gate: effect
-  - run_command: {argv: [make, test], working_dir: src, timeout: 1500ms, env: {A: b}, network: ['pypi.org:443'],
+  - run_command: {argv: [make, test], working_dir: src, timeout: 1500ms, env: {A: b}, network: ['example.org:443'],
                   allowed_exit_codes: [3]}
     retries: 2
     on_failure: continue
@@ -77,7 +77,7 @@ def test_inputs_keep_what_they_say(plan: Plan) -> None:
     assert list(command.argv.items) == ["make", "test"]
     assert command.timeout.ToMilliseconds() == 1500
     assert (dict(command.env), list(command.network), list(command.allowed_exit_codes)) == (
-        {"A": "b"}, ["pypi.org:443"], [3],
+        {"A": "b"}, ["example.org:443"], [3],
     )  # fmt: skip
     assert (argv.retries, argv.on_failure) == (2, step_pb2.ON_FAILURE_CONTINUE)
     assert shell.input.run_command.command == "echo hi"

@@ -51,7 +51,7 @@ steps:
       working_dir: src
       timeout: 90
       env: {PYTHONHASHSEED: "0"}
-      network: ["pypi.org:443", "[::1]:80"]
+      network: ["example.org:443", "[::1]:80"]
       allowed_exit_codes: [5]
     retries: 2
     on_failure: continue
@@ -90,7 +90,7 @@ def test_every_field_is_read() -> None:
                     working_dir="src",
                     timeout_ms=90_000,
                     env={"PYTHONHASHSEED": "0"},
-                    network=("pypi.org:443", "[::1]:80"),
+                    network=("example.org:443", "[::1]:80"),
                     allowed_exit_codes=(5,),
                 ),
                 retries=2,
@@ -179,7 +179,7 @@ BAD_STEPS = [
     ("- run_command: {command: x, env: {PORT: 80}}", Reason.PLAN_INVALID, f"{RUN}.env.PORT", QUOTE),
     ("- run_command: {command: x, env: {'A=B': c}}", Reason.PLAN_INVALID, "steps[0].run_command.env", None),
     ("- run_command: {command: x, network: true}", Reason.PLAN_INVALID, "steps[0].run_command.network", None),
-    ("- run_command: {command: x, network: [pypi.org]}", Reason.PLAN_INVALID, "steps[0].run_command.network[0]", None),
+    ("- run_command: {command: x, network: [example.org]}", Reason.PLAN_INVALID, "steps[0].run_command.network[0]", None),
     ("- {summarize: {}, gate: maybe}", Reason.PLAN_INVALID, "steps[0].gate", None),
     ("- {summarize: {}, retries: 11}", Reason.PLAN_INVALID, "steps[0].retries", None),
     ("- {summarize: {}, on_failure: retry}", Reason.PLAN_INVALID, "steps[0].on_failure", None),
