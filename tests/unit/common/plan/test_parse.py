@@ -298,3 +298,10 @@ def test_money_is_exact() -> None:
         assert plan_from_data(
             {"goal": "g", "budget": Decimal(text), "steps": [{"summarize": {}}]}
         ).budget == (PlanBudget(max_cost_micros=micros))
+
+
+def test_an_option_of_the_step_inside_its_kind_is_told_where_it_belongs() -> None:
+    with pytest.raises(InterlockError) as caught:
+        parse_plan("goal: g\nsteps:\n  - run_command: {command: ls, gate: effect}\n")
+    assert caught.value.field == "steps[0].run_command.gate"
+    assert "beside `run_command`" in caught.value.fix

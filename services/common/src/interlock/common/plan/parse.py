@@ -266,7 +266,14 @@ def _refuse_unknown(
         if key not in known:
             where = f"{path}.{key[:80]}" if path else key[:80]
             message = f"is not a field here; known are {', '.join(known)}"
-            refuse(node, where, problems, message, _guess(key, known))
+            refuse(node, where, problems, message, _advice(key, known, path))
+
+
+def _advice(key: str, known: tuple[str, ...], path: str) -> str:
+    kind = path.rpartition(".")[2]
+    if kind in _KINDS and key in _OPTIONS:
+        return f"`{key}` belongs to the step: write it beside `{kind}`, not inside it."
+    return _guess(key, known)
 
 
 def _guess(word: str, known: Iterable[str]) -> str:
