@@ -179,7 +179,7 @@ BAD_STEPS = [
     ("- run_command: {command: x, env: {PORT: 80}}", Reason.PLAN_INVALID, f"{RUN}.env.PORT", QUOTE),
     ("- run_command: {command: x, env: {'A=B': c}}", Reason.PLAN_INVALID, "steps[0].run_command.env", None),
     ("- run_command: {command: x, network: true}", Reason.PLAN_INVALID, "steps[0].run_command.network", None),
-    ("- run_command: {command: x, network: [example.org]}", Reason.PLAN_INVALID, "steps[0].run_command.network[0]", None),
+    ("- run_command: {command: x, network: [host.org]}", Reason.PLAN_INVALID, "steps[0].run_command.network[0]", None),
     ("- {summarize: {}, gate: maybe}", Reason.PLAN_INVALID, "steps[0].gate", None),
     ("- {summarize: {}, retries: 11}", Reason.PLAN_INVALID, "steps[0].retries", None),
     ("- {summarize: {}, on_failure: retry}", Reason.PLAN_INVALID, "steps[0].on_failure", None),
