@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sqlite3
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import grpc
 import pytest
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.sandbox import orphans
 from interlock.v1 import executor_pb2 as pb
 
 APPEND = "cat /proc/sys/kernel/random/uuid >> a.txt"
@@ -176,3 +179,17 @@ def _fill(live: Path) -> None:
         (live / f"d{number}").mkdir()
         for name in range(300):
             (live / f"d{number}/f{name}").write_bytes(b"x" * 200)
+
+
+async def test_a_step_that_outlived_its_executor_ends_with_the_next_one(lone: Any) -> None:
+    """A runner that had not yet asked to die with its executor when that was killed; here it never asks."""
+    name = orphans.name_of(lone.state / "sandbox")
+    orphan = subprocess.Popen(  # noqa: ASYNC220 (a moment)
+        [name, "1000"], executable="/bin/sleep", start_new_session=True
+    )
+    try:
+        await lone.restart()
+        assert await asyncio.to_thread(orphan.wait, 10) == -signal.SIGKILL
+    finally:
+        orphan.kill()
+        orphan.wait()

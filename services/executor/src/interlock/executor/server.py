@@ -37,6 +37,8 @@ async def open_engine(config: ExecutorConfig) -> Engine:
     workspaces = await asyncio.to_thread(_open_workspaces, config, identity)
     try:
         sandbox = await asyncio.to_thread(BubblewrapSandbox, confinement)
+        if left := await asyncio.to_thread(sandbox.end_orphans):
+            _log.warning("ended steps of an executor that was killed", processes=left)
         probe = await sandbox.probe(config.directory)
         require(probe)
     except BaseException:

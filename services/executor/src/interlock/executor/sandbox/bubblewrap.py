@@ -18,7 +18,7 @@ from pathlib import Path
 from interlock.common.config import env_bool, env_list, env_path
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.model import JsonValue
-from interlock.executor.sandbox import cgroups, seccomp
+from interlock.executor.sandbox import cgroups, orphans, seccomp
 from interlock.executor.sandbox.base import (
     WORKSPACE,
     Ending,
@@ -160,8 +160,13 @@ class BubblewrapSandbox:
             self.resolve_argv(spec),
             seccomp.program(),
             self._config.identity,
+            orphans.name_of(self._config.private),
         )
         return Tree(spawned), spawned.stdout, spawned.stderr
+
+    def end_orphans(self) -> int:
+        """End the steps of an executor that was killed on this directory, which is the caller's now; how many."""
+        return orphans.end_all(orphans.name_of(self._config.private))
 
     @property
     def identity(self) -> Identity:

@@ -108,9 +108,14 @@ class Spawned:
 
 
 def spawn(
-    binary: Binary, options: Sequence[str], argv: Sequence[str], program: bytes, identity: Identity
+    binary: Binary,
+    options: Sequence[str],
+    argv: Sequence[str],
+    program: bytes,
+    identity: Identity,
+    name: str = "interlock-step",
 ) -> Spawned:
-    """Start the runner. Blocks for the milliseconds that fork and exec take.
+    """Start the runner, under a name that `orphans` knows it by. Blocks for the milliseconds of fork and exec.
 
     On the event loop's thread and nowhere else: the runner dies with the thread that started it.
     """
@@ -134,7 +139,8 @@ def spawn(
         if identity.switch:
             drop = {"user": identity.uid, "group": identity.gid, "extra_groups": []}
         process = subprocess.Popen(
-            [binary.path, "--args", str(arguments), "--", *argv],
+            [name, "--args", str(arguments), "--", *argv],
+            executable=binary.path,
             env={},
             cwd="/",
             stdin=subprocess.DEVNULL,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any, Final
 
 import psycopg
@@ -123,7 +125,17 @@ class RawConnection:
 
     @classmethod
     async def open(cls, database: Database) -> RawConnection:
-        """Raises DATABASE_UNAVAILABLE."""
+        """Raises DATABASE_UNAVAILABLE. When it is cancelled, no connection is left open."""
+        opening = asyncio.ensure_future(cls._open(database))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            with contextlib.suppress(InterlockError):
+                await (await opening).close()
+            raise
+
+    @classmethod
+    async def _open(cls, database: Database) -> RawConnection:
         try:
             pooled = await database.engine.connect()
             driver = (await pooled.get_raw_connection()).driver_connection
