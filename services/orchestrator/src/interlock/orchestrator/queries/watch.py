@@ -9,6 +9,7 @@ from contextlib import aclosing
 
 import grpc
 
+from interlock.common import logs
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.paging import decode_cursor, encode_cursor
 from interlock.orchestrator.convert import views
@@ -26,6 +27,7 @@ from interlock.orchestrator.store.records import FeedRow
 from interlock.v1 import executor_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
+_log = logs.get("watch")
 HEARTBEAT_SECONDS = 10.0
 _QUEUE = 64
 _LAST_OUTPUT_SECONDS = 5.0
@@ -64,6 +66,11 @@ async def _at(deps: Deps, run_id: str, seq: int) -> Run | None:
 
 def _scope(run_id: str) -> str:
     return f"WatchRun/{run_id}"
+
+
+def _report_defect(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("live output is not relayed any more", error=type(error).__name__)
 
 
 def _runs(step: Step) -> bool:
@@ -152,6 +159,7 @@ class _Watcher:
         key = (step.number, step.attempt)
         if key not in self._outputs:
             self._outputs[key] = asyncio.create_task(self._output(*key))
+            self._outputs[key].add_done_callback(_report_defect)
 
     async def _output(self, step: int, attempt: int) -> None:
         """Relays live output. What cannot be relayed is not lost: the step's effect has it.
