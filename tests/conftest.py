@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -30,6 +31,7 @@ _SCRATCH = pytest.StashKey[str]()
 def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
     _forget_the_developer()
+    _hear_ctrl_c()
     scratch = tempfile.mkdtemp(prefix="interlock-tests-")
     config.stash[_SCRATCH] = scratch
     for name in _XDG:
@@ -38,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash.get(_SCRATCH, ""), ignore_errors=True)
+
+
+def _hear_ctrl_c() -> None:
+    """A shell starts background jobs with SIGINT ignored, and what is ignored stays so in every child."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _forget_the_developer() -> None:
