@@ -148,6 +148,7 @@ class RawConnection:
 
     async def close(self) -> None:
         """Closes the connection instead of giving it back: its settings are not the pool's."""
+        await self.driver.close()
         await self._pooled.invalidate()
         await self._pooled.close()
 
