@@ -168,6 +168,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PostgreSQL cannot be reached; try again."""
     ERROR_REASON_STEP_REJECTED: _ErrorReason.ValueType  # 72
     """A decision refused the step."""
+    ERROR_REASON_EFFECT_NOT_OWNED: _ErrorReason.ValueType  # 73
+    """The effect or the run belongs to a caller with a secret, and the call does not show that secret."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -320,4 +322,6 @@ ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 71
 """PostgreSQL cannot be reached; try again."""
 ERROR_REASON_STEP_REJECTED: ErrorReason.ValueType  # 72
 """A decision refused the step."""
+ERROR_REASON_EFFECT_NOT_OWNED: ErrorReason.ValueType  # 73
+"""The effect or the run belongs to a caller with a secret, and the call does not show that secret."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -585,10 +585,15 @@ class ProposeRequest(_message.Message):
     ACTION_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    DRIVER_KEY_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """The workspace."""
     epoch: _builtins.int
     """The caller's fencing token for the run. 0 = none."""
+    driver_key: _builtins.bytes
+    """Secret of the run's driver, 16 to 64 bytes; empty = none. Epochs are counted per secret, and a run that a
+    driver has called with one refuses calls without: EFFECT_NOT_OWNED. It is not kept, only its digest.
+    """
     @_builtins.property
     def key(self) -> Global___EffectKey:
         """Names the attempt."""
@@ -609,10 +614,11 @@ class ProposeRequest(_message.Message):
         action: Global___Action | None = ...,
         limits: _step_pb2.Limits | None = ...,
         epoch: _builtins.int = ...,
+        driver_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "key", b"key", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "epoch", b"epoch", "key", b"key", "limits", b"limits", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "driver_key", b"driver_key", "epoch", b"epoch", "key", b"key", "limits", b"limits", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -660,12 +666,23 @@ class PrepareRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     EXPECTED_REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
+    OWNER_KEY_DIGEST_FIELD_NUMBER: _builtins.int
+    DRIVER_KEY_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """The workspace."""
     epoch: _builtins.int
     """The caller's fencing token for the run. 0 = none."""
     expected_request_digest: _builtins.str
     """When set, the step runs only if its request digest is this one."""
+    owner_key_digest: _builtins.str
+    """SHA-256 of a secret of the caller, `sha256:<hex>`; empty = none. The effect is then the caller's: only who
+    shows the secret as `owner_key` can apply or discard it, only the same digest gets a repeated answer.
+    It is recorded and never returned.
+    """
+    driver_key: _builtins.bytes
+    """Secret of the run's driver, 16 to 64 bytes; empty = none. Epochs are counted per secret, and a run that a
+    driver has called with one refuses calls without: EFFECT_NOT_OWNED. It is not kept, only its digest.
+    """
     @_builtins.property
     def key(self) -> Global___EffectKey:
         """Names the attempt."""
@@ -687,10 +704,12 @@ class PrepareRequest(_message.Message):
         limits: _step_pb2.Limits | None = ...,
         epoch: _builtins.int = ...,
         expected_request_digest: _builtins.str = ...,
+        owner_key_digest: _builtins.str = ...,
+        driver_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "key", b"key", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "epoch", b"epoch", "expected_request_digest", b"expected_request_digest", "key", b"key", "limits", b"limits", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "driver_key", b"driver_key", "epoch", b"epoch", "expected_request_digest", b"expected_request_digest", "key", b"key", "limits", b"limits", "owner_key_digest", b"owner_key_digest", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -747,6 +766,8 @@ class ApplyRequest(_message.Message):
     APPROVED_DIGEST_FIELD_NUMBER: _builtins.int
     APPROVAL_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    OWNER_KEY_FIELD_NUMBER: _builtins.int
+    DRIVER_KEY_FIELD_NUMBER: _builtins.int
     effect_digest: _builtins.str
     """Digest of the effect to publish."""
     approved_digest: _builtins.str
@@ -757,6 +778,12 @@ class ApplyRequest(_message.Message):
     """The approval, for the record; empty when the gate is NONE."""
     epoch: _builtins.int
     """The caller's fencing token for the run. 0 = none."""
+    owner_key: _builtins.bytes
+    """The secret whose digest the effect was prepared with, 16 to 64 bytes; empty = none. It is not kept."""
+    driver_key: _builtins.bytes
+    """Secret of the run's driver, 16 to 64 bytes; empty = none. Epochs are counted per secret, and a run that a
+    driver has called with one refuses calls without: EFFECT_NOT_OWNED. It is not kept, only its digest.
+    """
     @_builtins.property
     def key(self) -> Global___EffectKey:
         """Names the attempt."""
@@ -769,10 +796,12 @@ class ApplyRequest(_message.Message):
         approved_digest: _builtins.str = ...,
         approval_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
+        owner_key: _builtins.bytes = ...,
+        driver_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "approved_digest", b"approved_digest", "effect_digest", b"effect_digest", "epoch", b"epoch", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "approved_digest", b"approved_digest", "driver_key", b"driver_key", "effect_digest", b"effect_digest", "epoch", b"epoch", "key", b"key", "owner_key", b"owner_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -820,8 +849,16 @@ class DiscardRequest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    OWNER_KEY_FIELD_NUMBER: _builtins.int
+    DRIVER_KEY_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """The caller's fencing token for the run. 0 = none."""
+    owner_key: _builtins.bytes
+    """The secret whose digest the effect was prepared with, 16 to 64 bytes; empty = none. It is not kept."""
+    driver_key: _builtins.bytes
+    """Secret of the run's driver, 16 to 64 bytes; empty = none. Epochs are counted per secret, and a run that a
+    driver has called with one refuses calls without: EFFECT_NOT_OWNED. It is not kept, only its digest.
+    """
     @_builtins.property
     def key(self) -> Global___EffectKey:
         """Names the attempt."""
@@ -831,10 +868,12 @@ class DiscardRequest(_message.Message):
         *,
         key: Global___EffectKey | None = ...,
         epoch: _builtins.int = ...,
+        owner_key: _builtins.bytes = ...,
+        driver_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["driver_key", b"driver_key", "epoch", b"epoch", "key", b"key", "owner_key", b"owner_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -936,6 +975,7 @@ class RestoreTreeRequest(_message.Message):
     EXPECTED_HEAD_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    DRIVER_KEY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Names the restore; a repeated call returns the first result."""
     workspace_id: _builtins.str
@@ -948,6 +988,10 @@ class RestoreTreeRequest(_message.Message):
     """The run on whose behalf, for the record and for `epoch`."""
     epoch: _builtins.int
     """The caller's fencing token for the run. 0 = none."""
+    driver_key: _builtins.bytes
+    """Secret of the run's driver, 16 to 64 bytes; empty = none. Epochs are counted per secret, and a run that a
+    driver has called with one refuses calls without: EFFECT_NOT_OWNED. It is not kept, only its digest.
+    """
     def __init__(
         self,
         *,
@@ -957,10 +1001,11 @@ class RestoreTreeRequest(_message.Message):
         expected_head: _builtins.str = ...,
         run_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
+        driver_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "expected_head", b"expected_head", "request_id", b"request_id", "run_id", b"run_id", "tree", b"tree", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["driver_key", b"driver_key", "epoch", b"epoch", "expected_head", b"expected_head", "request_id", b"request_id", "run_id", b"run_id", "tree", b"tree", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -32,6 +32,10 @@ class ExecutorStub:
     call returns the recorded result, also after a restart; a call that arrives while the first is
     under way joins it. Callers without an orchestrator choose their own run_id.
 
+    An effect can belong to its caller: prepared with the digest of a secret (`owner_key_digest`), it is applied
+    and discarded only for who shows the secret (`owner_key`), and a Prepare never joins an effect that is not
+    the caller's. Everyone else gets EFFECT_NOT_OWNED (PERMISSION_DENIED). Orchestrators always do this.
+
     A person can prepare and apply a step by hand: see docs/cookbook.md.
     """
 
@@ -130,6 +134,10 @@ class ExecutorServicer:
     call returns the recorded result, also after a restart; a call that arrives while the first is
     under way joins it. Callers without an orchestrator choose their own run_id.
 
+    An effect can belong to its caller: prepared with the digest of a secret (`owner_key_digest`), it is applied
+    and discarded only for who shows the secret (`owner_key`), and a Prepare never joins an effect that is not
+    the caller's. Everyone else gets EFFECT_NOT_OWNED (PERMISSION_DENIED). Orchestrators always do this.
+
     A person can prepare and apply a step by hand: see docs/cookbook.md.
     """
 
@@ -198,7 +206,8 @@ class ExecutorServicer:
         failed (a command's exit code, a patch that does not apply) is data in the response; a step
         that could not be tried is an error. Errors: WORKSPACE_NOT_FOUND, EPOCH_STALE,
         EFFECT_DIGEST_MISMATCH when `expected_request_digest` is not the digest of what would run,
-        OUTCOME_UNKNOWN when a step with network was under way when the executor died.
+        OUTCOME_UNKNOWN when a step with network was under way when the executor died, EFFECT_NOT_OWNED when the
+        key names an effect that was not prepared with this `owner_key_digest`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,7 +217,7 @@ class ExecutorServicer:
         """Publishes a prepared effect. `approved_digest` must be its effect digest or, when it was prepared
         with an `expected_request_digest`, that one. Errors: EFFECT_NOT_FOUND, EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, EFFECT_DISCARDED,
         WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED (the paths are in the metadata; nothing was changed),
-        EPOCH_STALE.
+        EPOCH_STALE, EFFECT_NOT_OWNED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,7 +225,7 @@ class ExecutorServicer:
 
     def Discard(self, request, context):
         """Throws a prepared effect away, or stops the one under way, down to its process tree.
-        Errors: EFFECT_ALREADY_APPLIED.
+        Errors: EFFECT_ALREADY_APPLIED, EPOCH_STALE, EFFECT_NOT_OWNED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -358,6 +367,10 @@ class Executor:
     An effect has the key (run_id, step, attempt). For one key every call is idempotent: a repeated
     call returns the recorded result, also after a restart; a call that arrives while the first is
     under way joins it. Callers without an orchestrator choose their own run_id.
+
+    An effect can belong to its caller: prepared with the digest of a secret (`owner_key_digest`), it is applied
+    and discarded only for who shows the secret (`owner_key`), and a Prepare never joins an effect that is not
+    the caller's. Everyone else gets EFFECT_NOT_OWNED (PERMISSION_DENIED). Orchestrators always do this.
 
     A person can prepare and apply a step by hand: see docs/cookbook.md.
     """

@@ -33,6 +33,10 @@ class ExecutorStub:
     call returns the recorded result, also after a restart; a call that arrives while the first is
     under way joins it. Callers without an orchestrator choose their own run_id.
 
+    An effect can belong to its caller: prepared with the digest of a secret (`owner_key_digest`), it is applied
+    and discarded only for who shows the secret (`owner_key`), and a Prepare never joins an effect that is not
+    the caller's. Everyone else gets EFFECT_NOT_OWNED (PERMISSION_DENIED). Orchestrators always do this.
+
     A person can prepare and apply a step by hand: see docs/cookbook.md.
     """
 
@@ -68,17 +72,18 @@ class ExecutorStub:
     failed (a command's exit code, a patch that does not apply) is data in the response; a step
     that could not be tried is an error. Errors: WORKSPACE_NOT_FOUND, EPOCH_STALE,
     EFFECT_DIGEST_MISMATCH when `expected_request_digest` is not the digest of what would run,
-    OUTCOME_UNKNOWN when a step with network was under way when the executor died.
+    OUTCOME_UNKNOWN when a step with network was under way when the executor died, EFFECT_NOT_OWNED when the
+    key names an effect that was not prepared with this `owner_key_digest`.
     """
     Apply: _grpc.UnaryUnaryMultiCallable[_executor_pb2.ApplyRequest, _executor_pb2.ApplyResponse]
     """Publishes a prepared effect. `approved_digest` must be its effect digest or, when it was prepared
     with an `expected_request_digest`, that one. Errors: EFFECT_NOT_FOUND, EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, EFFECT_DISCARDED,
     WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED (the paths are in the metadata; nothing was changed),
-    EPOCH_STALE.
+    EPOCH_STALE, EFFECT_NOT_OWNED.
     """
     Discard: _grpc.UnaryUnaryMultiCallable[_executor_pb2.DiscardRequest, _executor_pb2.DiscardResponse]
     """Throws a prepared effect away, or stops the one under way, down to its process tree.
-    Errors: EFFECT_ALREADY_APPLIED.
+    Errors: EFFECT_ALREADY_APPLIED, EPOCH_STALE, EFFECT_NOT_OWNED.
     """
     GetEffect: _grpc.UnaryUnaryMultiCallable[_executor_pb2.GetEffectRequest, _executor_pb2.GetEffectResponse]
     """Returns a prepared or applied effect as recorded. Errors: EFFECT_NOT_FOUND."""
@@ -105,6 +110,10 @@ class ExecutorAsyncStub(ExecutorStub):
     An effect has the key (run_id, step, attempt). For one key every call is idempotent: a repeated
     call returns the recorded result, also after a restart; a call that arrives while the first is
     under way joins it. Callers without an orchestrator choose their own run_id.
+
+    An effect can belong to its caller: prepared with the digest of a secret (`owner_key_digest`), it is applied
+    and discarded only for who shows the secret (`owner_key`), and a Prepare never joins an effect that is not
+    the caller's. Everyone else gets EFFECT_NOT_OWNED (PERMISSION_DENIED). Orchestrators always do this.
 
     A person can prepare and apply a step by hand: see docs/cookbook.md.
     """
@@ -138,17 +147,18 @@ class ExecutorAsyncStub(ExecutorStub):
     failed (a command's exit code, a patch that does not apply) is data in the response; a step
     that could not be tried is an error. Errors: WORKSPACE_NOT_FOUND, EPOCH_STALE,
     EFFECT_DIGEST_MISMATCH when `expected_request_digest` is not the digest of what would run,
-    OUTCOME_UNKNOWN when a step with network was under way when the executor died.
+    OUTCOME_UNKNOWN when a step with network was under way when the executor died, EFFECT_NOT_OWNED when the
+    key names an effect that was not prepared with this `owner_key_digest`.
     """
     Apply: _aio.UnaryUnaryMultiCallable[_executor_pb2.ApplyRequest, _executor_pb2.ApplyResponse]  # type: ignore[assignment]
     """Publishes a prepared effect. `approved_digest` must be its effect digest or, when it was prepared
     with an `expected_request_digest`, that one. Errors: EFFECT_NOT_FOUND, EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, EFFECT_DISCARDED,
     WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED (the paths are in the metadata; nothing was changed),
-    EPOCH_STALE.
+    EPOCH_STALE, EFFECT_NOT_OWNED.
     """
     Discard: _aio.UnaryUnaryMultiCallable[_executor_pb2.DiscardRequest, _executor_pb2.DiscardResponse]  # type: ignore[assignment]
     """Throws a prepared effect away, or stops the one under way, down to its process tree.
-    Errors: EFFECT_ALREADY_APPLIED.
+    Errors: EFFECT_ALREADY_APPLIED, EPOCH_STALE, EFFECT_NOT_OWNED.
     """
     GetEffect: _aio.UnaryUnaryMultiCallable[_executor_pb2.GetEffectRequest, _executor_pb2.GetEffectResponse]  # type: ignore[assignment]
     """Returns a prepared or applied effect as recorded. Errors: EFFECT_NOT_FOUND."""
@@ -174,6 +184,10 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
     An effect has the key (run_id, step, attempt). For one key every call is idempotent: a repeated
     call returns the recorded result, also after a restart; a call that arrives while the first is
     under way joins it. Callers without an orchestrator choose their own run_id.
+
+    An effect can belong to its caller: prepared with the digest of a secret (`owner_key_digest`), it is applied
+    and discarded only for who shows the secret (`owner_key`), and a Prepare never joins an effect that is not
+    the caller's. Everyone else gets EFFECT_NOT_OWNED (PERMISSION_DENIED). Orchestrators always do this.
 
     A person can prepare and apply a step by hand: see docs/cookbook.md.
     """
@@ -259,7 +273,8 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         failed (a command's exit code, a patch that does not apply) is data in the response; a step
         that could not be tried is an error. Errors: WORKSPACE_NOT_FOUND, EPOCH_STALE,
         EFFECT_DIGEST_MISMATCH when `expected_request_digest` is not the digest of what would run,
-        OUTCOME_UNKNOWN when a step with network was under way when the executor died.
+        OUTCOME_UNKNOWN when a step with network was under way when the executor died, EFFECT_NOT_OWNED when the
+        key names an effect that was not prepared with this `owner_key_digest`.
         """
 
     @_abc_1.abstractmethod
@@ -271,7 +286,7 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         """Publishes a prepared effect. `approved_digest` must be its effect digest or, when it was prepared
         with an `expected_request_digest`, that one. Errors: EFFECT_NOT_FOUND, EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, EFFECT_DISCARDED,
         WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED (the paths are in the metadata; nothing was changed),
-        EPOCH_STALE.
+        EPOCH_STALE, EFFECT_NOT_OWNED.
         """
 
     @_abc_1.abstractmethod
@@ -281,7 +296,7 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_executor_pb2.DiscardResponse, _abc.Awaitable[_executor_pb2.DiscardResponse]]:
         """Throws a prepared effect away, or stops the one under way, down to its process tree.
-        Errors: EFFECT_ALREADY_APPLIED.
+        Errors: EFFECT_ALREADY_APPLIED, EPOCH_STALE, EFFECT_NOT_OWNED.
         """
 
     @_abc_1.abstractmethod

@@ -68,6 +68,7 @@ class Reason(StrEnum):
     EFFECT_ALREADY_APPLIED = "EFFECT_ALREADY_APPLIED"
     EFFECT_DISCARDED = "EFFECT_DISCARDED"
     EFFECT_NOT_PUBLISHABLE = "EFFECT_NOT_PUBLISHABLE"
+    EFFECT_NOT_OWNED = "EFFECT_NOT_OWNED"
     EPOCH_STALE = "EPOCH_STALE"
     COMMAND_FAILED = "COMMAND_FAILED"
     COMMAND_TIMED_OUT = "COMMAND_TIMED_OUT"
@@ -277,6 +278,9 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
     _R.EFFECT_NOT_PUBLISHABLE: ReasonInfo(_PRE, False,
         "The effect holds something that cannot be published.",
         "Change the step so that it makes only files, directories and links inside the workspace."),
+    _R.EFFECT_NOT_OWNED: ReasonInfo("PERMISSION_DENIED", False,
+        "The effect or the run belongs to another caller.",
+        "Leave it to the orchestrator that drives the run; by hand, use a run id or an attempt of your own."),
     _R.EPOCH_STALE: ReasonInfo(_BUSY, False,
         "The caller's lease was taken over by another driver.",
         "Stop driving this run."),
