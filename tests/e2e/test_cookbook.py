@@ -3,62 +3,32 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from tests.support.installation import Installation
-
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "cookbook.md"
-MARK = "@@@@"
+from tests.support.pages import Page
 
 pytestmark = pytest.mark.slow
 
 Section = Callable[[str], str]
 
 
-def blocks() -> list[tuple[str, str]]:
-    """Each block with the heading it stands under."""
-    found, heading = [], ""
-    pattern = re.compile(r"^## (?P<heading>[^\n]*)$|^```sh\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-    for match in pattern.finditer(PAGE.read_text(encoding="utf-8")):
-        heading = match["heading"] or heading
-        if match["code"]:
-            found.append((heading, match["code"]))
-    return found
+@pytest.fixture(scope="module")
+def page(up: Installation) -> Page:
+    return Page("cookbook.md", up)
 
 
 @pytest.fixture(scope="module")
-def said(up: Installation) -> Section:
-    """What each section wrote, standard output and standard error together."""
-    script = "set -u\n" + "".join(f"echo '{MARK}{heading}'\n{code}" for heading, code in blocks())
-    binaries = Path(sys.executable).parent
-    env = {
-        **up.env,
-        **{service.upper(): address for service, address in up.endpoints.items()},
-        "PATH": f"{binaries}:/usr/bin:/bin",
-        "TMPDIR": str(up.home),
-    }
-    done = subprocess.run(
-        ["/bin/bash", "-c", script], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL, text=True, timeout=110, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    for unwanted in ("sed:", "unbound variable", "command not found", "Failed to", "VALIDATION_FAILED"):
-        assert unwanted not in done.stdout, done.stdout
-    sections: dict[str, str] = {}
-    for part in done.stdout.split(MARK)[1:]:
-        heading, _, text = part.partition("\n")
-        sections[heading] = sections.get(heading, "") + text
-    return sections.__getitem__
+def said(page: Page) -> Section:
+    """What each section wrote."""
+    for unwanted in ("Failed to", "VALIDATION_FAILED"):
+        assert unwanted not in page.output, page.output
+    return page.said
 
 
-def test_every_block_of_the_page_stands_under_a_heading_that_is_checked_here() -> None:
-    headings = [heading for heading, _ in blocks()]
-    assert list(dict.fromkeys(headings)) == [
+def test_every_block_of_the_page_stands_under_a_heading_that_is_checked_here(page: Page) -> None:
+    assert page.headings == [
         "",
         "Look around",
         "Make a directory a workspace",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from interlock.cli.output import (
     message_dict,
@@ -84,13 +84,23 @@ def list_files(settings: Settings, entries: Sequence[FileEntry]) -> None:
 
 
 def change_line(change: FileChange) -> str:
-    """`modified src/a.py (1.2 KiB → 1.3 KiB)`, safe for a terminal."""
+    """`modified src/a.py (1.2 KiB → 1.3 KiB)`, `added lib`, safe for a terminal."""
     kind = enum_text(ChangeKind, change.kind).lower().replace("_", " ")
     name = f"{change.old_path} → {change.path}" if change.old_path else change.path
-    detail = f"{size_text(change.old_size)} → {size_text(change.new_size)}"
-    if change.old_mode and change.new_mode and change.old_mode != change.new_mode:
-        detail += f", mode {change.old_mode:o} → {change.new_mode:o}"
-    return escape(f"{kind} {name} ({detail}{', binary' if change.binary else ''})")
+    details = ", ".join(_change_details(change))
+    return escape(f"{kind} {name} ({details})" if details else f"{kind} {name}")
+
+
+def _change_details(change: FileChange) -> Iterator[str]:
+    if change.old_mode and change.new_mode:
+        if change.old_size != change.new_size:
+            yield f"{size_text(change.old_size)} → {size_text(change.new_size)}"
+        if change.old_mode != change.new_mode:
+            yield f"mode {change.old_mode:o} → {change.new_mode:o}"
+    elif change.old_size or change.new_size:
+        yield size_text(change.old_size or change.new_size)
+    if change.binary:
+        yield "binary"
 
 
 def _entry(entry: FileEntry) -> tuple[str, ...]:
