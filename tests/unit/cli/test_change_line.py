@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from interlock.cli.show.workspaces import change_line
 from interlock.v1.step_pb2 import ChangeKind, FileChange
 
