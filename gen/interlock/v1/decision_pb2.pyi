@@ -116,6 +116,10 @@ class _ApprovalEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_App
     """It was asked."""
     APPROVAL_EVENT_KIND_RESOLVED: _ApprovalEventKind.ValueType  # 3
     """It was resolved: see `approval.state`."""
+    APPROVAL_EVENT_KIND_REPLACED: _ApprovalEventKind.ValueType  # 4
+    """Its preview was replaced before it was used: it is SUPERSEDED, whoever approved it. A new approval that
+    names it in `replaces` is REQUESTED next, unless the step ends before that.
+    """
 
 class ApprovalEventKind(_ApprovalEventKind, metaclass=_ApprovalEventKindEnumTypeWrapper):
     """What happened to an approval."""
@@ -128,6 +132,10 @@ APPROVAL_EVENT_KIND_REQUESTED: ApprovalEventKind.ValueType  # 2
 """It was asked."""
 APPROVAL_EVENT_KIND_RESOLVED: ApprovalEventKind.ValueType  # 3
 """It was resolved: see `approval.state`."""
+APPROVAL_EVENT_KIND_REPLACED: ApprovalEventKind.ValueType  # 4
+"""Its preview was replaced before it was used: it is SUPERSEDED, whoever approved it. A new approval that
+names it in `replaces` is REQUESTED next, unless the step ends before that.
+"""
 Global___ApprovalEventKind: _TypeAlias = ApprovalEventKind  # noqa: Y015
 
 @_typing.final
@@ -321,6 +329,9 @@ class ApprovalRecord(_message.Message):
     RESOLVED_AT_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_BY_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
+    GATE_NOTE_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """`apr-…`."""
     run_id: _builtins.str
@@ -343,6 +354,14 @@ class ApprovalRecord(_message.Message):
     """One line for people, for example `run_command: make test`."""
     traceparent: _builtins.str
     """W3C traceparent of the run, so that whoever handles the approval continues the run's trace."""
+    superseded_by: _builtins.str
+    """For SUPERSEDED: the approval that asks in its place; empty until it is asked."""
+    replaces: _builtins.str
+    """The approval in whose place this one asks, because the workspace changed under that one's preview:
+    see `preview.changed_since`. Empty for most.
+    """
+    gate_note: _builtins.str
+    """What people should know about the gate, for example that a command with network cannot be previewed."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The run's labels."""
@@ -399,10 +418,13 @@ class ApprovalRecord(_message.Message):
         resolved_at: _timestamp_pb2.Timestamp | None = ...,
         title: _builtins.str = ...,
         traceparent: _builtins.str = ...,
+        superseded_by: _builtins.str = ...,
+        replaces: _builtins.str = ...,
+        gate_note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "expires_at", b"expires_at", "limits", b"limits", "preview", b"preview", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "expires_at", b"expires_at", "gate", b"gate", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "state", b"state", "step", b"step", "title", b"title", "traceparent", b"traceparent", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -517,6 +517,104 @@ class DiffTreesResponse(_message.Message):
 Global___DiffTreesResponse: _TypeAlias = DiffTreesResponse  # noqa: Y015
 
 @_typing.final
+class TreePair(_message.Message):
+    """An effect by its trees."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_TREE_FIELD_NUMBER: _builtins.int
+    RESULT_TREE_FIELD_NUMBER: _builtins.int
+    base_tree: _builtins.str
+    """Tree the step stood on."""
+    result_tree: _builtins.str
+    """Tree it produced; empty while nothing ran."""
+    def __init__(
+        self,
+        *,
+        base_tree: _builtins.str = ...,
+        result_tree: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "result_tree", b"result_tree"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TreePair: _TypeAlias = TreePair  # noqa: Y015
+
+@_typing.final
+class CompareEffectsRequest(_message.Message):
+    """Request of CompareEffects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    EARLIER_FIELD_NUMBER: _builtins.int
+    LATER_FIELD_NUMBER: _builtins.int
+    workspace_id: _builtins.str
+    """The workspace."""
+    @_builtins.property
+    def earlier(self) -> Global___TreePair:
+        """The effect that was reviewed."""
+
+    @_builtins.property
+    def later(self) -> Global___TreePair:
+        """The effect that replaces it. Without a result tree on either side only the base trees are compared."""
+
+    def __init__(
+        self,
+        *,
+        workspace_id: _builtins.str = ...,
+        earlier: Global___TreePair | None = ...,
+        later: Global___TreePair | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["earlier", b"earlier", "later", b"later"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["earlier", b"earlier", "later", b"later", "workspace_id", b"workspace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareEffectsRequest: _TypeAlias = CompareEffectsRequest  # noqa: Y015
+
+@_typing.final
+class CompareEffectsResponse(_message.Message):
+    """Response of CompareEffects. A path is in question when the two effects do not do the same to it:
+    from the same content, mode and kind to the same.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workspace(self) -> _step_pb2.Difference:
+        """How the base trees differ: at the paths in question, or everywhere without result trees."""
+
+    @_builtins.property
+    def effect(self) -> _step_pb2.Difference:
+        """What the later effect does to the paths in question."""
+
+    @_builtins.property
+    def dropped(self) -> _step_pb2.Difference:
+        """What the earlier effect did to paths that the later one leaves alone."""
+
+    def __init__(
+        self,
+        *,
+        workspace: _step_pb2.Difference | None = ...,
+        effect: _step_pb2.Difference | None = ...,
+        dropped: _step_pb2.Difference | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "effect", b"effect", "workspace", b"workspace"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "effect", b"effect", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareEffectsResponse: _TypeAlias = CompareEffectsResponse  # noqa: Y015
+
+@_typing.final
 class ListSnapshotsRequest(_message.Message):
     """Request of ListSnapshots."""
 

@@ -75,6 +75,11 @@ class ExecutorStub:
                 request_serializer=interlock_dot_v1_dot_executor__pb2.DiffTreesRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_executor__pb2.DiffTreesResponse.FromString,
                 _registered_method=True)
+        self.CompareEffects = channel.unary_unary(
+                '/interlock.v1.Executor/CompareEffects',
+                request_serializer=interlock_dot_v1_dot_executor__pb2.CompareEffectsRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_executor__pb2.CompareEffectsResponse.FromString,
+                _registered_method=True)
         self.ListSnapshots = channel.unary_unary(
                 '/interlock.v1.Executor/ListSnapshots',
                 request_serializer=interlock_dot_v1_dot_executor__pb2.ListSnapshotsRequest.SerializeToString,
@@ -181,6 +186,14 @@ class ExecutorServicer:
 
     def DiffTrees(self, request, context):
         """Shows how two trees of a workspace differ.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareEffects(self, request, context):
+        """Shows how one effect differs from an earlier one of the same step, on the trees as they were then.
+        Errors: TREE_NOT_FOUND when a tree is no longer kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -302,6 +315,11 @@ def add_ExecutorServicer_to_server(servicer, server):
                     servicer.DiffTrees,
                     request_deserializer=interlock_dot_v1_dot_executor__pb2.DiffTreesRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_executor__pb2.DiffTreesResponse.SerializeToString,
+            ),
+            'CompareEffects': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareEffects,
+                    request_deserializer=interlock_dot_v1_dot_executor__pb2.CompareEffectsRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_executor__pb2.CompareEffectsResponse.SerializeToString,
             ),
             'ListSnapshots': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSnapshots,
@@ -527,6 +545,33 @@ class Executor:
             '/interlock.v1.Executor/DiffTrees',
             interlock_dot_v1_dot_executor__pb2.DiffTreesRequest.SerializeToString,
             interlock_dot_v1_dot_executor__pb2.DiffTreesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareEffects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Executor/CompareEffects',
+            interlock_dot_v1_dot_executor__pb2.CompareEffectsRequest.SerializeToString,
+            interlock_dot_v1_dot_executor__pb2.CompareEffectsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,10 @@ class ExecutorStub:
     """
     DiffTrees: _grpc.UnaryUnaryMultiCallable[_executor_pb2.DiffTreesRequest, _executor_pb2.DiffTreesResponse]
     """Shows how two trees of a workspace differ."""
+    CompareEffects: _grpc.UnaryUnaryMultiCallable[_executor_pb2.CompareEffectsRequest, _executor_pb2.CompareEffectsResponse]
+    """Shows how one effect differs from an earlier one of the same step, on the trees as they were then.
+    Errors: TREE_NOT_FOUND when a tree is no longer kept.
+    """
     ListSnapshots: _grpc.UnaryUnaryMultiCallable[_executor_pb2.ListSnapshotsRequest, _executor_pb2.ListSnapshotsResponse]
     """Lists the trees a workspace has been at, newest first."""
     Propose: _grpc.UnaryUnaryMultiCallable[_executor_pb2.ProposeRequest, _executor_pb2.ProposeResponse]
@@ -136,6 +140,10 @@ class ExecutorAsyncStub(ExecutorStub):
     """
     DiffTrees: _aio.UnaryUnaryMultiCallable[_executor_pb2.DiffTreesRequest, _executor_pb2.DiffTreesResponse]  # type: ignore[assignment]
     """Shows how two trees of a workspace differ."""
+    CompareEffects: _aio.UnaryUnaryMultiCallable[_executor_pb2.CompareEffectsRequest, _executor_pb2.CompareEffectsResponse]  # type: ignore[assignment]
+    """Shows how one effect differs from an earlier one of the same step, on the trees as they were then.
+    Errors: TREE_NOT_FOUND when a tree is no longer kept.
+    """
     ListSnapshots: _aio.UnaryUnaryMultiCallable[_executor_pb2.ListSnapshotsRequest, _executor_pb2.ListSnapshotsResponse]  # type: ignore[assignment]
     """Lists the trees a workspace has been at, newest first."""
     Propose: _aio.UnaryUnaryMultiCallable[_executor_pb2.ProposeRequest, _executor_pb2.ProposeResponse]  # type: ignore[assignment]
@@ -244,6 +252,16 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_executor_pb2.DiffTreesResponse, _abc.Awaitable[_executor_pb2.DiffTreesResponse]]:
         """Shows how two trees of a workspace differ."""
+
+    @_abc_1.abstractmethod
+    def CompareEffects(
+        self,
+        request: _executor_pb2.CompareEffectsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_pb2.CompareEffectsResponse, _abc.Awaitable[_executor_pb2.CompareEffectsResponse]]:
+        """Shows how one effect differs from an earlier one of the same step, on the trees as they were then.
+        Errors: TREE_NOT_FOUND when a tree is no longer kept.
+        """
 
     @_abc_1.abstractmethod
     def ListSnapshots(

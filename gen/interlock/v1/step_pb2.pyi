@@ -823,6 +823,7 @@ class Effect(_message.Message):
     SANDBOX_FIELD_NUMBER: _builtins.int
     REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
     EFFECT_DIGEST_FIELD_NUMBER: _builtins.int
+    CHANGED_SINCE_FIELD_NUMBER: _builtins.int
     base_tree: _builtins.str
     """Tree the step started from, `sha256:…`."""
     result_tree: _builtins.str
@@ -869,6 +870,10 @@ class Effect(_message.Message):
     def sandbox(self) -> Global___SandboxReport:
         """The sandbox in force."""
 
+    @_builtins.property
+    def changed_since(self) -> Global___ChangedSince:
+        """Set when this preview replaces one that was approved before the workspace changed under it."""
+
     def __init__(
         self,
         *,
@@ -888,16 +893,117 @@ class Effect(_message.Message):
         sandbox: Global___SandboxReport | None = ...,
         request_digest: _builtins.str = ...,
         effect_digest: _builtins.str = ...,
+        changed_since: Global___ChangedSince | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "content", b"content", "exit_code", b"exit_code", "sandbox", b"sandbox", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "changed_since", b"changed_since", "content", b"content", "exit_code", b"exit_code", "sandbox", b"sandbox", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "argv", b"argv", "base_tree", b"base_tree", "changes", b"changes", "changes_total", b"changes_total", "content", b"content", "diff", b"diff", "diff_truncated", b"diff_truncated", "effect_digest", b"effect_digest", "exit_code", b"exit_code", "request_digest", b"request_digest", "result_tree", b"result_tree", "sandbox", b"sandbox", "signal", b"signal", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "argv", b"argv", "base_tree", b"base_tree", "changed_since", b"changed_since", "changes", b"changes", "changes_total", b"changes_total", "content", b"content", "diff", b"diff", "diff_truncated", b"diff_truncated", "effect_digest", b"effect_digest", "exit_code", b"exit_code", "request_digest", b"request_digest", "result_tree", b"result_tree", "sandbox", b"sandbox", "signal", b"signal", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
 
 Global___Effect: _TypeAlias = Effect  # noqa: Y015
+
+@_typing.final
+class Difference(_message.Message):
+    """Changed paths with their difference as text, cut to limits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    CHANGES_TOTAL_FIELD_NUMBER: _builtins.int
+    DIFF_FIELD_NUMBER: _builtins.int
+    DIFF_TRUNCATED_FIELD_NUMBER: _builtins.int
+    changes_total: _builtins.int
+    """How many paths changed in all."""
+    diff: _builtins.str
+    """Unified diff with git-style headers, at most 256 KiB, cut at a line end."""
+    diff_truncated: _builtins.bool
+    """True when `diff` does not show everything."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileChange]:
+        """Changed paths in byte order of path, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___FileChange] | None = ...,
+        changes_total: _builtins.int = ...,
+        diff: _builtins.str = ...,
+        diff_truncated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "changes_total", b"changes_total", "diff", b"diff", "diff_truncated", b"diff_truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Difference: _TypeAlias = Difference  # noqa: Y015
+
+@_typing.final
+class ChangedSince(_message.Message):
+    """What is different from the preview that was approved before: what its reviewer has not seen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    DIFFERS_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    approval_id: _builtins.str
+    """The approval of the earlier preview; it is SUPERSEDED."""
+    attempt: _builtins.int
+    """The attempt that it was about."""
+    reason: _builtins.str
+    """Why it could not be used, the name of an ErrorReason, for example `WORKSPACE_DRIFTED`."""
+    unavailable: _builtins.str
+    """Why the trees could not be compared, when they could not: the whole preview has to be read."""
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The paths that were in the way, at most 20; empty where the reason names none."""
+
+    @_builtins.property
+    def workspace(self) -> Global___Difference:
+        """What others did: EFFECT gate, to the paths where the previews differ; COMMAND gate, to the workspace."""
+
+    @_builtins.property
+    def effect(self) -> Global___Difference:
+        """What the step now does to the paths where the previews differ. Empty for a COMMAND gate."""
+
+    @_builtins.property
+    def dropped(self) -> Global___Difference:
+        """What the earlier preview did to paths that the step now leaves alone."""
+
+    @_builtins.property
+    def differs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What else differs: of `exit_code`, `signal`, `stdout`, `stderr`, `failure`."""
+
+    def __init__(
+        self,
+        *,
+        approval_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        paths: _abc.Iterable[_builtins.str] | None = ...,
+        workspace: Global___Difference | None = ...,
+        effect: Global___Difference | None = ...,
+        dropped: Global___Difference | None = ...,
+        differs: _abc.Iterable[_builtins.str] | None = ...,
+        unavailable: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "effect", b"effect", "workspace", b"workspace"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "differs", b"differs", "dropped", b"dropped", "effect", b"effect", "paths", b"paths", "reason", b"reason", "unavailable", b"unavailable", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangedSince: _TypeAlias = ChangedSince  # noqa: Y015
 
 @_typing.final
 class ModelCall(_message.Message):
