@@ -170,6 +170,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A decision refused the step."""
     ERROR_REASON_EFFECT_NOT_OWNED: _ErrorReason.ValueType  # 73
     """The effect or the run belongs to a caller with a secret, and the call does not show that secret."""
+    ERROR_REASON_REVERT_CONFLICT: _ErrorReason.ValueType  # 74
+    """Something else has changed since what would be reverted; metadata names the paths."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -324,4 +326,6 @@ ERROR_REASON_STEP_REJECTED: ErrorReason.ValueType  # 72
 """A decision refused the step."""
 ERROR_REASON_EFFECT_NOT_OWNED: ErrorReason.ValueType  # 73
 """The effect or the run belongs to a caller with a secret, and the call does not show that secret."""
+ERROR_REASON_REVERT_CONFLICT: ErrorReason.ValueType  # 74
+"""Something else has changed since what would be reverted; metadata names the paths."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

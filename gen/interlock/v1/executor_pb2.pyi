@@ -1142,6 +1142,92 @@ class RestoreTreeResponse(_message.Message):
 Global___RestoreTreeResponse: _TypeAlias = RestoreTreeResponse  # noqa: Y015
 
 @_typing.final
+class RevertTreeRequest(_message.Message):
+    """Request of RevertTree."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    FROM_TREE_FIELD_NUMBER: _builtins.int
+    TO_TREE_FIELD_NUMBER: _builtins.int
+    EXPECTED_HEAD_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Names the revert; a repeated call returns the first result."""
+    workspace_id: _builtins.str
+    """The workspace."""
+    from_tree: _builtins.str
+    """What the change led to: the step's result."""
+    to_tree: _builtins.str
+    """What was there before it: the step's base."""
+    expected_head: _builtins.str
+    """The head the caller believes in; empty = whatever it is."""
+    run_id: _builtins.str
+    """The run on whose behalf, for the record and for `epoch`."""
+    epoch: _builtins.int
+    """The caller's fencing token for the run. 0 = none."""
+    validate_only: _builtins.bool
+    """True to find out what it would do, and change nothing. Such a call may be repeated at will."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        workspace_id: _builtins.str = ...,
+        from_tree: _builtins.str = ...,
+        to_tree: _builtins.str = ...,
+        expected_head: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "expected_head", b"expected_head", "from_tree", b"from_tree", "request_id", b"request_id", "run_id", b"run_id", "to_tree", b"to_tree", "validate_only", b"validate_only", "workspace_id", b"workspace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevertTreeRequest: _TypeAlias = RevertTreeRequest  # noqa: Y015
+
+@_typing.final
+class RevertTreeResponse(_message.Message):
+    """Response of RevertTree."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_TREE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_TREE_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    MERGED_FIELD_NUMBER: _builtins.int
+    head_tree: _builtins.str
+    """The head now, or what it would be."""
+    previous_tree: _builtins.str
+    """The head before."""
+    merged: _builtins.bool
+    """True when something else had changed since, and was kept."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.FileChange]:
+        """Paths it changed, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        head_tree: _builtins.str = ...,
+        previous_tree: _builtins.str = ...,
+        changes: _abc.Iterable[_step_pb2.FileChange] | None = ...,
+        merged: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "head_tree", b"head_tree", "merged", b"merged", "previous_tree", b"previous_tree"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevertTreeResponse: _TypeAlias = RevertTreeResponse  # noqa: Y015
+
+@_typing.final
 class StreamOutputRequest(_message.Message):
     """Request of StreamOutput."""
 

@@ -115,6 +115,11 @@ class ExecutorStub:
                 request_serializer=interlock_dot_v1_dot_executor__pb2.RestoreTreeRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_executor__pb2.RestoreTreeResponse.FromString,
                 _registered_method=True)
+        self.RevertTree = channel.unary_unary(
+                '/interlock.v1.Executor/RevertTree',
+                request_serializer=interlock_dot_v1_dot_executor__pb2.RevertTreeRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_executor__pb2.RevertTreeResponse.FromString,
+                _registered_method=True)
         self.StreamOutput = channel.unary_stream(
                 '/interlock.v1.Executor/StreamOutput',
                 request_serializer=interlock_dot_v1_dot_executor__pb2.StreamOutputRequest.SerializeToString,
@@ -259,6 +264,17 @@ class ExecutorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RevertTree(self, request, context):
+        """Undoes one change: what differs from `to_tree` to `from_tree` is taken back out of the directory as
+        it is now, and everything that changed since is kept. Files of text are merged by lines. Published
+        through the same protocol as Apply. Idempotent by `request_id`, which is required here.
+        Errors: REVERT_CONFLICT (nothing was changed; metadata names the paths), TREE_NOT_FOUND,
+        WORKSPACE_HEAD_MOVED, WORKSPACE_BUSY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamOutput(self, request, context):
         """Streams a step's output while it runs, from given offsets; ends after the last byte. What was
         kept of an earlier run is replayed. A reader that is too slow gets RESOURCE_EXHAUSTED and may
@@ -355,6 +371,11 @@ def add_ExecutorServicer_to_server(servicer, server):
                     servicer.RestoreTree,
                     request_deserializer=interlock_dot_v1_dot_executor__pb2.RestoreTreeRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_executor__pb2.RestoreTreeResponse.SerializeToString,
+            ),
+            'RevertTree': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevertTree,
+                    request_deserializer=interlock_dot_v1_dot_executor__pb2.RevertTreeRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_executor__pb2.RevertTreeResponse.SerializeToString,
             ),
             'StreamOutput': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamOutput,
@@ -761,6 +782,33 @@ class Executor:
             '/interlock.v1.Executor/RestoreTree',
             interlock_dot_v1_dot_executor__pb2.RestoreTreeRequest.SerializeToString,
             interlock_dot_v1_dot_executor__pb2.RestoreTreeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevertTree(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Executor/RevertTree',
+            interlock_dot_v1_dot_executor__pb2.RevertTreeRequest.SerializeToString,
+            interlock_dot_v1_dot_executor__pb2.RevertTreeResponse.FromString,
             options,
             channel_credentials,
             insecure,

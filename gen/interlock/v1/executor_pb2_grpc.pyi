@@ -95,6 +95,13 @@ class ExecutorStub:
     """Makes an older tree the head, through the same protocol as Apply. Idempotent by `request_id`,
     which is required here. Errors: TREE_NOT_FOUND, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED.
     """
+    RevertTree: _grpc.UnaryUnaryMultiCallable[_executor_pb2.RevertTreeRequest, _executor_pb2.RevertTreeResponse]
+    """Undoes one change: what differs from `to_tree` to `from_tree` is taken back out of the directory as
+    it is now, and everything that changed since is kept. Files of text are merged by lines. Published
+    through the same protocol as Apply. Idempotent by `request_id`, which is required here.
+    Errors: REVERT_CONFLICT (nothing was changed; metadata names the paths), TREE_NOT_FOUND,
+    WORKSPACE_HEAD_MOVED, WORKSPACE_BUSY.
+    """
     StreamOutput: _grpc.UnaryStreamMultiCallable[_executor_pb2.StreamOutputRequest, _executor_pb2.StreamOutputResponse]
     """Streams a step's output while it runs, from given offsets; ends after the last byte. What was
     kept of an earlier run is replayed. A reader that is too slow gets RESOURCE_EXHAUSTED and may
@@ -173,6 +180,13 @@ class ExecutorAsyncStub(ExecutorStub):
     RestoreTree: _aio.UnaryUnaryMultiCallable[_executor_pb2.RestoreTreeRequest, _executor_pb2.RestoreTreeResponse]  # type: ignore[assignment]
     """Makes an older tree the head, through the same protocol as Apply. Idempotent by `request_id`,
     which is required here. Errors: TREE_NOT_FOUND, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED.
+    """
+    RevertTree: _aio.UnaryUnaryMultiCallable[_executor_pb2.RevertTreeRequest, _executor_pb2.RevertTreeResponse]  # type: ignore[assignment]
+    """Undoes one change: what differs from `to_tree` to `from_tree` is taken back out of the directory as
+    it is now, and everything that changed since is kept. Files of text are merged by lines. Published
+    through the same protocol as Apply. Idempotent by `request_id`, which is required here.
+    Errors: REVERT_CONFLICT (nothing was changed; metadata names the paths), TREE_NOT_FOUND,
+    WORKSPACE_HEAD_MOVED, WORKSPACE_BUSY.
     """
     StreamOutput: _aio.UnaryStreamMultiCallable[_executor_pb2.StreamOutputRequest, _executor_pb2.StreamOutputResponse]  # type: ignore[assignment]
     """Streams a step's output while it runs, from given offsets; ends after the last byte. What was
@@ -333,6 +347,19 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_executor_pb2.RestoreTreeResponse, _abc.Awaitable[_executor_pb2.RestoreTreeResponse]]:
         """Makes an older tree the head, through the same protocol as Apply. Idempotent by `request_id`,
         which is required here. Errors: TREE_NOT_FOUND, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED.
+        """
+
+    @_abc_1.abstractmethod
+    def RevertTree(
+        self,
+        request: _executor_pb2.RevertTreeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_pb2.RevertTreeResponse, _abc.Awaitable[_executor_pb2.RevertTreeResponse]]:
+        """Undoes one change: what differs from `to_tree` to `from_tree` is taken back out of the directory as
+        it is now, and everything that changed since is kept. Files of text are merged by lines. Published
+        through the same protocol as Apply. Idempotent by `request_id`, which is required here.
+        Errors: REVERT_CONFLICT (nothing was changed; metadata names the paths), TREE_NOT_FOUND,
+        WORKSPACE_HEAD_MOVED, WORKSPACE_BUSY.
         """
 
     @_abc_1.abstractmethod

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from interlock.v1 import approval_pb2 as _approval_pb2
 from interlock.v1 import cost_pb2 as _cost_pb2
 from interlock.v1 import decision_pb2 as _decision_pb2
@@ -25,6 +26,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _OnBusy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnBusyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnBusy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_BUSY_UNSPECIFIED: _OnBusy.ValueType  # 0
+    """Same as REFUSE."""
+    ON_BUSY_REFUSE: _OnBusy.ValueType  # 1
+    """The start is refused with WORKSPACE_BUSY, which names the run that has it."""
+    ON_BUSY_WAIT: _OnBusy.ValueType  # 2
+    """The run stays PLANNED, with `waiting` set, and starts by itself when it is its turn: first come,
+    first served.
+    """
+
+class OnBusy(_OnBusy, metaclass=_OnBusyEnumTypeWrapper):
+    """What becomes of a start while another run has the workspace."""
+
+ON_BUSY_UNSPECIFIED: OnBusy.ValueType  # 0
+"""Same as REFUSE."""
+ON_BUSY_REFUSE: OnBusy.ValueType  # 1
+"""The start is refused with WORKSPACE_BUSY, which names the run that has it."""
+ON_BUSY_WAIT: OnBusy.ValueType  # 2
+"""The run stays PLANNED, with `waiting` set, and starts by itself when it is its turn: first come,
+first served.
+"""
+Global___OnBusy: _TypeAlias = OnBusy  # noqa: Y015
 
 @_typing.final
 class CreateRunRequest(_message.Message):
@@ -60,6 +89,7 @@ class CreateRunRequest(_message.Message):
     BUDGET_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
+    ON_BUSY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeated call return the first result. At most 128 characters."""
     goal: _builtins.str
@@ -68,6 +98,8 @@ class CreateRunRequest(_message.Message):
     """The workspace it works on."""
     start: _builtins.bool
     """True to start it in the same transaction; needs steps, else RUN_EMPTY_PLAN."""
+    on_busy: Global___OnBusy.ValueType
+    """What becomes of the start while another run has the workspace."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.StepSpec]:
         """The plan, at most 10,000 steps; may come later."""
@@ -95,10 +127,11 @@ class CreateRunRequest(_message.Message):
         budget: _policy_pb2.Budget | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         start: _builtins.bool = ...,
+        on_busy: Global___OnBusy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "goal", b"goal", "labels", b"labels", "policy", b"policy", "request_id", b"request_id", "start", b"start", "steps", b"steps", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "goal", b"goal", "labels", b"labels", "on_busy", b"on_busy", "policy", b"policy", "request_id", b"request_id", "start", b"start", "steps", b"steps", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -502,19 +535,23 @@ class StartRunRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
+    ON_BUSY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeated call return the first result. At most 128 characters."""
     run_id: _builtins.str
     """The run."""
+    on_busy: Global___OnBusy.ValueType
+    """What becomes of the start while another run has the workspace."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         run_id: _builtins.str = ...,
+        on_busy: Global___OnBusy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["on_busy", b"on_busy", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1221,6 +1258,86 @@ class RollbackRunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RollbackRunResponse: _TypeAlias = RollbackRunResponse  # noqa: Y015
+
+@_typing.final
+class RevertStepRequest(_message.Message):
+    """Request of RevertStep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeated call return the first result. At most 128 characters."""
+    run_id: _builtins.str
+    """The run."""
+    step: _builtins.int
+    """The step's number, from 1."""
+    comment: _builtins.str
+    """Why, at most 10,000 characters."""
+    validate_only: _builtins.bool
+    """True to find out what it would do, and change nothing."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        step: _builtins.int = ...,
+        comment: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "request_id", b"request_id", "run_id", b"run_id", "step", b"step", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevertStepRequest: _TypeAlias = RevertStepRequest  # noqa: Y015
+
+@_typing.final
+class RevertStepResponse(_message.Message):
+    """Response of RevertStep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    PREVIOUS_TREE_FIELD_NUMBER: _builtins.int
+    HEAD_TREE_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    MERGED_FIELD_NUMBER: _builtins.int
+    previous_tree: _builtins.str
+    """Head before."""
+    head_tree: _builtins.str
+    """Head now, or what it would be."""
+    merged: _builtins.bool
+    """True when something else had changed since the step, and was kept."""
+    @_builtins.property
+    def run(self) -> _run_pb2.Run:
+        """The run after it."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.FileChange]:
+        """Changed paths, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        run: _run_pb2.Run | None = ...,
+        previous_tree: _builtins.str = ...,
+        head_tree: _builtins.str = ...,
+        changes: _abc.Iterable[_step_pb2.FileChange] | None = ...,
+        merged: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "head_tree", b"head_tree", "merged", b"merged", "previous_tree", b"previous_tree", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevertStepResponse: _TypeAlias = RevertStepResponse  # noqa: Y015
 
 @_typing.final
 class RecordDecisionRequest(_message.Message):

@@ -136,6 +136,11 @@ class OrchestratorStub:
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.RollbackRunRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.RollbackRunResponse.FromString,
                 _registered_method=True)
+        self.RevertStep = channel.unary_unary(
+                '/interlock.v1.Orchestrator/RevertStep',
+                request_serializer=interlock_dot_v1_dot_orchestrator__pb2.RevertStepRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.RevertStepResponse.FromString,
+                _registered_method=True)
         self.RecordDecision = channel.unary_unary(
                 '/interlock.v1.Orchestrator/RecordDecision',
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.RecordDecisionRequest.SerializeToString,
@@ -205,7 +210,7 @@ class OrchestratorServicer:
 
     def AddSteps(self, request, context):
         """Adds one step, many, or a plan to an open run. A running run carries them out by itself, a paused
-        one when it is resumed.
+        one when it is resumed. A run that has ended and of which something was undone is PAUSED by it.
         Errors: RUN_TOO_MANY_STEPS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -221,7 +226,8 @@ class OrchestratorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartRun(self, request, context):
-        """Starts a planned run. Errors: RUN_EMPTY_PLAN, WORKSPACE_BUSY when another run holds the workspace.
+        """Starts a planned run. Errors: RUN_EMPTY_PLAN, WORKSPACE_BUSY when another run has the workspace, or
+        waits for it, and this one is not to wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -258,7 +264,8 @@ class OrchestratorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryStep(self, request, context):
-        """Tries a FAILED, REJECTED or OUTCOME_UNKNOWN step again, as a new attempt with new gates.
+        """Tries a FAILED, REJECTED or OUTCOME_UNKNOWN step, or one that was undone, again, as a new attempt
+        with new gates. A run that was COMPLETED or CANCELLED is PAUSED by it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -307,6 +314,17 @@ class OrchestratorServicer:
         """Publishes the tree the workspace was at after a step, or before the first one, as a new journaled
         event. The run must not have a step under way; it is PAUSED or final afterwards as before.
         Errors: WORKSPACE_DRIFTED, TREE_NOT_FOUND, WORKSPACE_BUSY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevertStep(self, request, context):
+        """Undoes one step as a new journaled event: what it changed is taken back out, what later steps and
+        people have changed since is kept. The run must not have a step under way; it is PAUSED or final
+        afterwards as before, and the step may be retried. Errors: REVERT_CONFLICT where something else
+        changed the same (nothing is changed; metadata names the paths), STEP_WRONG_STATE when nothing of
+        the step is in the workspace, WORKSPACE_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -439,6 +457,11 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.RollbackRun,
                     request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.RollbackRunRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_orchestrator__pb2.RollbackRunResponse.SerializeToString,
+            ),
+            'RevertStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevertStep,
+                    request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.RevertStepRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_orchestrator__pb2.RevertStepResponse.SerializeToString,
             ),
             'RecordDecision': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordDecision,
@@ -981,6 +1004,33 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/RollbackRun',
             interlock_dot_v1_dot_orchestrator__pb2.RollbackRunRequest.SerializeToString,
             interlock_dot_v1_dot_orchestrator__pb2.RollbackRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevertStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/RevertStep',
+            interlock_dot_v1_dot_orchestrator__pb2.RevertStepRequest.SerializeToString,
+            interlock_dot_v1_dot_orchestrator__pb2.RevertStepResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,7 +52,7 @@ class OrchestratorStub:
     """Lists steps by number; large outputs are cut."""
     AddSteps: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.AddStepsRequest, _orchestrator_pb2.AddStepsResponse]
     """Adds one step, many, or a plan to an open run. A running run carries them out by itself, a paused
-    one when it is resumed.
+    one when it is resumed. A run that has ended and of which something was undone is PAUSED by it.
     Errors: RUN_TOO_MANY_STEPS.
     """
     PlanRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.PlanRunRequest, _orchestrator_pb2.PlanRunResponse]
@@ -60,7 +60,9 @@ class OrchestratorStub:
     Errors: those of Planner.Plan; the run is then as it was before.
     """
     StartRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.StartRunRequest, _orchestrator_pb2.StartRunResponse]
-    """Starts a planned run. Errors: RUN_EMPTY_PLAN, WORKSPACE_BUSY when another run holds the workspace."""
+    """Starts a planned run. Errors: RUN_EMPTY_PLAN, WORKSPACE_BUSY when another run has the workspace, or
+    waits for it, and this one is not to wait.
+    """
     ExecuteNextStep: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ExecuteNextStepRequest, _orchestrator_pb2.ExecuteNextStepResponse]
     """Carries out the next step only, then pauses with `single_step`. Returns when the step has ended
     or waits for a decision, or at the deadline.
@@ -74,7 +76,9 @@ class OrchestratorStub:
     finished first. Published effects stay: RollbackRun undoes them.
     """
     RetryStep: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RetryStepRequest, _orchestrator_pb2.RetryStepResponse]
-    """Tries a FAILED, REJECTED or OUTCOME_UNKNOWN step again, as a new attempt with new gates."""
+    """Tries a FAILED, REJECTED or OUTCOME_UNKNOWN step, or one that was undone, again, as a new attempt
+    with new gates. A run that was COMPLETED or CANCELLED is PAUSED by it.
+    """
     SkipStep: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.SkipStepRequest, _orchestrator_pb2.SkipStepResponse]
     """Passes over a step that has not taken effect: PENDING, AWAITING_APPROVAL, FAILED, REJECTED or
     OUTCOME_UNKNOWN.
@@ -96,6 +100,13 @@ class OrchestratorStub:
     """Publishes the tree the workspace was at after a step, or before the first one, as a new journaled
     event. The run must not have a step under way; it is PAUSED or final afterwards as before.
     Errors: WORKSPACE_DRIFTED, TREE_NOT_FOUND, WORKSPACE_BUSY.
+    """
+    RevertStep: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RevertStepRequest, _orchestrator_pb2.RevertStepResponse]
+    """Undoes one step as a new journaled event: what it changed is taken back out, what later steps and
+    people have changed since is kept. The run must not have a step under way; it is PAUSED or final
+    afterwards as before, and the step may be retried. Errors: REVERT_CONFLICT where something else
+    changed the same (nothing is changed; metadata names the paths), STEP_WRONG_STATE when nothing of
+    the step is in the workspace, WORKSPACE_BUSY.
     """
     RecordDecision: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RecordDecisionRequest, _orchestrator_pb2.RecordDecisionResponse]
     """Records a decision about an approval; called by the Approval service, which has checked who may
@@ -134,7 +145,7 @@ class OrchestratorAsyncStub(OrchestratorStub):
     """Lists steps by number; large outputs are cut."""
     AddSteps: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.AddStepsRequest, _orchestrator_pb2.AddStepsResponse]  # type: ignore[assignment]
     """Adds one step, many, or a plan to an open run. A running run carries them out by itself, a paused
-    one when it is resumed.
+    one when it is resumed. A run that has ended and of which something was undone is PAUSED by it.
     Errors: RUN_TOO_MANY_STEPS.
     """
     PlanRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.PlanRunRequest, _orchestrator_pb2.PlanRunResponse]  # type: ignore[assignment]
@@ -142,7 +153,9 @@ class OrchestratorAsyncStub(OrchestratorStub):
     Errors: those of Planner.Plan; the run is then as it was before.
     """
     StartRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.StartRunRequest, _orchestrator_pb2.StartRunResponse]  # type: ignore[assignment]
-    """Starts a planned run. Errors: RUN_EMPTY_PLAN, WORKSPACE_BUSY when another run holds the workspace."""
+    """Starts a planned run. Errors: RUN_EMPTY_PLAN, WORKSPACE_BUSY when another run has the workspace, or
+    waits for it, and this one is not to wait.
+    """
     ExecuteNextStep: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ExecuteNextStepRequest, _orchestrator_pb2.ExecuteNextStepResponse]  # type: ignore[assignment]
     """Carries out the next step only, then pauses with `single_step`. Returns when the step has ended
     or waits for a decision, or at the deadline.
@@ -156,7 +169,9 @@ class OrchestratorAsyncStub(OrchestratorStub):
     finished first. Published effects stay: RollbackRun undoes them.
     """
     RetryStep: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RetryStepRequest, _orchestrator_pb2.RetryStepResponse]  # type: ignore[assignment]
-    """Tries a FAILED, REJECTED or OUTCOME_UNKNOWN step again, as a new attempt with new gates."""
+    """Tries a FAILED, REJECTED or OUTCOME_UNKNOWN step, or one that was undone, again, as a new attempt
+    with new gates. A run that was COMPLETED or CANCELLED is PAUSED by it.
+    """
     SkipStep: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.SkipStepRequest, _orchestrator_pb2.SkipStepResponse]  # type: ignore[assignment]
     """Passes over a step that has not taken effect: PENDING, AWAITING_APPROVAL, FAILED, REJECTED or
     OUTCOME_UNKNOWN.
@@ -178,6 +193,13 @@ class OrchestratorAsyncStub(OrchestratorStub):
     """Publishes the tree the workspace was at after a step, or before the first one, as a new journaled
     event. The run must not have a step under way; it is PAUSED or final afterwards as before.
     Errors: WORKSPACE_DRIFTED, TREE_NOT_FOUND, WORKSPACE_BUSY.
+    """
+    RevertStep: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RevertStepRequest, _orchestrator_pb2.RevertStepResponse]  # type: ignore[assignment]
+    """Undoes one step as a new journaled event: what it changed is taken back out, what later steps and
+    people have changed since is kept. The run must not have a step under way; it is PAUSED or final
+    afterwards as before, and the step may be retried. Errors: REVERT_CONFLICT where something else
+    changed the same (nothing is changed; metadata names the paths), STEP_WRONG_STATE when nothing of
+    the step is in the workspace, WORKSPACE_BUSY.
     """
     RecordDecision: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RecordDecisionRequest, _orchestrator_pb2.RecordDecisionResponse]  # type: ignore[assignment]
     """Records a decision about an approval; called by the Approval service, which has checked who may
@@ -249,7 +271,7 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.AddStepsResponse, _abc.Awaitable[_orchestrator_pb2.AddStepsResponse]]:
         """Adds one step, many, or a plan to an open run. A running run carries them out by itself, a paused
-        one when it is resumed.
+        one when it is resumed. A run that has ended and of which something was undone is PAUSED by it.
         Errors: RUN_TOO_MANY_STEPS.
         """
 
@@ -269,7 +291,9 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestrator_pb2.StartRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.StartRunResponse, _abc.Awaitable[_orchestrator_pb2.StartRunResponse]]:
-        """Starts a planned run. Errors: RUN_EMPTY_PLAN, WORKSPACE_BUSY when another run holds the workspace."""
+        """Starts a planned run. Errors: RUN_EMPTY_PLAN, WORKSPACE_BUSY when another run has the workspace, or
+        waits for it, and this one is not to wait.
+        """
 
     @_abc_1.abstractmethod
     def ExecuteNextStep(
@@ -313,7 +337,9 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestrator_pb2.RetryStepRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.RetryStepResponse, _abc.Awaitable[_orchestrator_pb2.RetryStepResponse]]:
-        """Tries a FAILED, REJECTED or OUTCOME_UNKNOWN step again, as a new attempt with new gates."""
+        """Tries a FAILED, REJECTED or OUTCOME_UNKNOWN step, or one that was undone, again, as a new attempt
+        with new gates. A run that was COMPLETED or CANCELLED is PAUSED by it.
+        """
 
     @_abc_1.abstractmethod
     def SkipStep(
@@ -371,6 +397,19 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
         """Publishes the tree the workspace was at after a step, or before the first one, as a new journaled
         event. The run must not have a step under way; it is PAUSED or final afterwards as before.
         Errors: WORKSPACE_DRIFTED, TREE_NOT_FOUND, WORKSPACE_BUSY.
+        """
+
+    @_abc_1.abstractmethod
+    def RevertStep(
+        self,
+        request: _orchestrator_pb2.RevertStepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.RevertStepResponse, _abc.Awaitable[_orchestrator_pb2.RevertStepResponse]]:
+        """Undoes one step as a new journaled event: what it changed is taken back out, what later steps and
+        people have changed since is kept. The run must not have a step under way; it is PAUSED or final
+        afterwards as before, and the step may be retried. Errors: REVERT_CONFLICT where something else
+        changed the same (nothing is changed; metadata names the paths), STEP_WRONG_STATE when nothing of
+        the step is in the workspace, WORKSPACE_BUSY.
         """
 
     @_abc_1.abstractmethod

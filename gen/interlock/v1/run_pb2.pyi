@@ -76,6 +76,38 @@ RUN_STATE_CANCELLED: RunState.ValueType  # 9
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
 
 @_typing.final
+class WorkspaceWait(_message.Message):
+    """A run that was to start and waits until its workspace is free."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDER_RUN_ID_FIELD_NUMBER: _builtins.int
+    AHEAD_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    holder_run_id: _builtins.str
+    """The run that has the workspace; empty when it is about to change hands."""
+    ahead: _builtins.int
+    """How many other runs are served before this one."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when it waits."""
+
+    def __init__(
+        self,
+        *,
+        holder_run_id: _builtins.str = ...,
+        ahead: _builtins.int = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead", b"ahead", "holder_run_id", b"holder_run_id", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkspaceWait: _TypeAlias = WorkspaceWait  # noqa: Y015
+
+@_typing.final
 class Run(_message.Message):
     """One run."""
 
@@ -122,6 +154,7 @@ class Run(_message.Message):
     CREATED_BY_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """`run-…`."""
     goal: _builtins.str
@@ -131,7 +164,9 @@ class Run(_message.Message):
     state: Global___RunState.ValueType
     """Where it is in its life."""
     pause_reason: _builtins.str
-    """Why it is PAUSED: `requested`, `budget_reached`, `outcome_unknown`, `single_step`; else empty."""
+    """Why it is PAUSED: `requested`, `budget_reached`, `outcome_unknown`, `single_step`,
+    `reopened`; else empty.
+    """
     steps_total: _builtins.int
     """Number of steps in all."""
     steps_done: _builtins.int
@@ -180,6 +215,10 @@ class Run(_message.Message):
     def updated_at(self) -> _timestamp_pb2.Timestamp:
         """When something last happened to it."""
 
+    @_builtins.property
+    def waiting(self) -> Global___WorkspaceWait:
+        """Set while it is PLANNED and waits for its workspace."""
+
     def __init__(
         self,
         *,
@@ -204,10 +243,11 @@ class Run(_message.Message):
         created_by: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        waiting: Global___WorkspaceWait | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cost", b"cost", "created_at", b"created_at", "failure", b"failure", "policy", b"policy", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cost", b"cost", "created_at", b"created_at", "failure", b"failure", "policy", b"policy", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "pause_reason", b"pause_reason", "policy", b"policy", "run_id", b"run_id", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "trace_id", b"trace_id", "updated_at", b"updated_at", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "pause_reason", b"pause_reason", "policy", b"policy", "run_id", b"run_id", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -296,7 +296,7 @@ class Snapshot(_message.Message):
     tree: _builtins.str
     """Tree id, `sha256:…`: it depends on content, names, types and modes alone."""
     cause: _builtins.str
-    """Why: `import`, `drift` (someone edited the live directory), `publish` or `restore`."""
+    """Why: `import`, `drift` (someone edited the live directory), `publish`, `restore` or `revert`."""
     run_id: _builtins.str
     """Run that published it, or empty."""
     step: _builtins.int

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     EFFECT_NOT_PUBLISHABLE = "EFFECT_NOT_PUBLISHABLE"
     EFFECT_NOT_OWNED = "EFFECT_NOT_OWNED"
     EPOCH_STALE = "EPOCH_STALE"
+    REVERT_CONFLICT = "REVERT_CONFLICT"
     COMMAND_FAILED = "COMMAND_FAILED"
     COMMAND_TIMED_OUT = "COMMAND_TIMED_OUT"
     COMMAND_LIMIT_EXCEEDED = "COMMAND_LIMIT_EXCEEDED"
@@ -284,6 +285,9 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
     _R.EPOCH_STALE: ReasonInfo(_BUSY, False,
         "The caller's lease was taken over by another driver.",
         "Stop driving this run."),
+    _R.REVERT_CONFLICT: ReasonInfo(_PRE, False,
+        "What the step changed has been changed again since.",
+        "Undo the later change of the paths named first, or put them right by hand, then revert again."),
     _R.COMMAND_FAILED: ReasonInfo(_PRE, False,
         "The command ended with a failure.",
         "Read its output and exit code; correct it and retry."),
