@@ -451,22 +451,26 @@ class DiffTreesRequest(_message.Message):
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     FROM_TREE_FIELD_NUMBER: _builtins.int
     TO_TREE_FIELD_NUMBER: _builtins.int
+    TO_WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """The workspace."""
     from_tree: _builtins.str
     """The older tree; empty = the first tree of the workspace."""
     to_tree: _builtins.str
     """The newer tree; empty = the head, after looking for changes in the live directory."""
+    to_workspace_id: _builtins.str
+    """The workspace of `to_tree`; empty = the same. Any two of one executor can be compared."""
     def __init__(
         self,
         *,
         workspace_id: _builtins.str = ...,
         from_tree: _builtins.str = ...,
         to_tree: _builtins.str = ...,
+        to_workspace_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_tree", b"from_tree", "to_tree", b"to_tree", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_tree", b"from_tree", "to_tree", b"to_tree", "to_workspace_id", b"to_workspace_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

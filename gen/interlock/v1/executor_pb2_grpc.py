@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from interlock.v1 import executor_pb2 as interlock_dot_v1_dot_executor__pb2
+from interlock.v1 import export_pb2 as interlock_dot_v1_dot_export__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -79,6 +80,11 @@ class ExecutorStub:
                 '/interlock.v1.Executor/CompareEffects',
                 request_serializer=interlock_dot_v1_dot_executor__pb2.CompareEffectsRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_executor__pb2.CompareEffectsResponse.FromString,
+                _registered_method=True)
+        self.ExportTree = channel.unary_stream(
+                '/interlock.v1.Executor/ExportTree',
+                request_serializer=interlock_dot_v1_dot_export__pb2.ExportTreeRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_export__pb2.ExportTreeResponse.FromString,
                 _registered_method=True)
         self.ListSnapshots = channel.unary_unary(
                 '/interlock.v1.Executor/ListSnapshots',
@@ -190,7 +196,7 @@ class ExecutorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DiffTrees(self, request, context):
-        """Shows how two trees of a workspace differ.
+        """Shows how two trees differ, of one workspace or of two.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,6 +205,14 @@ class ExecutorServicer:
     def CompareEffects(self, request, context):
         """Shows how one effect differs from an earlier one of the same step, on the trees as they were then.
         Errors: TREE_NOT_FOUND when a tree is no longer kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportTree(self, request, context):
+        """Streams trees out of the store, as a tar archive or for `git fast-import`. Reading stops while
+        the caller does not take what was sent. Errors: WORKSPACE_NOT_FOUND, TREE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -336,6 +350,11 @@ def add_ExecutorServicer_to_server(servicer, server):
                     servicer.CompareEffects,
                     request_deserializer=interlock_dot_v1_dot_executor__pb2.CompareEffectsRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_executor__pb2.CompareEffectsResponse.SerializeToString,
+            ),
+            'ExportTree': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportTree,
+                    request_deserializer=interlock_dot_v1_dot_export__pb2.ExportTreeRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_export__pb2.ExportTreeResponse.SerializeToString,
             ),
             'ListSnapshots': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSnapshots,
@@ -593,6 +612,33 @@ class Executor:
             '/interlock.v1.Executor/CompareEffects',
             interlock_dot_v1_dot_executor__pb2.CompareEffectsRequest.SerializeToString,
             interlock_dot_v1_dot_executor__pb2.CompareEffectsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportTree(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/interlock.v1.Executor/ExportTree',
+            interlock_dot_v1_dot_export__pb2.ExportTreeRequest.SerializeToString,
+            interlock_dot_v1_dot_export__pb2.ExportTreeResponse.FromString,
             options,
             channel_credentials,
             insecure,

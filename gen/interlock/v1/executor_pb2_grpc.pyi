@@ -6,6 +6,7 @@ The Executor service: workspaces, forks, effects."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from interlock.v1 import executor_pb2 as _executor_pb2
+from interlock.v1 import export_pb2 as _export_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -60,10 +61,14 @@ class ExecutorStub:
     PATH_OUTSIDE_WORKSPACE, FILE_TOO_LARGE.
     """
     DiffTrees: _grpc.UnaryUnaryMultiCallable[_executor_pb2.DiffTreesRequest, _executor_pb2.DiffTreesResponse]
-    """Shows how two trees of a workspace differ."""
+    """Shows how two trees differ, of one workspace or of two."""
     CompareEffects: _grpc.UnaryUnaryMultiCallable[_executor_pb2.CompareEffectsRequest, _executor_pb2.CompareEffectsResponse]
     """Shows how one effect differs from an earlier one of the same step, on the trees as they were then.
     Errors: TREE_NOT_FOUND when a tree is no longer kept.
+    """
+    ExportTree: _grpc.UnaryStreamMultiCallable[_export_pb2.ExportTreeRequest, _export_pb2.ExportTreeResponse]
+    """Streams trees out of the store, as a tar archive or for `git fast-import`. Reading stops while
+    the caller does not take what was sent. Errors: WORKSPACE_NOT_FOUND, TREE_NOT_FOUND.
     """
     ListSnapshots: _grpc.UnaryUnaryMultiCallable[_executor_pb2.ListSnapshotsRequest, _executor_pb2.ListSnapshotsResponse]
     """Lists the trees a workspace has been at, newest first."""
@@ -146,10 +151,14 @@ class ExecutorAsyncStub(ExecutorStub):
     PATH_OUTSIDE_WORKSPACE, FILE_TOO_LARGE.
     """
     DiffTrees: _aio.UnaryUnaryMultiCallable[_executor_pb2.DiffTreesRequest, _executor_pb2.DiffTreesResponse]  # type: ignore[assignment]
-    """Shows how two trees of a workspace differ."""
+    """Shows how two trees differ, of one workspace or of two."""
     CompareEffects: _aio.UnaryUnaryMultiCallable[_executor_pb2.CompareEffectsRequest, _executor_pb2.CompareEffectsResponse]  # type: ignore[assignment]
     """Shows how one effect differs from an earlier one of the same step, on the trees as they were then.
     Errors: TREE_NOT_FOUND when a tree is no longer kept.
+    """
+    ExportTree: _aio.UnaryStreamMultiCallable[_export_pb2.ExportTreeRequest, _export_pb2.ExportTreeResponse]  # type: ignore[assignment]
+    """Streams trees out of the store, as a tar archive or for `git fast-import`. Reading stops while
+    the caller does not take what was sent. Errors: WORKSPACE_NOT_FOUND, TREE_NOT_FOUND.
     """
     ListSnapshots: _aio.UnaryUnaryMultiCallable[_executor_pb2.ListSnapshotsRequest, _executor_pb2.ListSnapshotsResponse]  # type: ignore[assignment]
     """Lists the trees a workspace has been at, newest first."""
@@ -265,7 +274,7 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         request: _executor_pb2.DiffTreesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_executor_pb2.DiffTreesResponse, _abc.Awaitable[_executor_pb2.DiffTreesResponse]]:
-        """Shows how two trees of a workspace differ."""
+        """Shows how two trees differ, of one workspace or of two."""
 
     @_abc_1.abstractmethod
     def CompareEffects(
@@ -275,6 +284,16 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_executor_pb2.CompareEffectsResponse, _abc.Awaitable[_executor_pb2.CompareEffectsResponse]]:
         """Shows how one effect differs from an earlier one of the same step, on the trees as they were then.
         Errors: TREE_NOT_FOUND when a tree is no longer kept.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportTree(
+        self,
+        request: _export_pb2.ExportTreeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_export_pb2.ExportTreeResponse], _abc.AsyncIterator[_export_pb2.ExportTreeResponse]]:
+        """Streams trees out of the store, as a tar archive or for `git fast-import`. Reading stops while
+        the caller does not take what was sent. Errors: WORKSPACE_NOT_FOUND, TREE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

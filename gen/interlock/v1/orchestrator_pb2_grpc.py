@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from interlock.v1 import fork_pb2 as interlock_dot_v1_dot_fork__pb2
 from interlock.v1 import orchestrator_pb2 as interlock_dot_v1_dot_orchestrator__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -140,6 +141,16 @@ class OrchestratorStub:
                 '/interlock.v1.Orchestrator/RevertStep',
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.RevertStepRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.RevertStepResponse.FromString,
+                _registered_method=True)
+        self.ForkRun = channel.unary_unary(
+                '/interlock.v1.Orchestrator/ForkRun',
+                request_serializer=interlock_dot_v1_dot_fork__pb2.ForkRunRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_fork__pb2.ForkRunResponse.FromString,
+                _registered_method=True)
+        self.CompareRuns = channel.unary_unary(
+                '/interlock.v1.Orchestrator/CompareRuns',
+                request_serializer=interlock_dot_v1_dot_fork__pb2.CompareRunsRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_fork__pb2.CompareRunsResponse.FromString,
                 _registered_method=True)
         self.RecordDecision = channel.unary_unary(
                 '/interlock.v1.Orchestrator/RecordDecision',
@@ -330,6 +341,23 @@ class OrchestratorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForkRun(self, request, context):
+        """Makes a new run of an older one's beginning: on a new workspace with the tree the steps up to
+        `at_step` had led to, with these steps inherited and the later ones of the plan PENDING again.
+        Nothing that was decided in the older run counts in the new one. Errors: STEP_WRONG_STATE,
+        STEP_NOT_FOUND, TREE_NOT_FOUND, WORKSPACE_EXISTS, WORKSPACE_SOURCE_INVALID, RUN_EMPTY_PLAN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareRuns(self, request, context):
+        """Shows where two runs part: step by step, in the trees they ended with, and in what they cost.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RecordDecision(self, request, context):
         """Records a decision about an approval; called by the Approval service, which has checked who may
         decide. Errors: as Approval.Decide.
@@ -462,6 +490,16 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.RevertStep,
                     request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.RevertStepRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_orchestrator__pb2.RevertStepResponse.SerializeToString,
+            ),
+            'ForkRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForkRun,
+                    request_deserializer=interlock_dot_v1_dot_fork__pb2.ForkRunRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_fork__pb2.ForkRunResponse.SerializeToString,
+            ),
+            'CompareRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareRuns,
+                    request_deserializer=interlock_dot_v1_dot_fork__pb2.CompareRunsRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_fork__pb2.CompareRunsResponse.SerializeToString,
             ),
             'RecordDecision': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordDecision,
@@ -1031,6 +1069,60 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/RevertStep',
             interlock_dot_v1_dot_orchestrator__pb2.RevertStepRequest.SerializeToString,
             interlock_dot_v1_dot_orchestrator__pb2.RevertStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForkRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/ForkRun',
+            interlock_dot_v1_dot_fork__pb2.ForkRunRequest.SerializeToString,
+            interlock_dot_v1_dot_fork__pb2.ForkRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/CompareRuns',
+            interlock_dot_v1_dot_fork__pb2.CompareRunsRequest.SerializeToString,
+            interlock_dot_v1_dot_fork__pb2.CompareRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

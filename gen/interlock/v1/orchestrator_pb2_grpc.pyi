@@ -5,6 +5,7 @@ The Orchestrator service: runs, steps, the journal."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from interlock.v1 import fork_pb2 as _fork_pb2
 from interlock.v1 import orchestrator_pb2 as _orchestrator_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -108,6 +109,14 @@ class OrchestratorStub:
     changed the same (nothing is changed; metadata names the paths), STEP_WRONG_STATE when nothing of
     the step is in the workspace, WORKSPACE_BUSY.
     """
+    ForkRun: _grpc.UnaryUnaryMultiCallable[_fork_pb2.ForkRunRequest, _fork_pb2.ForkRunResponse]
+    """Makes a new run of an older one's beginning: on a new workspace with the tree the steps up to
+    `at_step` had led to, with these steps inherited and the later ones of the plan PENDING again.
+    Nothing that was decided in the older run counts in the new one. Errors: STEP_WRONG_STATE,
+    STEP_NOT_FOUND, TREE_NOT_FOUND, WORKSPACE_EXISTS, WORKSPACE_SOURCE_INVALID, RUN_EMPTY_PLAN.
+    """
+    CompareRuns: _grpc.UnaryUnaryMultiCallable[_fork_pb2.CompareRunsRequest, _fork_pb2.CompareRunsResponse]
+    """Shows where two runs part: step by step, in the trees they ended with, and in what they cost."""
     RecordDecision: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RecordDecisionRequest, _orchestrator_pb2.RecordDecisionResponse]
     """Records a decision about an approval; called by the Approval service, which has checked who may
     decide. Errors: as Approval.Decide.
@@ -201,6 +210,14 @@ class OrchestratorAsyncStub(OrchestratorStub):
     changed the same (nothing is changed; metadata names the paths), STEP_WRONG_STATE when nothing of
     the step is in the workspace, WORKSPACE_BUSY.
     """
+    ForkRun: _aio.UnaryUnaryMultiCallable[_fork_pb2.ForkRunRequest, _fork_pb2.ForkRunResponse]  # type: ignore[assignment]
+    """Makes a new run of an older one's beginning: on a new workspace with the tree the steps up to
+    `at_step` had led to, with these steps inherited and the later ones of the plan PENDING again.
+    Nothing that was decided in the older run counts in the new one. Errors: STEP_WRONG_STATE,
+    STEP_NOT_FOUND, TREE_NOT_FOUND, WORKSPACE_EXISTS, WORKSPACE_SOURCE_INVALID, RUN_EMPTY_PLAN.
+    """
+    CompareRuns: _aio.UnaryUnaryMultiCallable[_fork_pb2.CompareRunsRequest, _fork_pb2.CompareRunsResponse]  # type: ignore[assignment]
+    """Shows where two runs part: step by step, in the trees they ended with, and in what they cost."""
     RecordDecision: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RecordDecisionRequest, _orchestrator_pb2.RecordDecisionResponse]  # type: ignore[assignment]
     """Records a decision about an approval; called by the Approval service, which has checked who may
     decide. Errors: as Approval.Decide.
@@ -411,6 +428,26 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
         changed the same (nothing is changed; metadata names the paths), STEP_WRONG_STATE when nothing of
         the step is in the workspace, WORKSPACE_BUSY.
         """
+
+    @_abc_1.abstractmethod
+    def ForkRun(
+        self,
+        request: _fork_pb2.ForkRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fork_pb2.ForkRunResponse, _abc.Awaitable[_fork_pb2.ForkRunResponse]]:
+        """Makes a new run of an older one's beginning: on a new workspace with the tree the steps up to
+        `at_step` had led to, with these steps inherited and the later ones of the plan PENDING again.
+        Nothing that was decided in the older run counts in the new one. Errors: STEP_WRONG_STATE,
+        STEP_NOT_FOUND, TREE_NOT_FOUND, WORKSPACE_EXISTS, WORKSPACE_SOURCE_INVALID, RUN_EMPTY_PLAN.
+        """
+
+    @_abc_1.abstractmethod
+    def CompareRuns(
+        self,
+        request: _fork_pb2.CompareRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fork_pb2.CompareRunsResponse, _abc.Awaitable[_fork_pb2.CompareRunsResponse]]:
+        """Shows where two runs part: step by step, in the trees they ended with, and in what they cost."""
 
     @_abc_1.abstractmethod
     def RecordDecision(

@@ -155,6 +155,7 @@ class Run(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """`run-…`."""
     goal: _builtins.str
@@ -219,6 +220,10 @@ class Run(_message.Message):
     def waiting(self) -> Global___WorkspaceWait:
         """Set while it is PLANNED and waits for its workspace."""
 
+    @_builtins.property
+    def origin(self) -> Global___RunOrigin:
+        """Set for a run that is a fork of another one."""
+
     def __init__(
         self,
         *,
@@ -244,11 +249,50 @@ class Run(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         waiting: Global___WorkspaceWait | None = ...,
+        origin: Global___RunOrigin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cost", b"cost", "created_at", b"created_at", "failure", b"failure", "policy", b"policy", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cost", b"cost", "created_at", b"created_at", "failure", b"failure", "origin", b"origin", "policy", b"policy", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "pause_reason", b"pause_reason", "policy", b"policy", "run_id", b"run_id", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "origin", b"origin", "pause_reason", b"pause_reason", "policy", b"policy", "run_id", b"run_id", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class RunOrigin(_message.Message):
+    """Where a fork comes from: an event of another run's journal, and what had happened by then."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    AT_STEP_FIELD_NUMBER: _builtins.int
+    JOURNAL_LENGTH_FIELD_NUMBER: _builtins.int
+    JOURNAL_HEAD_FIELD_NUMBER: _builtins.int
+    TREE_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run that was forked."""
+    at_step: _builtins.int
+    """Steps up to this one are inherited; 0 = none."""
+    journal_length: _builtins.int
+    """Seq of the last event of that run's journal that the fork stands on."""
+    journal_head: _builtins.str
+    """Digest of that event."""
+    tree: _builtins.str
+    """Tree the fork began with, `sha256:…`."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        at_step: _builtins.int = ...,
+        journal_length: _builtins.int = ...,
+        journal_head: _builtins.str = ...,
+        tree: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_step", b"at_step", "journal_head", b"journal_head", "journal_length", b"journal_length", "run_id", b"run_id", "tree", b"tree"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunOrigin: _TypeAlias = RunOrigin  # noqa: Y015

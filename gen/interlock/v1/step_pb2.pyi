@@ -1125,6 +1125,7 @@ class Step(_message.Message):
     ENDED_AT_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     UNDONE_FIELD_NUMBER: _builtins.int
+    INHERITED_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run, `run-…`."""
     number: _builtins.int
@@ -1145,6 +1146,8 @@ class Step(_message.Message):
     """Tree the workspace was at when the step ended; empty before."""
     key: _builtins.str
     """Its key in `context_keys`: `step-N`."""
+    inherited: _builtins.bool
+    """True for a step that a fork took over from the run it was forked from, and did not try again."""
     @_builtins.property
     def spec(self) -> Global___StepSpec:
         """What was asked, as edited last."""
@@ -1198,10 +1201,11 @@ class Step(_message.Message):
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         key: _builtins.str = ...,
         undone: Global___Undone | None = ...,
+        inherited: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "spec", b"spec", "started_at", b"started_at", "undone", b"undone"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "gate", b"gate", "head_tree", b"head_tree", "key", b"key", "kind", b"kind", "model_calls", b"model_calls", "number", b"number", "reply", b"reply", "run_id", b"run_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "undone", b"undone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "gate", b"gate", "head_tree", b"head_tree", "inherited", b"inherited", "key", b"key", "kind", b"kind", "model_calls", b"model_calls", "number", b"number", "reply", b"reply", "run_id", b"run_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "undone", b"undone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

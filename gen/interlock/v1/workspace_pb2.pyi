@@ -127,6 +127,40 @@ class ArchiveSource(_message.Message):
 Global___ArchiveSource: _TypeAlias = ArchiveSource  # noqa: Y015
 
 @_typing.final
+class TreeSource(_message.Message):
+    """A tree of a workspace of the same executor, checked out into a directory of its own. Nothing is
+    read or stored again: the cost is that of writing the files.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    TREE_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    workspace_id: _builtins.str
+    """The workspace whose tree it is. It is not changed."""
+    tree: _builtins.str
+    """The tree: one that workspace is, or was, at."""
+    path: _builtins.str
+    """Absolute path of the directory, absent or empty, with a parent that exists. Empty = one the
+    executor manages. Refused: what DirectorySource refuses.
+    """
+    def __init__(
+        self,
+        *,
+        workspace_id: _builtins.str = ...,
+        tree: _builtins.str = ...,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "tree", b"tree", "workspace_id", b"workspace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TreeSource: _TypeAlias = TreeSource  # noqa: Y015
+
+@_typing.final
 class WorkspaceSource(_message.Message):
     """Where a workspace's first tree comes from."""
 
@@ -135,6 +169,7 @@ class WorkspaceSource(_message.Message):
     DIRECTORY_FIELD_NUMBER: _builtins.int
     GIT_FIELD_NUMBER: _builtins.int
     ARCHIVE_FIELD_NUMBER: _builtins.int
+    TREE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def directory(self) -> Global___DirectorySource:
         """A directory in place."""
@@ -147,18 +182,23 @@ class WorkspaceSource(_message.Message):
     def archive(self) -> Global___ArchiveSource:
         """An archive."""
 
+    @_builtins.property
+    def tree(self) -> Global___TreeSource:
+        """A tree of another workspace."""
+
     def __init__(
         self,
         *,
         directory: Global___DirectorySource | None = ...,
         git: Global___GitSource | None = ...,
         archive: Global___ArchiveSource | None = ...,
+        tree: Global___TreeSource | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "directory", b"directory", "git", b"git", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "directory", b"directory", "git", b"git", "source", b"source", "tree", b"tree"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "directory", b"directory", "git", b"git", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "directory", b"directory", "git", b"git", "source", b"source", "tree", b"tree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["directory", "git", "archive"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["directory", "git", "archive", "tree"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
