@@ -30,7 +30,7 @@ async def test_same_work_is_done_once() -> None:
     assert isinstance(results[0], asyncio.CancelledError)
     assert results[1:] == [DONE] * 4
     assert count == [1]
-    assert not jobs.running(KEY)
+    assert jobs.owner(KEY) is None
 
 
 async def test_other_work_of_the_same_kind_is_refused_and_of_another_kind_waits() -> None:

@@ -16,6 +16,7 @@ from interlock.common import logs
 from interlock.common.clock import Clock, rfc3339
 from interlock.common.errors import InterlockError
 from interlock.common.ids import Ids
+from interlock.executor.domain.caller import Caller
 from interlock.executor.domain.limits import Limits
 from interlock.executor.domain.model import EffectKey, EffectState
 from interlock.executor.effects.hub import Hub
@@ -78,6 +79,10 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: context.run(function, *arguments)
         )
+
+    async def fence(self, run: str, caller: Caller) -> None:
+        """Refuse a driver that another has followed. Raises EPOCH_STALE, EFFECT_NOT_OWNED."""
+        await self.call(self.store.fence, run, caller.epoch, self.now(), caller.driver)
 
     async def look(self, key: EffectKey) -> Record | None:
         """The record of an effect."""

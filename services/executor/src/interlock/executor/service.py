@@ -44,14 +44,15 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         asked = from_wire.step_request(request, self._defaults)
         with _span("propose", request.key):
             return to_wire.propose_response(
-                await propose(self._engine, asked, epoch=request.epoch), asked.limits
+                await propose(self._engine, asked, caller=from_wire.caller_of(request)), asked.limits
             )
 
     async def Prepare(self, request: pb.PrepareRequest, context: Any) -> pb.PrepareResponse:
         asked = from_wire.step_request(request, self._defaults)
         with _span("prepare", request.key):
             record = await prepare(
-                self._engine, asked, expected=request.expected_request_digest, epoch=request.epoch
+            caller = from_wire.caller_of(request)
+                self._engine, asked, expected=request.expected_request_digest, caller=caller
             )
             return to_wire.prepare_response(record)
 
@@ -63,13 +64,14 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
                 effect=request.effect_digest,
                 approved=request.approved_digest,
                 approval=request.approval_id,
-                epoch=request.epoch,
+                caller=from_wire.caller_of(request),
             )
             return to_wire.apply_response(record)
 
     async def Discard(self, request: pb.DiscardRequest, context: Any) -> pb.DiscardResponse:
         with _span("discard", request.key):
-            record = await discard(self._engine, from_wire.key_of(request.key), epoch=request.epoch)
+            caller = from_wire.caller_of(request)
+            record = await discard(self._engine, from_wire.key_of(request.key), caller=caller)
             return pb.DiscardResponse(state=to_wire.state(record))
 
     async def GetEffect(self, request: pb.GetEffectRequest, context: Any) -> pb.GetEffectResponse:
@@ -159,7 +161,7 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
             request.tree,
             request.expected_head,
             request.run_id,
-            request.epoch,
+            from_wire.caller_of(request),
         )
         answer = await restore(self._engine, ask, ws_to_wire.restored_payload)
         return pb.RestoreTreeResponse.FromString(answer)
@@ -173,6 +175,20 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         return await output.record(self._engine, from_wire.key_of(key))
 
 
+
+    async def RevertTree(self, request: pb.RevertTreeRequest, context: Any) -> pb.RevertTreeResponse:
+        ask = RevertTree(
+            request.request_id,
+            request.workspace_id,
+            request.from_tree,
+            request.to_tree,
+            request.expected_head,
+            request.run_id,
+            from_wire.caller_of(request),
+            request.validate_only,
+        )
+        answer = await revert(self._engine, ask, ws_to_wire.reverted_payload)
+        return pb.RevertTreeResponse.FromString(answer)
 @contextmanager
 def _span(name: str, key: pb.EffectKey) -> Iterator[None]:
     """A span around a step's call; the step's ids on every line logged in it."""

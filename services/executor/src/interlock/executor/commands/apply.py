@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.caller import BY_HAND, Caller, require_owner
 from interlock.executor.domain.digest import Document, effect_digest, request_digest
 from interlock.executor.domain.model import EffectKey, EffectState
 from interlock.executor.effects.store import Record
@@ -15,7 +16,13 @@ from interlock.executor.workspaces.model import PublishResult
 
 
 async def apply(
-    engine: Engine, key: EffectKey, *, effect: str, approved: str, approval: str = "", epoch: int = 0
+    engine: Engine,
+    key: EffectKey,
+    *,
+    effect: str,
+    approved: str,
+    approval: str = "",
+    caller: Caller = BY_HAND,
 ) -> Record:
     """Make the effect the workspace's head; a repeated call returns the first result.
 
@@ -24,22 +31,24 @@ async def apply(
         approved: digest the decision was bound to: the effect's or the request's.
         approval: the approval's id, for the record.
 
-    Raises EPOCH_STALE, EFFECT_NOT_FOUND, EFFECT_DISCARDED, EFFECT_NOT_PUBLISHABLE (it failed),
+    Raises EPOCH_STALE, EFFECT_NOT_OWNED, EFFECT_NOT_FOUND, EFFECT_DISCARDED, EFFECT_NOT_PUBLISHABLE (it failed),
     EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED, WORKSPACE_BUSY.
     """
-    await engine.call(engine.store.fence, key.run, epoch, engine.now())
+    await engine.fence(key.run, caller)
     await engine.inflight.settle(key)
     record = await _found(engine, key)
+    require_owner(record.owner, caller, key)
     _check_digests(record, effect, approved)
 
     async def work(_: asyncio.Event) -> Record:
-        return await _apply(engine, key, approval, epoch)
+        return await _apply(engine, key, approval, caller)
 
-    return await engine.inflight.join(key, "apply", effect, work)
+    return await engine.inflight.join(key, "apply", effect, work, replace(caller, owner=record.owner))
 
 
-async def _apply(engine: Engine, key: EffectKey, approval: str, epoch: int) -> Record:
+async def _apply(engine: Engine, key: EffectKey, approval: str, caller: Caller) -> Record:
     record = await _found(engine, key)
+    require_owner(record.owner, caller, key)
     if record.state is EffectState.APPLIED:
         return record
     _check_state(record)
@@ -48,7 +57,7 @@ async def _apply(engine: Engine, key: EffectKey, approval: str, epoch: int) -> R
         return await _applied(engine, record, approval, PublishResult(head, "published"))
     async with engine.turns.publish(record.workspace):
         # Waiting may have been long: another driver can have come.
-        await engine.call(engine.store.fence, key.run, epoch, engine.now())
+        await engine.fence(key.run, caller)
         await engine.call(engine.store.put, replace(record, state=EffectState.APPLYING, approval=approval))
         # From here to the record of its end, a cancelled task must not leave the two apart.
         return await engine.finish(asyncio.ensure_future(_publish(engine, record, approval)))

@@ -6,29 +6,34 @@ import asyncio
 from dataclasses import replace
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.caller import BY_HAND, Caller, require_owner
 from interlock.executor.domain.model import EffectKey, EffectState
 from interlock.executor.effects.store import Record
 from interlock.executor.engine import Engine
 
 
-async def discard(engine: Engine, key: EffectKey, *, epoch: int = 0) -> Record:
+async def discard(engine: Engine, key: EffectKey, *, caller: Caller = BY_HAND) -> Record:
     """The record afterwards: discarded, or failed when there was nothing to throw away.
 
     A step under way is ended, its whole process tree, before this returns. Discarding what was never asked for is
-    remembered too: a call that comes late computes nothing. Raises EPOCH_STALE, EFFECT_ALREADY_APPLIED.
+    remembered too: a call that comes late computes nothing. Raises EPOCH_STALE, EFFECT_NOT_OWNED,
+    EFFECT_ALREADY_APPLIED.
     """
-    await engine.call(engine.store.fence, key.run, epoch, engine.now())
-    while engine.inflight.running(key):
+    await engine.fence(key.run, caller)
+    while (owner := engine.inflight.owner(key)) is not None:
+        require_owner(owner, caller, key)
         await engine.inflight.settle(key, cancel=True)
 
     async def work(_: asyncio.Event) -> Record:
-        return await _discard(engine, key)
+        return await _discard(engine, key, caller)
 
-    return await engine.inflight.join(key, "discard", "", work)
+    return await engine.inflight.join(key, "discard", "", work, caller)
 
 
-async def _discard(engine: Engine, key: EffectKey) -> Record:
+async def _discard(engine: Engine, key: EffectKey, caller: Caller) -> Record:
     record = await engine.look(key)
+    if record is not None:
+        require_owner(record.owner, caller, key)
     if record is not None and record.state in (EffectState.APPLIED, EffectState.APPLYING):
         raise InterlockError(
             Reason.EFFECT_ALREADY_APPLIED,
@@ -38,7 +43,7 @@ async def _discard(engine: Engine, key: EffectKey) -> Record:
         )
     if record is not None and record.state in (EffectState.DISCARDED, EffectState.FAILED):
         return record
-    empty = Record(key, "", "", EffectState.DISCARDED, at=engine.now())
+    empty = Record(key, "", "", EffectState.DISCARDED, at=engine.now(), owner=caller.owner)
     done = empty if record is None else replace(record, state=EffectState.DISCARDED, at=engine.now())
     await engine.call(engine.store.put, done)
     await engine.drop_fork(key)

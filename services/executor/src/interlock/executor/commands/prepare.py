@@ -10,6 +10,7 @@ from dataclasses import replace
 from interlock.common import logs
 from interlock.common.digests import canonical_json
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.caller import BY_HAND, Caller, require_same
 from interlock.executor.domain.digest import (
     Document,
     StreamFacts,
@@ -40,23 +41,26 @@ from interlock.executor.workspaces.model import Fork
 _log = logs.get("executor.prepare")
 
 
-async def prepare(engine: Engine, request: StepRequest, *, expected: str = "", epoch: int = 0) -> Record:
+async def prepare(
+    engine: Engine, request: StepRequest, *, expected: str = "", caller: Caller = BY_HAND
+) -> Record:
     """The effect of a step, computed now or recorded before.
 
     Args:
         expected: when given, the step is computed only if its request digest is this one.
-        epoch: the caller's fencing token.
+        caller: with an `owner`, the effect is that owner's alone.
 
     Raises EPOCH_STALE, WORKSPACE_NOT_FOUND, EFFECT_DIGEST_MISMATCH, REQUEST_ID_REUSED (the key with another input),
-    NETWORK_NOT_AVAILABLE, SANDBOX_UNAVAILABLE, OUTCOME_UNKNOWN, EFFECT_DISCARDED (discarded meanwhile).
+    NETWORK_NOT_AVAILABLE, SANDBOX_UNAVAILABLE, OUTCOME_UNKNOWN, EFFECT_DISCARDED (discarded meanwhile),
+    EFFECT_NOT_OWNED (someone else's effect has the key).
     """
-    await engine.call(engine.store.fence, request.key.run, epoch, engine.now())
+    await engine.fence(request.key.run, caller)
     check(request)
 
     async def work(cancel: asyncio.Event) -> Record:
-        return await _Preparation(engine, request, expected, cancel).run()
+        return await _Preparation(engine, request, expected, caller, cancel).run()
 
-    record = await engine.inflight.join(request.key, "prepare", request.fingerprint(), work)
+    record = await engine.inflight.join(request.key, "prepare", request.fingerprint(), work, caller)
     _check_expected(expected, record.request_digest or expected)
     return record
 
@@ -89,8 +93,11 @@ def _check_expected(expected: str, found: str) -> None:
 class _Preparation:
     """One computation of one key."""
 
-    def __init__(self, engine: Engine, request: StepRequest, expected: str, cancel: asyncio.Event) -> None:
+    def __init__(
+        self, engine: Engine, request: StepRequest, expected: str, caller: Caller, cancel: asyncio.Event
+    ) -> None:
         self._engine, self._request, self._expected, self._cancel = engine, request, expected, cancel
+        self._caller = caller
 
     async def run(self) -> Record:
         found = await self._engine.look(self._request.key)
@@ -101,6 +108,8 @@ class _Preparation:
         return await self._engine.call(self._without_process)
 
     def _recorded(self, found: Record) -> Record | None:
+        # Whatever is recorded, even a thrown away attempt, says something only to who had it recorded.
+        require_same(found.owner, self._caller, found.key)
         if found.state is EffectState.DISCARDED and not found.fingerprint:
             return found  # discarded before it was asked for
         if found.fingerprint != self._request.fingerprint():
@@ -229,6 +238,7 @@ class _Preparation:
             state=EffectState.PREPARING,
             at=self._engine.now(),
             approved_request=self._expected,
+            owner=self._caller.owner,
         )
 
     def _record(self, outcome: Outcome, document: Document) -> Record:

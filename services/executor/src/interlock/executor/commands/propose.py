@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from interlock.executor.commands.prepare import check, look_for_base, surroundings
+from interlock.executor.domain.caller import BY_HAND, Caller
 from interlock.executor.domain.digest import request_digest, request_document
 from interlock.executor.domain.model import RunCommand, StepRequest
 from interlock.executor.engine import Engine
@@ -23,9 +24,11 @@ class Proposal:
     request_digest: str
 
 
-async def propose(engine: Engine, request: StepRequest, *, epoch: int = 0) -> Proposal:
-    """Raises EPOCH_STALE, WORKSPACE_NOT_FOUND, NETWORK_NOT_AVAILABLE, PATH_OUTSIDE_WORKSPACE, INVALID_ARGUMENT."""
-    await engine.call(engine.store.fence, request.key.run, epoch, engine.now())
+async def propose(engine: Engine, request: StepRequest, *, caller: Caller = BY_HAND) -> Proposal:
+    """Raises EPOCH_STALE, EFFECT_NOT_OWNED, WORKSPACE_NOT_FOUND, NETWORK_NOT_AVAILABLE, PATH_OUTSIDE_WORKSPACE,
+    INVALID_ARGUMENT.
+    """
+    await engine.fence(request.key.run, caller)
     check(request)
     if not isinstance(request.action, RunCommand):
         split_path(request.action.path)

@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from interlock.common.digests import digest_json
+from interlock.common.digests import digest_json, sha256_text
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.caller import BY_HAND, Caller
 from interlock.executor.engine import Engine
 from interlock.executor.snapshots.diff import Diff
 from interlock.executor.steps.preview import preview
+from interlock.executor.workspaces.model import Head
 
 _METHOD = "RestoreTree"
 
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """What is asked. `expected_head` empty: whatever it is. `run` and `epoch` fence."""
+    """What is asked. `expected_head` empty: whatever it is. `run` and `caller` fence."""
 
     request_id: str
     workspace: str
     tree: str
     expected_head: str = ""
     run: str = ""
-    epoch: int = 0
+    caller: Caller = BY_HAND
+
+    @property
+    def scope(self) -> str:
+        """Drivers with a secret have request ids of their own: nobody else can use one of theirs before them.
+
+        Derived from the digest, which is no secret of the driver but is not told to anyone either.
+        """
+        if not (self.run and self.caller.driver):
+            return ""
+        return sha256_text(f"{_METHOD}/{self.caller.driver}".encode())[7:23]
+
+    @property
+    def method(self) -> str:
+        """What the request id is unique for."""
+        return f"{_METHOD}/{self.scope}" if self.scope else _METHOD
+
+    @property
+    def key(self) -> str:
+        """Names the publication in the workspace's history."""
+        return f"rollback/{self.scope}/{self.request_id}" if self.scope else f"restore/{self.request_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +61,11 @@ class Restored:
 async def restore(engine: Engine, ask: Restore, render: Callable[[Restored], bytes]) -> bytes:
     """The answer, rendered; a repeated request gets the first one.
 
-    Raises EPOCH_STALE, REQUEST_ID_REUSED, TREE_NOT_FOUND, WORKSPACE_NOT_FOUND, WORKSPACE_HEAD_MOVED,
+    Raises EPOCH_STALE, EFFECT_NOT_OWNED, REQUEST_ID_REUSED, TREE_NOT_FOUND, WORKSPACE_NOT_FOUND, WORKSPACE_HEAD_MOVED,
     WORKSPACE_DRIFTED, WORKSPACE_BUSY.
     """
     if ask.run:
-        await engine.call(engine.store.fence, ask.run, ask.epoch, engine.now())
+        await engine.fence(ask.run, ask.caller)
     fingerprint = digest_json(
         {"workspace": ask.workspace, "tree": ask.tree, "expected": ask.expected_head},
         "interlock.executor.restore.v1",
@@ -51,7 +73,7 @@ async def restore(engine: Engine, ask: Restore, render: Callable[[Restored], byt
     # The workspace first: a request about none at all leaves nothing behind.
     previous = (await engine.call(engine.workspaces.get, ask.workspace)).head
     begun = await engine.call(
-        engine.store.begin_request, _METHOD, ask.request_id, fingerprint, previous, engine.now()
+        engine.store.begin_request, ask.method, ask.request_id, fingerprint, previous, engine.now()
     )
     if begun.answer:
         return begun.answer
@@ -63,16 +85,16 @@ async def _restore(engine: Engine, ask: Restore, before: str, render: Callable[[
         async with engine.turns.publish(ask.workspace):
             answer = render(await engine.call(_restore_blocking, engine, ask, before))
     except InterlockError:
-        await engine.call(engine.store.drop_request, _METHOD, ask.request_id)
+        await engine.call(engine.store.drop_request, ask.method, ask.request_id)
         raise
-    await engine.call(engine.store.answer_request, _METHOD, ask.request_id, answer)
+    await engine.call(engine.store.answer_request, ask.method, ask.request_id, answer)
     return answer
 
 
 def _restore_blocking(engine: Engine, ask: Restore, before: str) -> Restored:
-    key = f"restore/{ask.request_id}"
     heads = engine.workspaces.heads(ask.workspace)
-    done = any(head.key == key for head in heads)
+    _require_head(heads, ask)
+    done = any(head.key == ask.key for head in heads)
     head = engine.workspaces.get(ask.workspace).head
     if not done:
         before = head
@@ -83,6 +105,17 @@ def _restore_blocking(engine: Engine, ask: Restore, before: str) -> Restored:
                 field="expected_head",
                 metadata={"head_tree": head},
             )
-    result = engine.workspaces.rollback(ask.workspace, ask.tree, key=key, wait=5.0)
+    result = engine.workspaces.rollback(ask.workspace, ask.tree, key=ask.key, wait=5.0)
     diff = preview(engine.workspaces, ask.workspace, before, result.head_tree)
     return Restored(result.head_tree, before, diff)
+
+
+def _require_head(heads: Sequence[Head], ask: Restore) -> None:
+    """A tree that only waits to be approved is in the store as well; restoring it would publish it unasked."""
+    if all(head.tree != ask.tree for head in heads):
+        raise InterlockError(
+            Reason.TREE_NOT_FOUND,
+            f"The workspace was never at {ask.tree}.",
+            field="tree",
+            fix="Restore a tree of its snapshots; a prepared effect is published by applying it.",
+        )

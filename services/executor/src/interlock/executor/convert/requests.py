@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from interlock.common.digests import sha256_text
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.caller import Caller
 from interlock.executor.domain.limits import DEFAULT_LIMITS, Limits
 from interlock.executor.domain.model import Action, EditFile, EffectKey, ReadFile, RunCommand, StepRequest
 from interlock.executor.sandbox.environment import check_limits
@@ -19,6 +21,27 @@ _SAME_NAMES = ("memory_bytes", "processes", "open_files", "file_bytes", "written
 def key_of(key: executor_pb2.EffectKey) -> EffectKey:
     """The effect's key."""
     return EffectKey(key.run_id, key.step, key.attempt)
+
+
+def caller_of(
+    message: executor_pb2.ProposeRequest
+    | executor_pb2.PrepareRequest
+    | executor_pb2.ApplyRequest
+    | executor_pb2.DiscardRequest
+    | executor_pb2.RestoreTreeRequest
+    | executor_pb2.RevertTreeRequest,
+) -> Caller:
+    """Who calls. Secrets end here: what goes on are their digests."""
+    owner = ""
+    if isinstance(message, executor_pb2.PrepareRequest):
+        owner = message.owner_key_digest
+    elif isinstance(message, executor_pb2.ApplyRequest | executor_pb2.DiscardRequest):
+        owner = _secret(message.owner_key)
+    return Caller(message.epoch, _secret(message.driver_key), owner)
+
+
+def _secret(key: bytes) -> str:
+    return sha256_text(key) if key else ""
 
 
 def step_request(

@@ -10,13 +10,17 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.caller import driven
 from interlock.executor.domain.model import EffectKey, EffectState
 from interlock.executor.snapshots.store import connect
+
+_LATER_COLUMNS: Final = ("approved_request", "owner")
+"""Columns of `effects` that the first release had not, in the order in which they came: all text."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS effects(
@@ -25,10 +29,13 @@ CREATE TABLE IF NOT EXISTS effects(
   base_tree TEXT NOT NULL, result_tree TEXT NOT NULL, request_document BLOB NOT NULL, effect_document BLOB NOT NULL,
   request_digest TEXT NOT NULL, effect_digest TEXT NOT NULL, payload BLOB NOT NULL,
   approval TEXT NOT NULL, head_tree TEXT NOT NULL, merged INTEGER NOT NULL, applied_at TEXT NOT NULL, at TEXT NOT NULL,
-  approved_request TEXT NOT NULL DEFAULT '',
+  approved_request TEXT NOT NULL DEFAULT '', owner TEXT NOT NULL DEFAULT '',
   PRIMARY KEY(run, step, attempt)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS effects_state ON effects(state, at);
 CREATE TABLE IF NOT EXISTS epochs(run TEXT PRIMARY KEY, epoch INTEGER NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS drivers(
+  run TEXT NOT NULL, driver TEXT NOT NULL, epoch INTEGER NOT NULL, at TEXT NOT NULL,
+  PRIMARY KEY(run, driver)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS requests(
   method TEXT NOT NULL, id TEXT NOT NULL, fingerprint TEXT NOT NULL, subject TEXT NOT NULL, answer BLOB NOT NULL,
   at TEXT NOT NULL, PRIMARY KEY(method, id)) WITHOUT ROWID;
@@ -46,6 +53,7 @@ class Record:
         payload: the answer to Prepare, as sent.
         head_tree, merged, applied_at: how it was published; empty before.
         approved_request: the request digest that was approved before anything ran; empty when none had to be.
+        owner: digest of the secret of who prepared it, never told to anyone; empty when it is anyone's.
     """
 
     key: EffectKey
@@ -66,6 +74,7 @@ class Record:
     applied_at: str = ""
     at: str = ""
     approved_request: str = ""
+    owner: str = field(default="", repr=False)
 
     @property
     def changes(self) -> bool:
@@ -90,7 +99,7 @@ class EffectStore:
         self._db = connect(path)
         self._db.executescript(_SCHEMA)
         self._add_missing_columns()
-        self._epochs: dict[str, int] = {}
+        self._epochs: dict[tuple[str, str], int] = {}
 
     def close(self) -> None:
         """Close the file."""
@@ -99,8 +108,9 @@ class EffectStore:
 
     def _add_missing_columns(self) -> None:
         known = {row[1] for row in self._db.execute("PRAGMA table_info(effects)")}
-        if "approved_request" not in known:
-            self._db.execute("ALTER TABLE effects ADD COLUMN approved_request TEXT NOT NULL DEFAULT ''")
+        for column in _LATER_COLUMNS:
+            if column not in known:
+                self._db.execute(f"ALTER TABLE effects ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -127,7 +137,7 @@ class EffectStore:
     def put(self, record: Record) -> None:
         """Write a record, over what was there."""
         with self._transaction() as db:
-            db.execute(f"INSERT OR REPLACE INTO effects VALUES({','.join('?' * 20)})", _row(record))
+            db.execute(f"INSERT OR REPLACE INTO effects VALUES({','.join('?' * 21)})", _row(record))
 
     def in_state(self, state: EffectState) -> list[Record]:
         """All effects in a state."""
@@ -148,29 +158,44 @@ class EffectStore:
             found = db.execute("DELETE FROM effects WHERE state IN (?,?,?) AND at<?", (*final, at))
             return found.rowcount
 
-    def fence(self, run: str, epoch: int, at: str) -> None:
-        """Refuse a driver that another has followed. Raises EPOCH_STALE.
+    def fence(self, run: str, epoch: int, at: str, driver: str = "") -> None:
+        """Refuse a driver that another has followed. Raises EPOCH_STALE, EFFECT_NOT_OWNED.
 
         The highest epoch seen for a run is kept; once there is one, calls with a lower one, or with none, are
-        refused.
+        refused. Each secret of a driver (its digest is `driver`) has epochs of its own, so that only who knows the
+        secret can raise the epoch that its holder meets. A run that was called with one refuses calls without.
         """
         with self._lock:
-            known = self._epochs.get(run)
-            if known is None:
-                rows = self._rows("SELECT epoch FROM epochs WHERE run=?", run)
-                known = int(rows[0][0]) if rows else 0
-            if epoch < known:
+            if not driver and self._rows("SELECT 1 FROM drivers WHERE run=? LIMIT 1", run):
+                raise driven(run)
+            known = self._epoch(run, driver)
+            if epoch < (known or 0):
                 raise InterlockError(
                     Reason.EPOCH_STALE,
                     f"Run {run} has a newer driver than the one that makes this call.",
                     field="epoch",
                 )
-            if epoch > known:
-                with self._transaction() as db:
-                    db.execute("INSERT OR REPLACE INTO epochs VALUES(?,?,?)", (run, epoch, at))
+            if epoch > (known or 0) or (driver and known is None):
+                self._raise_epoch(run, driver, epoch, at)
             if len(self._epochs) > 10_000:
-                self._epochs.clear()  # only a cache of the table
-            self._epochs[run] = epoch
+                self._epochs.clear()  # only a cache of the tables
+            self._epochs[run, driver] = epoch
+
+    def _epoch(self, run: str, driver: str) -> int | None:
+        if (known := self._epochs.get((run, driver))) is not None:
+            return known
+        if driver:
+            rows = self._rows("SELECT epoch FROM drivers WHERE run=? AND driver=?", run, driver)
+        else:
+            rows = self._rows("SELECT epoch FROM epochs WHERE run=?", run)
+        return int(rows[0][0]) if rows else None
+
+    def _raise_epoch(self, run: str, driver: str, epoch: int, at: str) -> None:
+        with self._transaction() as db:
+            if driver:
+                db.execute("INSERT OR REPLACE INTO drivers VALUES(?,?,?,?)", (run, driver, epoch, at))
+            else:
+                db.execute("INSERT OR REPLACE INTO epochs VALUES(?,?,?)", (run, epoch, at))
 
     def begin_request(
         self, method: str, request_id: str, fingerprint: str, subject: str, at: str
@@ -221,16 +246,16 @@ def _row(record: Record) -> tuple[object, ...]:
         record.base_tree, record.result_tree, record.request_document, record.effect_document,
         record.request_digest, record.effect_digest, record.payload,
         record.approval, record.head_tree, int(record.merged), record.applied_at, record.at,
-        record.approved_request,
+        record.approved_request, record.owner,
     )  # fmt: skip
 
 
 def _record(row: tuple[Any, ...]) -> Record:
     (run, step, attempt, workspace, fingerprint, state, outside, base, result, request_document, effect_document,
      request_digest, effect_digest, payload, approval, head, merged, applied_at, at,
-     approved_request) = row  # fmt: skip
+     approved_request, owner) = row  # fmt: skip
     return Record(
         EffectKey(run, step, attempt), workspace, fingerprint, EffectState(state), bool(outside), base, result,
         bytes(request_document), bytes(effect_document), request_digest, effect_digest, bytes(payload),
-        approval, head, bool(merged), applied_at, at, approved_request,
+        approval, head, bool(merged), applied_at, at, approved_request, owner,
     )  # fmt: skip
