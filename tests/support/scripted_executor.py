@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from interlock.common.digests import sha256_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.status import to_status
 from interlock.v1 import executor_pb2 as x
@@ -33,7 +34,8 @@ class Script:
     """What the fake does, and what was asked of it.
 
     `failures` fail a step in its fork, `errors` end a call with an error (given key and kind of call), and
-    `hold` makes calls of a kind wait for its event.
+    `hold` makes calls of a kind wait for its event. `owners` has the digest that each effect was prepared with
+    (to be changed by tests in which someone else was first), `drivers` the secret that each run was driven with.
     """
 
     heads: dict[str, str] = field(default_factory=dict)
@@ -44,6 +46,8 @@ class Script:
     errors: Callable[[str, Key], InterlockError | None] = lambda kind, key: None
     hold: dict[str, asyncio.Event] = field(default_factory=dict)
     discarded: set[Key] = field(default_factory=set)
+    owners: dict[Key, str] = field(default_factory=dict)
+    drivers: dict[str, bytes] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
 
     def count(self, kind: str) -> int:
@@ -86,6 +90,7 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
     async def RestoreTree(self, request: x.RestoreTreeRequest, context: Any) -> x.RestoreTreeResponse:
         key = (request.run_id, 0, 0)
         self.script.calls.append(("restore", key))
+        self._drive(request.run_id, request.driver_key)
         if (error := self.script.errors("restore", key)) is not None:
             raise error
         previous = self.head(request.workspace_id)
@@ -136,6 +141,7 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
         error = self.script.errors(kind, key)
         if error is None:
             try:
+                self._drive(request.key.run_id, request.driver_key)
                 await answers.put(
                     x.SessionResult(id=item.id, **{kind: getattr(self, f"_{kind}")(request, key)})
                 )
@@ -148,6 +154,9 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
         return x.ProposeResponse(effect=self._facts(request, key))
 
     def _prepare(self, request: x.PrepareRequest, key: Key) -> x.PrepareResponse:
+        self._owned(
+            key, self.script.owners.setdefault(key, request.owner_key_digest), request.owner_key_digest
+        )
         if key in self.script.discarded:
             raise InterlockError(Reason.EFFECT_DISCARDED, "The effect was thrown away.")
         if key in self.script.prepared:
@@ -169,6 +178,7 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
         return response
 
     def _apply(self, request: x.ApplyRequest, key: Key) -> x.ApplyResponse:
+        self._owned(key, self.script.owners[key], sha256_text(request.owner_key))
         prepared = self.script.prepared[key].effect
         if request.effect_digest != prepared.effect_digest:
             raise InterlockError(Reason.EFFECT_DIGEST_MISMATCH, "Another effect was prepared.")
@@ -182,10 +192,20 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
         return x.ApplyResponse(head_tree=prepared.result_tree)
 
     def _discard(self, request: x.DiscardRequest, key: Key) -> x.DiscardResponse:
+        shown = sha256_text(request.owner_key)
+        self._owned(key, self.script.owners.setdefault(key, shown), shown)
         self.script.discarded.add(key)
         if (held := self.script.hold.get("prepare")) is not None:
             held.set()
         return x.DiscardResponse(state=x.EFFECT_STATE_DISCARDED)
+
+    def _owned(self, key: Key, owner: str, shown: str) -> None:
+        if owner != shown:
+            raise InterlockError(Reason.EFFECT_NOT_OWNED, f"Attempt {key} is someone else's.")
+
+    def _drive(self, run_id: str, key: bytes) -> None:
+        if not key or self.script.drivers.setdefault(run_id, key) != key:
+            raise InterlockError(Reason.EFFECT_NOT_OWNED, f"Run {run_id} is driven by someone else.")
 
     def _facts(self, request: Any, key: Key) -> step_pb2.Effect:
         base = self.head(request.workspace_id)

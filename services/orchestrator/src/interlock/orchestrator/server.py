@@ -13,10 +13,12 @@ from interlock.common.server import ServerSpec, serve
 from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.config import Config
 from interlock.orchestrator.deps import Deps
+from interlock.orchestrator.domain.keys import Keys
 from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.service import OrchestratorService
+from interlock.orchestrator.store import installation
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.feed import Feed
 from interlock.orchestrator.store.journal import Journal
@@ -57,6 +59,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
     async with AsyncExitStack() as stack:
         database = Database(config.database_url, pool=config.pool)
         stack.push_async_callback(database.close)
+        keys = Keys(await installation.secret(database))
         journal, feed, notifier = Journal(database), Feed(database), Notifier(database)
         book, payloads = RunBook(database), Payloads(database)
         drivers = Drivers(database, book, owner=owner, ttl=config.lease_seconds)
@@ -72,7 +75,8 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         transactions = Transactions(
             database, journal, book, payloads, clock, ids, owner=owner, on_lease=drivers.own
         )
+        executing = Executing(executor, payloads, keys)
         thinking = Thinking(planner_channel, executor, payloads)
-        await drivers.start(feed, transactions, Performer(Executing(executor, payloads), thinking, clock))
+        await drivers.start(feed, transactions, Performer(executing, thinking, clock))
         stack.push_async_callback(drivers.close)
         yield Deps(database, feed, book, payloads, transactions, executor, str(config.executor), ids)

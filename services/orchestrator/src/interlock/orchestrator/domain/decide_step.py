@@ -38,8 +38,19 @@ from interlock.orchestrator.domain.model import (
     StepState,
 )
 
-_MOVED = frozenset({Reason.WORKSPACE_DRIFTED, Reason.WORKSPACE_HEAD_MOVED, Reason.EFFECT_DIGEST_MISMATCH})
-"""Failures that say the workspace is not what the preview stood on: a new preview may succeed."""
+_MOVED = frozenset(
+    {
+        Reason.WORKSPACE_DRIFTED,
+        Reason.WORKSPACE_HEAD_MOVED,
+        Reason.EFFECT_DIGEST_MISMATCH,
+        Reason.EFFECT_NOT_OWNED,
+    }
+)
+"""Failures that a new preview may cure: the workspace is not what the preview stood on, or someone else has put an
+effect under this attempt."""
+
+
+_NAMED_PATHS = 20
 
 
 _OTHER_REQUEST = Failure(

@@ -131,7 +131,8 @@ approvals = Table(
     Column("subject", Text, nullable=False, server_default="", comment="Who decided it; empty while open"),
     Column("doc", JSONB, nullable=False, server_default=_EMPTY),
     CheckConstraint(
-        "state IN ('pending', 'approved', 'rejected', 'skipped', 'edited', 'expired', 'cancelled')",
+        "state IN ('pending', 'approved', 'rejected', 'skipped', 'edited', 'expired', 'cancelled', "
+        "'superseded')",
         name="state",
     ),
     Index("ix_approvals_run_id_step", "run_id", "step"),
@@ -166,6 +167,19 @@ workspaces = Table(
     Column("created_at", _Time, nullable=False, server_default=text("now()")),
     Column("doc", JSONB, nullable=False, server_default=_EMPTY),
     Index("ix_workspaces_holder_run", "holder_run", postgresql_where=text("holder_run IS NOT NULL")),
+)
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column(
+        "secret", LargeBinary, nullable=False, comment="Keys that executors know drivers by derive from it"
+    ),
+    Column("created_at", _Time, nullable=False, server_default=text("now()")),
+    CheckConstraint("id = 1", name="one_row"),
+    CheckConstraint("octet_length(secret) = 32", name="secret"),
+    comment="One row: what the orchestrators on this database share and tell nobody.",
 )
 
 SQL_DIR: Final = Path(__file__).parent / "migrations" / "sql"

@@ -7,20 +7,31 @@ from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.convert import results, texts
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_run, decide_step
-from interlock.orchestrator.domain.model import Run
+from interlock.orchestrator.domain.keys import Keys
+from interlock.orchestrator.domain.model import Gate, Run
 from interlock.orchestrator.runs.payloads import Payloads
+from interlock.orchestrator.worker.comparing import changed_since
 from interlock.orchestrator.worker.done import Done
-from interlock.v1 import executor_pb2
+from interlock.v1 import executor_pb2, step_pb2
 
-_GONE = frozenset({Reason.EFFECT_NOT_FOUND, Reason.EFFECT_ALREADY_APPLIED, Reason.EFFECT_DISCARDED})
+_GONE = frozenset(
+    {
+        Reason.EFFECT_NOT_FOUND,
+        Reason.EFFECT_ALREADY_APPLIED,
+        Reason.EFFECT_DISCARDED,
+        Reason.EFFECT_NOT_OWNED,
+    }
+)
+"""Reasons why there is nothing of this orchestrator's to throw away; what is someone else's is left alone."""
 
 
 class Executing:
-    """Performs the actions that concern the workspace."""
+    """Performs the actions that concern the workspace. `keys` show the executor whose the effects are."""
 
-    def __init__(self, executor: ExecutorClient, payloads: Payloads) -> None:
+    def __init__(self, executor: ExecutorClient, payloads: Payloads, keys: Keys) -> None:
         self._executor = executor
         self._payloads = payloads
+        self._keys = keys
 
     async def propose(self, run: Run, action: a.Propose, epoch: int) -> Done:
         """Asks what would run."""
@@ -29,8 +40,10 @@ class Executing:
             workspace_id=run.workspace_id,
             action=await self._action(run, action),
             epoch=epoch,
+            driver_key=self._keys.driver(run.run_id),
         )
         response = await self._executor.step("propose", request)
+        await self._compare(run, action, Gate.COMMAND, response.effect)
         facts, payloads = results.effect(response.effect, response.limits, with_result=False)
         return Done(lambda r, ctx: decide_step.proposed(r, ctx, action.step, action.attempt, facts), payloads)
 
@@ -42,9 +55,13 @@ class Executing:
             action=await self._action(run, action),
             epoch=epoch,
             expected_request_digest=action.expected_request,
+            owner_key_digest=self._keys.owner_digest(run.run_id, action.step, action.attempt),
+            driver_key=self._keys.driver(run.run_id),
         )
         response = await self._executor.step("prepare", request)
         failed = response.failure if response.HasField("failure") else None
+        if failed is None:
+            await self._compare(run, action, Gate.EFFECT, response.effect)
         facts, payloads = results.effect(response.effect, response.limits, with_result=failed is None)
         failure = results.failure(failed) if failed is not None else None
         return Done(
@@ -59,6 +76,8 @@ class Executing:
             approved_digest=action.approved_digest,
             approval_id=action.approval_id,
             epoch=epoch,
+            owner_key=self._keys.owner(run.run_id, action.step, action.attempt),
+            driver_key=self._keys.driver(run.run_id),
         )
         response = await self._executor.step("apply", request)
         head, merged = response.head_tree, response.merged_drift
@@ -68,7 +87,12 @@ class Executing:
 
     async def discard(self, run: Run, action: a.Discard, epoch: int) -> Done:
         """Stops or throws away an attempt; one that is gone already counts."""
-        request = executor_pb2.DiscardRequest(key=_key(run, action), epoch=epoch)
+        request = executor_pb2.DiscardRequest(
+            key=_key(run, action),
+            epoch=epoch,
+            owner_key=self._keys.owner(run.run_id, action.step, action.attempt),
+            driver_key=self._keys.driver(run.run_id),
+        )
         try:
             await self._executor.step("discard", request)
         except InterlockError as error:
@@ -84,10 +108,17 @@ class Executing:
             tree=action.tree,
             run_id=run.run_id,
             epoch=epoch,
+            driver_key=self._keys.driver(run.run_id),
         )
         response = await self._executor.restore(request)
         head, previous = response.head_tree, response.previous_tree
         return Done(lambda r, ctx: decide_run.rolled_back(r, ctx, action.operation_id, head, previous))
+
+    async def _compare(self, run: Run, action: a.StepAction, gate: Gate, effect: step_pb2.Effect) -> None:
+        step = run.steps[action.step - 1]
+        found = await changed_since(self._executor, self._payloads, run, step, gate, effect)
+        if found is not None:
+            effect.changed_since.CopyFrom(found)
 
     async def _action(self, run: Run, action: a.StepAction) -> executor_pb2.Action:
         step = run.steps[action.step - 1]
