@@ -172,6 +172,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The effect or the run belongs to a caller with a secret, and the call does not show that secret."""
     ERROR_REASON_REVERT_CONFLICT: _ErrorReason.ValueType  # 74
     """Something else has changed since what would be reverted; metadata names the paths."""
+    ERROR_REASON_STORE_FULL: _ErrorReason.ValueType  # 75
+    """The executor's store has reached its cap, or a disk is full; metadata says which."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -328,4 +330,6 @@ ERROR_REASON_EFFECT_NOT_OWNED: ErrorReason.ValueType  # 73
 """The effect or the run belongs to a caller with a secret, and the call does not show that secret."""
 ERROR_REASON_REVERT_CONFLICT: ErrorReason.ValueType  # 74
 """Something else has changed since what would be reverted; metadata names the paths."""
+ERROR_REASON_STORE_FULL: ErrorReason.ValueType  # 75
+"""The executor's store has reached its cap, or a disk is full; metadata says which."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

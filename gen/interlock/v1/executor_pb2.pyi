@@ -1159,6 +1159,7 @@ class RevertTreeRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    DRIVER_KEY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Names the revert; a repeated call returns the first result."""
     workspace_id: _builtins.str
@@ -1175,6 +1176,8 @@ class RevertTreeRequest(_message.Message):
     """The caller's fencing token for the run. 0 = none."""
     validate_only: _builtins.bool
     """True to find out what it would do, and change nothing. Such a call may be repeated at will."""
+    driver_key: _builtins.bytes
+    """As in RestoreTreeRequest."""
     def __init__(
         self,
         *,
@@ -1186,10 +1189,11 @@ class RevertTreeRequest(_message.Message):
         run_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
         validate_only: _builtins.bool = ...,
+        driver_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "expected_head", b"expected_head", "from_tree", b"from_tree", "request_id", b"request_id", "run_id", b"run_id", "to_tree", b"to_tree", "validate_only", b"validate_only", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["driver_key", b"driver_key", "epoch", b"epoch", "expected_head", b"expected_head", "from_tree", b"from_tree", "request_id", b"request_id", "run_id", b"run_id", "to_tree", b"to_tree", "validate_only", b"validate_only", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1543,3 +1547,249 @@ class GetExecutorInfoResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetExecutorInfoResponse: _TypeAlias = GetExecutorInfoResponse  # noqa: Y015
+
+@_typing.final
+class CollectGarbageRequest(_message.Message):
+    """Part of a request of CollectGarbage: names to keep. All messages together are the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    WORKSPACE_IDS_FIELD_NUMBER: _builtins.int
+    TREES_FIELD_NUMBER: _builtins.int
+    RUN_IDS_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Names the collection; a repeated call gets the first answer. Read from the first message. At most
+    128 characters.
+    """
+    dry_run: _builtins.bool
+    """Removes nothing, only counts. Read from the first message."""
+    last: _builtins.bool
+    """True in the last message: everything to keep has been named."""
+    @_builtins.property
+    def retention(self) -> _duration_pb2.Duration:
+        """How long history is kept of the workspaces named. Read from the first message. Absent = the
+        executor's own retention; shorter than its grace period counts as that.
+        """
+
+    @_builtins.property
+    def workspace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Workspaces that the caller has. All others follow the executor's own retention, unless they were
+        named within that time.
+        """
+
+    @_builtins.property
+    def trees(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Trees to keep in every workspace that has them."""
+
+    @_builtins.property
+    def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Runs whose effects' records are kept."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        retention: _duration_pb2.Duration | None = ...,
+        dry_run: _builtins.bool = ...,
+        workspace_ids: _abc.Iterable[_builtins.str] | None = ...,
+        trees: _abc.Iterable[_builtins.str] | None = ...,
+        run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        last: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "last", b"last", "request_id", b"request_id", "retention", b"retention", "run_ids", b"run_ids", "trees", b"trees", "workspace_ids", b"workspace_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectGarbageRequest: _TypeAlias = CollectGarbageRequest  # noqa: Y015
+
+@_typing.final
+class CollectGarbageResponse(_message.Message):
+    """Response of CollectGarbage: what went, or with `dry_run` would go, and what stays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTS_REMOVED_FIELD_NUMBER: _builtins.int
+    BYTES_FREED_FIELD_NUMBER: _builtins.int
+    OBJECTS_KEPT_FIELD_NUMBER: _builtins.int
+    BYTES_KEPT_FIELD_NUMBER: _builtins.int
+    TREES_REMOVED_FIELD_NUMBER: _builtins.int
+    HISTORY_REMOVED_FIELD_NUMBER: _builtins.int
+    EFFECTS_REMOVED_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    objects_removed: _builtins.int
+    """Objects removed."""
+    bytes_freed: _builtins.int
+    """Bytes they took, as stored."""
+    objects_kept: _builtins.int
+    """Objects that stay."""
+    bytes_kept: _builtins.int
+    """Bytes they take, as stored."""
+    trees_removed: _builtins.int
+    """Trees of workspaces that can no longer be returned to."""
+    history_removed: _builtins.int
+    """Entries of workspaces' histories removed."""
+    effects_removed: _builtins.int
+    """Effects' records removed, with the output kept in them."""
+    dry_run: _builtins.bool
+    """True when nothing was removed."""
+    def __init__(
+        self,
+        *,
+        objects_removed: _builtins.int = ...,
+        bytes_freed: _builtins.int = ...,
+        objects_kept: _builtins.int = ...,
+        bytes_kept: _builtins.int = ...,
+        trees_removed: _builtins.int = ...,
+        history_removed: _builtins.int = ...,
+        effects_removed: _builtins.int = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_freed", b"bytes_freed", "bytes_kept", b"bytes_kept", "dry_run", b"dry_run", "effects_removed", b"effects_removed", "history_removed", b"history_removed", "objects_kept", b"objects_kept", "objects_removed", b"objects_removed", "trees_removed", b"trees_removed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectGarbageResponse: _TypeAlias = CollectGarbageResponse  # noqa: Y015
+
+@_typing.final
+class GetStorageRequest(_message.Message):
+    """Request of GetStorage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workspace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these workspaces; empty = all, at most 1,000 by id."""
+
+    def __init__(
+        self,
+        *,
+        workspace_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workspace_ids", b"workspace_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStorageRequest: _TypeAlias = GetStorageRequest  # noqa: Y015
+
+@_typing.final
+class WorkspaceStorage(_message.Message):
+    """What one workspace takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    LIVE_BYTES_FIELD_NUMBER: _builtins.int
+    BASE_BYTES_FIELD_NUMBER: _builtins.int
+    FORK_BYTES_FIELD_NUMBER: _builtins.int
+    EXCLUSIVE_BYTES_FIELD_NUMBER: _builtins.int
+    SHARED_BYTES_FIELD_NUMBER: _builtins.int
+    PREVIEWS_PENDING_FIELD_NUMBER: _builtins.int
+    TREES_KEPT_FIELD_NUMBER: _builtins.int
+    workspace_id: _builtins.str
+    """The workspace."""
+    path: _builtins.str
+    """Its directory on the executor's machine."""
+    entries: _builtins.int
+    """Files, directories and links in the head tree."""
+    live_bytes: _builtins.int
+    """Bytes of file content in the live directory, as at the head tree."""
+    base_bytes: _builtins.int
+    """Bytes that the executor's own checkout takes on disk."""
+    fork_bytes: _builtins.int
+    """Bytes that forks of steps under way and of previews take on disk."""
+    exclusive_bytes: _builtins.int
+    """Bytes in the store that only this workspace's trees refer to."""
+    shared_bytes: _builtins.int
+    """Bytes in the store that this workspace's trees share with other workspaces'."""
+    previews_pending: _builtins.int
+    """Effects that wait for a decision."""
+    trees_kept: _builtins.int
+    """Trees that can be returned to or published."""
+    def __init__(
+        self,
+        *,
+        workspace_id: _builtins.str = ...,
+        path: _builtins.str = ...,
+        entries: _builtins.int = ...,
+        live_bytes: _builtins.int = ...,
+        base_bytes: _builtins.int = ...,
+        fork_bytes: _builtins.int = ...,
+        exclusive_bytes: _builtins.int = ...,
+        shared_bytes: _builtins.int = ...,
+        previews_pending: _builtins.int = ...,
+        trees_kept: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_bytes", b"base_bytes", "entries", b"entries", "exclusive_bytes", b"exclusive_bytes", "fork_bytes", b"fork_bytes", "live_bytes", b"live_bytes", "path", b"path", "previews_pending", b"previews_pending", "shared_bytes", b"shared_bytes", "trees_kept", b"trees_kept", "workspace_id", b"workspace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkspaceStorage: _TypeAlias = WorkspaceStorage  # noqa: Y015
+
+@_typing.final
+class GetStorageResponse(_message.Message):
+    """Response of GetStorage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACES_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    STORE_BYTES_FIELD_NUMBER: _builtins.int
+    CONTENT_BYTES_FIELD_NUMBER: _builtins.int
+    STORE_MAX_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    UNREFERENCED_BYTES_FIELD_NUMBER: _builtins.int
+    RECORDS_BYTES_FIELD_NUMBER: _builtins.int
+    objects: _builtins.int
+    """Objects in the store."""
+    store_bytes: _builtins.int
+    """Bytes the store takes, as stored."""
+    content_bytes: _builtins.int
+    """Bytes of content in the store, before compression."""
+    store_max_bytes: _builtins.int
+    """Most bytes the store may take. 0 = no cap."""
+    disk_free_bytes: _builtins.int
+    """Free bytes of the store's file system."""
+    unreferenced_bytes: _builtins.int
+    """Bytes in the store that nothing refers to: a collection frees them. One that is asked for through
+    the orchestrator may free more, because it knows which history is past retention.
+    """
+    records_bytes: _builtins.int
+    """Bytes of the executor's records: effects with their output, histories."""
+    @_builtins.property
+    def workspaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkspaceStorage]:
+        """Workspaces by id."""
+
+    def __init__(
+        self,
+        *,
+        workspaces: _abc.Iterable[Global___WorkspaceStorage] | None = ...,
+        objects: _builtins.int = ...,
+        store_bytes: _builtins.int = ...,
+        content_bytes: _builtins.int = ...,
+        store_max_bytes: _builtins.int = ...,
+        disk_free_bytes: _builtins.int = ...,
+        unreferenced_bytes: _builtins.int = ...,
+        records_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_bytes", b"content_bytes", "disk_free_bytes", b"disk_free_bytes", "objects", b"objects", "records_bytes", b"records_bytes", "store_bytes", b"store_bytes", "store_max_bytes", b"store_max_bytes", "unreferenced_bytes", b"unreferenced_bytes", "workspaces", b"workspaces"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStorageResponse: _TypeAlias = GetStorageResponse  # noqa: Y015

@@ -136,6 +136,16 @@ class ExecutorStub:
                 request_serializer=interlock_dot_v1_dot_executor__pb2.SessionRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_executor__pb2.SessionResponse.FromString,
                 _registered_method=True)
+        self.CollectGarbage = channel.stream_unary(
+                '/interlock.v1.Executor/CollectGarbage',
+                request_serializer=interlock_dot_v1_dot_executor__pb2.CollectGarbageRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_executor__pb2.CollectGarbageResponse.FromString,
+                _registered_method=True)
+        self.GetStorage = channel.unary_unary(
+                '/interlock.v1.Executor/GetStorage',
+                request_serializer=interlock_dot_v1_dot_executor__pb2.GetStorageRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_executor__pb2.GetStorageResponse.FromString,
+                _registered_method=True)
         self.GetExecutorInfo = channel.unary_unary(
                 '/interlock.v1.Executor/GetExecutorInfo',
                 request_serializer=interlock_dot_v1_dot_executor__pb2.GetExecutorInfoRequest.SerializeToString,
@@ -306,6 +316,25 @@ class ExecutorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CollectGarbage(self, request_iterator, context):
+        """Removes what nothing refers to any more from the snapshot store, and old records: docs/storage.md
+        has the rules. The caller says what it still refers to, in messages of at most 10,000 names; nothing
+        is removed before the message with `last`. Idempotent by nature: repeated, it finds nothing to do.
+        Errors: VALIDATION_FAILED, INVALID_ARGUMENT (the stream ended without `last`), UNAVAILABLE (another
+        collection is under way).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStorage(self, request, context):
+        """Tells what the store holds, in all and for each workspace. Reads every object's facts once, and no
+        content. Errors: WORKSPACE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetExecutorInfo(self, request, context):
         """Describes the executor: sandbox tier, limits, versions.
         """
@@ -405,6 +434,16 @@ def add_ExecutorServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=interlock_dot_v1_dot_executor__pb2.SessionRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_executor__pb2.SessionResponse.SerializeToString,
+            ),
+            'CollectGarbage': grpc.stream_unary_rpc_method_handler(
+                    servicer.CollectGarbage,
+                    request_deserializer=interlock_dot_v1_dot_executor__pb2.CollectGarbageRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_executor__pb2.CollectGarbageResponse.SerializeToString,
+            ),
+            'GetStorage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStorage,
+                    request_deserializer=interlock_dot_v1_dot_executor__pb2.GetStorageRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_executor__pb2.GetStorageResponse.SerializeToString,
             ),
             'GetExecutorInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetExecutorInfo,
@@ -909,6 +948,60 @@ class Executor:
             '/interlock.v1.Executor/Session',
             interlock_dot_v1_dot_executor__pb2.SessionRequest.SerializeToString,
             interlock_dot_v1_dot_executor__pb2.SessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CollectGarbage(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/interlock.v1.Executor/CollectGarbage',
+            interlock_dot_v1_dot_executor__pb2.CollectGarbageRequest.SerializeToString,
+            interlock_dot_v1_dot_executor__pb2.CollectGarbageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStorage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Executor/GetStorage',
+            interlock_dot_v1_dot_executor__pb2.GetStorageRequest.SerializeToString,
+            interlock_dot_v1_dot_executor__pb2.GetStorageResponse.FromString,
             options,
             channel_credentials,
             insecure,

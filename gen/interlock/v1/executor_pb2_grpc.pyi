@@ -116,6 +116,17 @@ class ExecutorStub:
     """Many of Propose, Prepare, Apply and Discard on one stream; answers come in any order. For
     orchestrators: the stream's caller is fenced by the epochs in its items.
     """
+    CollectGarbage: _grpc.StreamUnaryMultiCallable[_executor_pb2.CollectGarbageRequest, _executor_pb2.CollectGarbageResponse]
+    """Removes what nothing refers to any more from the snapshot store, and old records: docs/storage.md
+    has the rules. The caller says what it still refers to, in messages of at most 10,000 names; nothing
+    is removed before the message with `last`. Idempotent by nature: repeated, it finds nothing to do.
+    Errors: VALIDATION_FAILED, INVALID_ARGUMENT (the stream ended without `last`), UNAVAILABLE (another
+    collection is under way).
+    """
+    GetStorage: _grpc.UnaryUnaryMultiCallable[_executor_pb2.GetStorageRequest, _executor_pb2.GetStorageResponse]
+    """Tells what the store holds, in all and for each workspace. Reads every object's facts once, and no
+    content. Errors: WORKSPACE_NOT_FOUND.
+    """
     GetExecutorInfo: _grpc.UnaryUnaryMultiCallable[_executor_pb2.GetExecutorInfoRequest, _executor_pb2.GetExecutorInfoResponse]
     """Describes the executor: sandbox tier, limits, versions."""
 
@@ -205,6 +216,17 @@ class ExecutorAsyncStub(ExecutorStub):
     Session: _aio.StreamStreamMultiCallable[_executor_pb2.SessionRequest, _executor_pb2.SessionResponse]  # type: ignore[assignment]
     """Many of Propose, Prepare, Apply and Discard on one stream; answers come in any order. For
     orchestrators: the stream's caller is fenced by the epochs in its items.
+    """
+    CollectGarbage: _aio.StreamUnaryMultiCallable[_executor_pb2.CollectGarbageRequest, _executor_pb2.CollectGarbageResponse]  # type: ignore[assignment]
+    """Removes what nothing refers to any more from the snapshot store, and old records: docs/storage.md
+    has the rules. The caller says what it still refers to, in messages of at most 10,000 names; nothing
+    is removed before the message with `last`. Idempotent by nature: repeated, it finds nothing to do.
+    Errors: VALIDATION_FAILED, INVALID_ARGUMENT (the stream ended without `last`), UNAVAILABLE (another
+    collection is under way).
+    """
+    GetStorage: _aio.UnaryUnaryMultiCallable[_executor_pb2.GetStorageRequest, _executor_pb2.GetStorageResponse]  # type: ignore[assignment]
+    """Tells what the store holds, in all and for each workspace. Reads every object's facts once, and no
+    content. Errors: WORKSPACE_NOT_FOUND.
     """
     GetExecutorInfo: _aio.UnaryUnaryMultiCallable[_executor_pb2.GetExecutorInfoRequest, _executor_pb2.GetExecutorInfoResponse]  # type: ignore[assignment]
     """Describes the executor: sandbox tier, limits, versions."""
@@ -400,6 +422,29 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_executor_pb2.SessionResponse], _abc.AsyncIterator[_executor_pb2.SessionResponse]]:
         """Many of Propose, Prepare, Apply and Discard on one stream; answers come in any order. For
         orchestrators: the stream's caller is fenced by the epochs in its items.
+        """
+
+    @_abc_1.abstractmethod
+    def CollectGarbage(
+        self,
+        request_iterator: _MaybeAsyncIterator[_executor_pb2.CollectGarbageRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_pb2.CollectGarbageResponse, _abc.Awaitable[_executor_pb2.CollectGarbageResponse]]:
+        """Removes what nothing refers to any more from the snapshot store, and old records: docs/storage.md
+        has the rules. The caller says what it still refers to, in messages of at most 10,000 names; nothing
+        is removed before the message with `last`. Idempotent by nature: repeated, it finds nothing to do.
+        Errors: VALIDATION_FAILED, INVALID_ARGUMENT (the stream ended without `last`), UNAVAILABLE (another
+        collection is under way).
+        """
+
+    @_abc_1.abstractmethod
+    def GetStorage(
+        self,
+        request: _executor_pb2.GetStorageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_pb2.GetStorageResponse, _abc.Awaitable[_executor_pb2.GetStorageResponse]]:
+        """Tells what the store holds, in all and for each workspace. Reads every object's facts once, and no
+        content. Errors: WORKSPACE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

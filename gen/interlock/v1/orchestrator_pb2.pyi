@@ -5,6 +5,7 @@ The Orchestrator service: runs, steps, the journal."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -12,6 +13,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from interlock.v1 import approval_pb2 as _approval_pb2
 from interlock.v1 import cost_pb2 as _cost_pb2
 from interlock.v1 import decision_pb2 as _decision_pb2
+from interlock.v1 import executor_pb2 as _executor_pb2
 from interlock.v1 import journal_pb2 as _journal_pb2
 from interlock.v1 import policy_pb2 as _policy_pb2
 from interlock.v1 import run_pb2 as _run_pb2
@@ -1574,3 +1576,59 @@ class WatchApprovalsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchApprovalsResponse: _TypeAlias = WatchApprovalsResponse  # noqa: Y015
+
+@_typing.final
+class CollectStorageRequest(_message.Message):
+    """Request of CollectStorage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Names the collection; a repeated call gets the first answer. At most 128 characters."""
+    dry_run: _builtins.bool
+    """Removes nothing, only counts."""
+    @_builtins.property
+    def retention(self) -> _duration_pb2.Duration:
+        """How long the history of ended runs is kept, at least an hour. Absent = as the orchestrator is configured."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        retention: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "request_id", b"request_id", "retention", b"retention"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectStorageRequest: _TypeAlias = CollectStorageRequest  # noqa: Y015
+
+@_typing.final
+class CollectStorageResponse(_message.Message):
+    """Response of CollectStorage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTOR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def executor(self) -> _executor_pb2.CollectGarbageResponse:
+        """What went, or with `dry_run` would go."""
+
+    def __init__(
+        self,
+        *,
+        executor: _executor_pb2.CollectGarbageResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["executor", b"executor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executor", b"executor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectStorageResponse: _TypeAlias = CollectStorageResponse  # noqa: Y015

@@ -172,6 +172,11 @@ class OrchestratorStub:
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.WatchApprovalsRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.WatchApprovalsResponse.FromString,
                 _registered_method=True)
+        self.CollectStorage = channel.unary_unary(
+                '/interlock.v1.Orchestrator/CollectStorage',
+                request_serializer=interlock_dot_v1_dot_orchestrator__pb2.CollectStorageRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.CollectStorageResponse.FromString,
+                _registered_method=True)
 
 
 class OrchestratorServicer:
@@ -388,6 +393,14 @@ class OrchestratorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CollectStorage(self, request, context):
+        """Has the executors remove what no run refers to any more: docs/storage.md has the rules. Happens by itself
+        at intervals too. Errors: UNAVAILABLE (another collection is under way).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrchestratorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -520,6 +533,11 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.WatchApprovals,
                     request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.WatchApprovalsRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_orchestrator__pb2.WatchApprovalsResponse.SerializeToString,
+            ),
+            'CollectStorage': grpc.unary_unary_rpc_method_handler(
+                    servicer.CollectStorage,
+                    request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.CollectStorageRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_orchestrator__pb2.CollectStorageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1231,6 +1249,33 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/WatchApprovals',
             interlock_dot_v1_dot_orchestrator__pb2.WatchApprovalsRequest.SerializeToString,
             interlock_dot_v1_dot_orchestrator__pb2.WatchApprovalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CollectStorage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/CollectStorage',
+            interlock_dot_v1_dot_orchestrator__pb2.CollectStorageRequest.SerializeToString,
+            interlock_dot_v1_dot_orchestrator__pb2.CollectStorageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -129,6 +129,10 @@ class OrchestratorStub:
     """Streams every change of every approval in feed order, for the Approval service. Without a cursor:
     first everything pending, then what follows. Errors: CURSOR_EXPIRED, CURSOR_INVALID.
     """
+    CollectStorage: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.CollectStorageRequest, _orchestrator_pb2.CollectStorageResponse]
+    """Has the executors remove what no run refers to any more: docs/storage.md has the rules. Happens by itself
+    at intervals too. Errors: UNAVAILABLE (another collection is under way).
+    """
 
 @_typing.type_check_only
 class OrchestratorAsyncStub(OrchestratorStub):
@@ -229,6 +233,10 @@ class OrchestratorAsyncStub(OrchestratorStub):
     WatchApprovals: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.WatchApprovalsRequest, _orchestrator_pb2.WatchApprovalsResponse]  # type: ignore[assignment]
     """Streams every change of every approval in feed order, for the Approval service. Without a cursor:
     first everything pending, then what follows. Errors: CURSOR_EXPIRED, CURSOR_INVALID.
+    """
+    CollectStorage: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.CollectStorageRequest, _orchestrator_pb2.CollectStorageResponse]  # type: ignore[assignment]
+    """Has the executors remove what no run refers to any more: docs/storage.md has the rules. Happens by itself
+    at intervals too. Errors: UNAVAILABLE (another collection is under way).
     """
 
 class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
@@ -483,6 +491,16 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_orchestrator_pb2.WatchApprovalsResponse], _abc.AsyncIterator[_orchestrator_pb2.WatchApprovalsResponse]]:
         """Streams every change of every approval in feed order, for the Approval service. Without a cursor:
         first everything pending, then what follows. Errors: CURSOR_EXPIRED, CURSOR_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def CollectStorage(
+        self,
+        request: _orchestrator_pb2.CollectStorageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.CollectStorageResponse, _abc.Awaitable[_orchestrator_pb2.CollectStorageResponse]]:
+        """Has the executors remove what no run refers to any more: docs/storage.md has the rules. Happens by itself
+        at intervals too. Errors: UNAVAILABLE (another collection is under way).
         """
 
 def add_OrchestratorServicer_to_server(servicer: OrchestratorServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

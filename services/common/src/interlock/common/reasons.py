@@ -53,6 +53,7 @@ class Reason(StrEnum):
     WORKSPACE_HEAD_MOVED = "WORKSPACE_HEAD_MOVED"
     WORKSPACE_DRIFTED = "WORKSPACE_DRIFTED"
     WORKSPACE_LIMIT_EXCEEDED = "WORKSPACE_LIMIT_EXCEEDED"
+    STORE_FULL = "STORE_FULL"
     TREE_NOT_FOUND = "TREE_NOT_FOUND"
     PATH_OUTSIDE_WORKSPACE = "PATH_OUTSIDE_WORKSPACE"
     PATH_NOT_FOUND = "PATH_NOT_FOUND"
@@ -234,6 +235,9 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
     _R.WORKSPACE_LIMIT_EXCEEDED: ReasonInfo(_LIMIT, False,
         "The workspace has more files or bytes than is allowed.",
         "Exclude what is not needed, or raise the executor's limit."),
+    _R.STORE_FULL: ReasonInfo(_LIMIT, False,
+        "The executor's store has reached its cap, or a disk is full, and nothing in it may go.",
+        "Free disk space, collect garbage or raise the cap; then try the step again."),
     _R.TREE_NOT_FOUND: ReasonInfo(_NOT, False,
         "The tree is not in this executor's store.",
         "Use the id of a tree in the workspace's history."),
