@@ -50,8 +50,8 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
     async def Prepare(self, request: pb.PrepareRequest, context: Any) -> pb.PrepareResponse:
         asked = from_wire.step_request(request, self._defaults)
         with _span("prepare", request.key):
-            record = await prepare(
             caller = from_wire.caller_of(request)
+            record = await prepare(
                 self._engine, asked, expected=request.expected_request_digest, caller=caller
             )
             return to_wire.prepare_response(record)
@@ -175,20 +175,6 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         return await output.record(self._engine, from_wire.key_of(key))
 
 
-
-    async def RevertTree(self, request: pb.RevertTreeRequest, context: Any) -> pb.RevertTreeResponse:
-        ask = RevertTree(
-            request.request_id,
-            request.workspace_id,
-            request.from_tree,
-            request.to_tree,
-            request.expected_head,
-            request.run_id,
-            from_wire.caller_of(request),
-            request.validate_only,
-        )
-        answer = await revert(self._engine, ask, ws_to_wire.reverted_payload)
-        return pb.RevertTreeResponse.FromString(answer)
 @contextmanager
 def _span(name: str, key: pb.EffectKey) -> Iterator[None]:
     """A span around a step's call; the step's ids on every line logged in it."""
