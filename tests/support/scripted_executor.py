@@ -178,7 +178,8 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
         return response
 
     def _apply(self, request: x.ApplyRequest, key: Key) -> x.ApplyResponse:
-        self._owned(key, self.script.owners[key], sha256_text(request.owner_key))
+        shown = sha256_text(request.owner_key)
+        self._owned(key, self.script.owners[key] or shown, shown)
         prepared = self.script.prepared[key].effect
         if request.effect_digest != prepared.effect_digest:
             raise InterlockError(Reason.EFFECT_DIGEST_MISMATCH, "Another effect was prepared.")
@@ -193,7 +194,7 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
 
     def _discard(self, request: x.DiscardRequest, key: Key) -> x.DiscardResponse:
         shown = sha256_text(request.owner_key)
-        self._owned(key, self.script.owners.setdefault(key, shown), shown)
+        self._owned(key, self.script.owners.setdefault(key, shown) or shown, shown)
         self.script.discarded.add(key)
         if (held := self.script.hold.get("prepare")) is not None:
             held.set()

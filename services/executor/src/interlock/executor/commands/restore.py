@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from interlock.common.digests import digest_json, sha256_text
@@ -12,7 +12,6 @@ from interlock.executor.domain.caller import BY_HAND, Caller
 from interlock.executor.engine import Engine
 from interlock.executor.snapshots.diff import Diff
 from interlock.executor.steps.preview import preview
-from interlock.executor.workspaces.model import Head
 
 _METHOD = "RestoreTree"
 
@@ -92,8 +91,8 @@ async def _restore(engine: Engine, ask: Restore, before: str, render: Callable[[
 
 
 def _restore_blocking(engine: Engine, ask: Restore, before: str) -> Restored:
+    require_head(engine, ask.workspace, ask.tree, "tree")
     heads = engine.workspaces.heads(ask.workspace)
-    _require_head(heads, ask)
     done = any(head.key == ask.key for head in heads)
     head = engine.workspaces.get(ask.workspace).head
     if not done:
@@ -110,12 +109,15 @@ def _restore_blocking(engine: Engine, ask: Restore, before: str) -> Restored:
     return Restored(result.head_tree, before, diff)
 
 
-def _require_head(heads: Sequence[Head], ask: Restore) -> None:
-    """A tree that only waits to be approved is in the store as well; restoring it would publish it unasked."""
-    if all(head.tree != ask.tree for head in heads):
+def require_head(engine: Engine, workspace: str, tree: str, field: str) -> None:
+    """Refuse a tree that the workspace was never at. Blocks. Raises TREE_NOT_FOUND.
+
+    A tree that waits to be approved is in the store as well: going to it would publish it unasked.
+    """
+    if all(head.tree != tree for head in engine.workspaces.heads(workspace)):
         raise InterlockError(
             Reason.TREE_NOT_FOUND,
-            f"The workspace was never at {ask.tree}.",
-            field="tree",
-            fix="Restore a tree of its snapshots; a prepared effect is published by applying it.",
+            f"The workspace was never at {tree}.",
+            field=field,
+            fix="Name a tree of its snapshots; a prepared effect is published by applying it.",
         )
