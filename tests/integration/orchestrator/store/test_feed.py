@@ -106,7 +106,7 @@ async def test_own_events_cost_no_query(journal: Journal, database: Database) ->
         await asyncio.wait_for(feed._listener.connected.wait(), 10)
         await journal.append(append("run-a", 0))
         await take(tail, 1)
-        await database.close()
+        await database.close()  # from here on a query would fail
         for seq in range(1, 50):
             await journal.append(append("run-a", seq))
             assert [row.seq for row in await take(tail, 1)] == [seq + 1]

@@ -187,13 +187,13 @@ async def test_a_flush_that_is_still_running_is_ended_before_its_fate_is_read(
         async with asyncio.timeout(30):
             while not await blocked():  # noqa: ASYNC110 (the server knows)
                 await asyncio.sleep(0.01)
-        raw = journal._link._raw
-        assert raw
+        driver = journal._link._driver
+        assert driver
         # The network is gone; the server, waiting for a lock, does not look at its socket.
-        with socket.socket(fileno=os.dup(raw.driver.pgconn.socket)) as broken:
+        with socket.socket(fileno=os.dup(driver.pgconn.socket)) as broken:
             broken.shutdown(socket.SHUT_RDWR)
         async with asyncio.timeout(30):
-            while journal._link._raw is raw or not await blocked():  # noqa: ASYNC110 (the same)
+            while journal._link._driver is driver or not await blocked():  # noqa: ASYNC110 (the same)
                 await asyncio.sleep(0.01)
         await blocker.rollback()
     assert (await task).position == 2

@@ -8,7 +8,6 @@ every call under way ends with UNAVAILABLE and its caller repeats it: the execut
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 import grpc
@@ -16,6 +15,7 @@ import grpc
 from interlock.common import telemetry
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.status import error_from_rpc, from_status
+from interlock.common.tasks import stop
 from interlock.v1 import executor_pb2, executor_pb2_grpc
 
 _FRAME = 500
@@ -57,10 +57,7 @@ class Session:
 
     async def close(self) -> None:
         """Ends the stream; calls under way end with UNAVAILABLE."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await stop(self._task)
 
     async def _run(self) -> None:
         call = self._stub.Session()  # type: ignore[call-arg]  # written to by `write`

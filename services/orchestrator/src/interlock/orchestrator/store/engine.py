@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
@@ -16,7 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from interlock.common.errors import InterlockError, Reason
 
+_log = logging.getLogger(__name__)
 CONNECT_SECONDS: Final = 10
+CLOSE_SECONDS: Final = 5
 _GONE: Final = ("08", "57P", "25006", "53")
 """SQLSTATE prefixes for "not here, not now": connection, shutdown, read-only (failed over), no resources."""
 
@@ -67,11 +71,13 @@ class Database:
 
     Args:
         url: as for `database_url`.
-        pool: connections for queries and commands; the journal, the listener and the notifier keep one each.
+        pool: connections for queries and commands; the journal, the listener and the notifier have one of
+            their own each (`RawConnection`), outside the pool.
     """
 
     def __init__(self, url: str, *, pool: int = 8) -> None:
         self.url = database_url(url)
+        self._options = {"connect_timeout": CONNECT_SECONDS, "application_name": "interlock"}
         self.engine: AsyncEngine = create_async_engine(
             self.url,
             pool_size=pool,
@@ -80,17 +86,70 @@ class Database:
             pool_pre_ping=False,
             pool_recycle=1800,
             hide_parameters=True,
-            connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "interlock"},
+            connect_args=self._options,
         )
+        self._borrowed = 0
+        self._returned = asyncio.Event()
+        self._closed = False
+        self._drivers: set[AsyncConnection[Any]] = set()
+        event.listen(self.engine.sync_engine, "connect", self._connected, insert=True)
+
+    def _connected(self, adapted: Any, _record: object) -> None:
+        """Remembers each connection of the pool from its first moment on, whatever the pool makes of it."""
+        self._drivers = {driver for driver in self._drivers if not driver.closed}
+        self._drivers.add(adapted.driver_connection)
 
     async def close(self) -> None:
-        await self.engine.dispose()
+        """Afterwards no connection of the pool is open, and queries get DATABASE_UNAVAILABLE.
+
+        The pool forgets connections that are in use while it is disposed of, and never closes them. So this
+        waits for them (up to `CLOSE_SECONDS`; whoever uses one was cancelled or is about to end), then closes
+        those that are still out.
+        """
+        self._closed = True
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while self._borrowed:
+                    self._returned.clear()
+                    await self._returned.wait()
+        except TimeoutError:
+            _log.warning("queries outlive the database's pool", extra={"queries": self._borrowed})
+        finally:
+            try:
+                await self.engine.dispose()
+            finally:
+                for driver in self._drivers:
+                    await driver.close()
+
+    @contextlib.asynccontextmanager
+    async def borrow(self) -> AsyncIterator[PooledConnection]:
+        """A connection of the pool; it is back in it when the block has ended. Raises DATABASE_UNAVAILABLE."""
+        if self._closed:
+            raise unavailable()
+        self._borrowed += 1
+        giving_back: asyncio.Future[None] | None = None
+        try:
+            connection = await self.engine.connect()
+            try:
+                yield connection
+            finally:
+                # A cancelled query's connection is given back in full, even when the cancelling is repeated.
+                giving_back = asyncio.ensure_future(connection.close())
+                giving_back.add_done_callback(self._gave_back)
+                await asyncio.shield(giving_back)
+        finally:
+            if giving_back is None:
+                self._gave_back()
+
+    def _gave_back(self, _done: object = None) -> None:
+        self._borrowed -= 1
+        self._returned.set()
 
     async def all(self, statement: Any) -> list[Any]:
         """Rows of a query in a transaction of its own. A connection that had died in the pool is replaced once."""
         for attempt in (1, 2):
             try:
-                async with self.engine.connect() as connection:
+                async with self.borrow() as connection:
                     return list((await connection.execute(statement)).all())
             except (DBAPIError, PoolTimeout, OSError) as error:
                 if not is_outage(error):
@@ -107,7 +166,7 @@ class Database:
     async def write(self, statement: Any) -> list[Any]:
         """Runs one changing statement and commits it; returns its rows. Not repeated on failure."""
         try:
-            async with self.engine.begin() as connection:
+            async with self.borrow() as connection, connection.begin():
                 result = await connection.execute(statement)
                 return list(result.all()) if result.returns_rows else []
         except (DBAPIError, PoolTimeout, OSError) as error:
@@ -115,42 +174,21 @@ class Database:
                 raise
             raise unavailable(error, "unknown") from error
 
+    async def connect(self) -> AsyncConnection[Any]:
+        """A driver's connection outside the pool, in autocommit, which prepares every statement.
 
-class RawConnection:
-    """The driver's own connection, in autocommit, borrowed from the pool for long."""
-
-    def __init__(self, pooled: PooledConnection, driver: AsyncConnection[Any]) -> None:
-        self._pooled = pooled
-        self.driver = driver
-
-    @classmethod
-    async def open(cls, database: Database) -> RawConnection:
-        """Raises DATABASE_UNAVAILABLE. When it is cancelled, no connection is left open."""
-        opening = asyncio.ensure_future(cls._open(database))
+        Raises DATABASE_UNAVAILABLE. Whoever calls it closes it. When it is cancelled nothing is left open: up
+        to the driver's last await there is only libpq's handle, which ends its connection when it is dropped.
+        """
+        if self._closed:
+            raise unavailable()
+        arguments, options = self.engine.dialect.create_connect_args(self.url)
         try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            with contextlib.suppress(InterlockError):
-                await (await opening).close()
-            raise
-
-    @classmethod
-    async def _open(cls, database: Database) -> RawConnection:
-        try:
-            pooled = await database.engine.connect()
-            driver = (await pooled.get_raw_connection()).driver_connection
-            assert isinstance(driver, AsyncConnection)
-            await driver.set_autocommit(True)
-            driver.prepare_threshold = 0
-        except (DBAPIError, PoolTimeout, psycopg.Error, OSError) as error:
+            return await AsyncConnection.connect(
+                *arguments, **{**options, **self._options}, autocommit=True, prepare_threshold=0
+            )
+        except (psycopg.Error, OSError) as error:
             raise unavailable(error) from error
-        return cls(pooled, driver)
-
-    async def close(self) -> None:
-        """Closes the connection instead of giving it back: its settings are not the pool's."""
-        await self.driver.close()
-        await self._pooled.invalidate()
-        await self._pooled.close()
 
 
 def _bad_url(what: str) -> InterlockError:

@@ -7,12 +7,12 @@ says that there are some. A tail that is within the window costs no query; one t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final
 
 from interlock.common.errors import InterlockError
+from interlock.common.tasks import stop
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.listener import Listener
 from interlock.orchestrator.store.readers import events
@@ -48,11 +48,10 @@ class Feed:
         await self._listener.start()
 
     async def close(self) -> None:
-        await self._listener.close()
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        try:
+            await self._listener.close()
+        finally:
+            await stop(self._task)
 
     def on_flush(self, news: Flushed) -> None:
         """Takes in events that this process has written."""

@@ -8,7 +8,6 @@ and writes the rest again (each append is conditional on its run's seq, so this 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -74,11 +73,14 @@ class Journal:
         self._closing = True
         self._wake.set()
         self._room.set()
-        if self._task:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        self._fail_all("not_written")
-        await self._link.close()
+        try:
+            if self._task:
+                await asyncio.wait((self._task,))
+        finally:
+            if self._task:
+                self._task.cancel()  # only a close that is cancelled itself does not wait for the last batch
+            self._fail_all("not_written")
+            await self._link.close()
 
     def on_flush(self, subscriber: Subscriber) -> Callable[[], None]:
         """Calls it, in the loop and in order, after each commit with the events written; returns how to stop that."""
@@ -104,6 +106,12 @@ class Journal:
         return await pending.future
 
     async def _run(self) -> None:
+        try:
+            await self._write()
+        finally:
+            await self._link.close()  # it may have reconnected while `close` was cancelled
+
+    async def _write(self) -> None:
         while True:
             if not self._queue:
                 if self._closing:

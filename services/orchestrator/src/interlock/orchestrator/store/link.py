@@ -9,7 +9,7 @@ import psycopg
 
 from interlock.orchestrator.store import arrays
 from interlock.orchestrator.store.batch import PARAMETERS, parameters
-from interlock.orchestrator.store.engine import Database, RawConnection, is_outage, unavailable
+from interlock.orchestrator.store.engine import Database, is_outage, unavailable
 from interlock.orchestrator.store.records import Append
 
 # Generic plans with index scans only: a plan made while the tables were small must not be kept as they grow.
@@ -46,39 +46,40 @@ class Link:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._raw: RawConnection | None = None
+        self._driver: psycopg.AsyncConnection[Any] | None = None
         self._backend: tuple[Any, ...] | None = None
 
     @property
     def is_open(self) -> bool:
-        return self._raw is not None
+        return self._driver is not None
 
     async def open(self) -> None:
         """Connects, and ends what the previous connection may still be doing: after this it is decided."""
         await self.close()
-        raw = await RawConnection.open(self._database)
+        driver = await self._database.connect()
         try:
-            arrays.register(raw.driver)
-            await raw.driver.execute(_SETTINGS, prepare=False)
-            await self._end_previous(raw)
-            found = await (await raw.driver.execute(_WHO)).fetchone()
-        except psycopg.Error as error:
-            await raw.close()
-            raise unavailable(error) from error
+            arrays.register(driver)
+            await driver.execute(_SETTINGS, prepare=False)
+            await self._end_previous(driver)
+            found = await (await driver.execute(_WHO)).fetchone()
+        except BaseException as error:  # also when it is cancelled: nobody else knows of this connection yet
+            await driver.close()
+            if isinstance(error, psycopg.Error):
+                raise unavailable(error) from error
+            raise
         self._backend = tuple(found) if found else None
-        self._raw = raw
+        self._driver = driver
 
-    async def _end_previous(self, raw: RawConnection) -> None:
+    async def _end_previous(self, driver: psycopg.AsyncConnection[Any]) -> None:
         if self._backend:
-            ended = await (await raw.driver.execute(_END, self._backend)).fetchone()
+            ended = await (await driver.execute(_END, self._backend)).fetchone()
             if ended and not ended[0]:
-                await raw.close()
                 raise unavailable(outcome="unknown")
 
     async def close(self) -> None:
-        raw, self._raw = self._raw, None
-        if raw:
-            await raw.close()
+        driver, self._driver = self._driver, None
+        if driver:
+            await driver.close()
 
     async def flush(self, batch: Sequence[Append]) -> Verdicts:
         """Writes the batch in one transaction, in one round trip."""
@@ -101,9 +102,9 @@ class Link:
         return (bytes(rows[0][0]), bytes(rows[0][1])) if rows else None
 
     async def _rows(self, query: str, values: Sequence[Any]) -> list[Any]:
-        if self._raw is None:
+        driver = self._driver
+        if driver is None:
             raise unavailable()
-        driver = self._raw.driver
         try:
             cursor = driver.cursor(binary=True)
             await cursor.execute(query, values)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 
 import psycopg
 
 from interlock.common.errors import InterlockError
-from interlock.orchestrator.store.engine import Database, RawConnection
+from interlock.common.tasks import stop
+from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.notifier import CHANNEL
 
 _log = logging.getLogger(__name__)
@@ -37,23 +37,20 @@ class Listener:
         self._task = asyncio.create_task(self._run(), name="feed-listener")
 
     async def close(self) -> None:
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await stop(self._task)
 
     async def _run(self) -> None:
         delay = 0.05
         while True:
             try:
-                raw = await RawConnection.open(self._database)
+                driver = await self._database.connect()
                 try:
-                    await raw.driver.execute(f"LISTEN {CHANNEL}")
+                    await driver.execute(f"LISTEN {CHANNEL}")
                     delay = 0.05
-                    await self._hear(raw.driver)
+                    await self._hear(driver)
                 finally:
                     self.connected.clear()
-                    await raw.close()
+                    await driver.close()
             except (InterlockError, psycopg.Error) as error:
                 _log.warning(
                     "not listening to the database; trying again", extra={"error": type(error).__name__}

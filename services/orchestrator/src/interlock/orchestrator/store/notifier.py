@@ -6,13 +6,13 @@ Never inside a flush: NOTIFY makes commits take turns. It is only a hint; who mi
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
 from interlock.common.errors import InterlockError
-from interlock.orchestrator.store.engine import Database, RawConnection
+from interlock.common.tasks import stop
+from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.records import Flushed
 
 CHANNEL: Final = "interlock_feed"
@@ -27,18 +27,17 @@ class Notifier:
         self._database = database
         self._position = 0
         self._wake = asyncio.Event()
-        self._raw: RawConnection | None = None
+        self._driver: psycopg.AsyncConnection[Any] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="feed-notifier")
 
     async def close(self) -> None:
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        await self._disconnect()
+        try:
+            await stop(self._task)
+        finally:
+            await self._disconnect()
 
     def hint(self, news: Flushed) -> None:
         self._position = news.last
@@ -56,11 +55,11 @@ class Notifier:
                 await asyncio.sleep(1.0)  # listeners poll meanwhile
 
     async def _send(self, position: str) -> None:
-        if self._raw is None:
-            self._raw = await RawConnection.open(self._database)
-        await self._raw.driver.execute("SELECT pg_notify(%s, %s)", (CHANNEL, position))
+        if self._driver is None:
+            self._driver = await self._database.connect()
+        await self._driver.execute("SELECT pg_notify(%s, %s)", (CHANNEL, position))
 
     async def _disconnect(self) -> None:
-        raw, self._raw = self._raw, None
-        if raw:
-            await raw.close()
+        driver, self._driver = self._driver, None
+        if driver:
+            await driver.close()

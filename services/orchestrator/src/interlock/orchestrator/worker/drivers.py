@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from interlock.common import logs
 from interlock.common.errors import InterlockError
+from interlock.common.tasks import stop
 from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.store import leases
@@ -15,7 +16,7 @@ from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.feed import Feed
 from interlock.orchestrator.store.records import Flushed
 from interlock.orchestrator.worker.performer import Performer
-from interlock.orchestrator.worker.run_driver import RunDriver, stop
+from interlock.orchestrator.worker.run_driver import RunDriver
 
 _log = logs.get("drivers")
 _CLAIM = 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from interlock.common import logs
 from interlock.common.errors import InterlockError, Reason
@@ -105,10 +104,3 @@ class RunDriver:
         """A run that meets a defect is tried again, but never in a tight loop."""
         await asyncio.sleep(seconds)
         self.lost = True
-
-
-async def stop(task: asyncio.Task[None]) -> None:
-    """Cancels a driver's task and waits for its end."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
