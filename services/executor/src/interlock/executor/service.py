@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from interlock.common import logs
@@ -17,16 +17,19 @@ from interlock.executor.commands.prepare import prepare
 from interlock.executor.commands.propose import propose
 from interlock.executor.commands.restore import Restore, restore
 from interlock.executor.convert import effects as to_wire
+from interlock.executor.convert import exports
 from interlock.executor.convert import info as info_to_wire
 from interlock.executor.convert import requests as from_wire
 from interlock.executor.convert import workspaces as ws_to_wire
 from interlock.executor.domain.limits import Limits
 from interlock.executor.effects.store import Record
 from interlock.executor.engine import Engine
+from interlock.executor.exports.git import Omissions
 from interlock.executor.queries import files, output
+from interlock.executor.queries.export import export
 from interlock.executor.session import run_session
 from interlock.v1 import executor_pb2 as pb
-from interlock.v1 import executor_pb2_grpc
+from interlock.v1 import executor_pb2_grpc, export_pb2
 
 HEARTBEAT = 10.0
 """Seconds of silence after which a stream says that it is alive."""
@@ -140,8 +143,21 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         return pb.ReadFileResponse(data=content.data, entry=ws_to_wire.entry(request.path, node))
 
     async def DiffTrees(self, request: pb.DiffTreesRequest, context: Any) -> pb.DiffTreesResponse:
-        found = await files.diff_trees(self._engine, request.workspace_id, request.from_tree, request.to_tree)
+        found = await files.diff_trees(
+            self._engine, request.workspace_id, request.from_tree, request.to_tree, request.to_workspace_id
+        )
         return ws_to_wire.diff_response(*found)
+
+    async def ExportTree(
+        self, request: export_pb2.ExportTreeRequest, context: Any
+    ) -> AsyncIterator[export_pb2.ExportTreeResponse]:
+        omissions = Omissions()
+        git = request.format == export_pb2.EXPORT_FORMAT_GIT
+        pieces = export(self._engine, exports.items(request.items), git=git, omissions=omissions)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield export_pb2.ExportTreeResponse(data=piece)
+        yield exports.last(omissions)
 
     async def ListSnapshots(self, request: pb.ListSnapshotsRequest, context: Any) -> pb.ListSnapshotsResponse:
         scope = f"ListSnapshots/{request.workspace_id}"

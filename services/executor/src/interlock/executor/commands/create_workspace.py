@@ -10,7 +10,7 @@ from interlock.common.digests import digest_json, sha256_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.engine import Engine
 from interlock.executor.snapshots.scan import Progress
-from interlock.executor.workspaces.model import Source, Workspace
+from interlock.executor.workspaces.model import AnySource, Workspace
 
 _METHOD = "CreateWorkspace"
 _REPORT_SECONDS = 5.0
@@ -18,7 +18,7 @@ _log = logs.get("workspaces")
 
 
 async def create_workspace(
-    engine: Engine, source: Source, *, original: bytes, labels: Mapping[str, str], request_id: str = ""
+    engine: Engine, source: AnySource, *, original: bytes, labels: Mapping[str, str], request_id: str = ""
 ) -> Workspace:
     """The new workspace; a repeated request gets the one it made first, finished if it was cut off.
 
@@ -41,7 +41,7 @@ async def create_workspace(
 
 
 async def _create(
-    engine: Engine, name: str, source: Source, original: bytes, labels: Mapping[str, str], request_id: str
+    engine: Engine, name: str, source: AnySource, original: bytes, labels: Mapping[str, str], request_id: str
 ) -> Workspace:
     async with engine.turns.publish(name):
         try:

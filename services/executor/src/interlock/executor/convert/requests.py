@@ -12,7 +12,13 @@ from interlock.executor.domain.limits import DEFAULT_LIMITS, Limits
 from interlock.executor.domain.model import Action, EditFile, EffectKey, ReadFile, RunCommand, StepRequest
 from interlock.executor.sandbox.environment import check_limits
 from interlock.executor.workspaces.git import without_credentials
-from interlock.executor.workspaces.model import ArchiveSource, DirectorySource, GitSource, Source
+from interlock.executor.workspaces.model import (
+    AnySource,
+    ArchiveSource,
+    DirectorySource,
+    GitSource,
+    TreeSource,
+)
 from interlock.v1 import executor_pb2, step_pb2, workspace_pb2
 
 _SAME_NAMES = ("memory_bytes", "processes", "open_files", "file_bytes", "written_bytes", "written_files")
@@ -109,13 +115,17 @@ def limits_of(message: step_pb2.Limits, command: step_pb2.RunCommandInput, defau
     return limits
 
 
-def source_of(message: workspace_pb2.WorkspaceSource) -> Source:
+def source_of(message: workspace_pb2.WorkspaceSource) -> AnySource:
     """Where a workspace comes from."""
     which = message.WhichOneof("source")
     if which == "directory":
         return DirectorySource(_absolute(message.directory.path, "source.directory.path"))
     if which == "git":
         return GitSource(message.git.url, message.git.ref)
+    if which == "tree":
+        path = message.tree.path
+        destination = _absolute(path, "source.tree.path") if path else None
+        return TreeSource(message.tree.workspace_id, message.tree.tree, destination)
     return ArchiveSource(
         _absolute(message.archive.path, "source.archive.path"), message.archive.strip_components
     )

@@ -38,13 +38,18 @@ async def read_file(
     return await engine.call(read)
 
 
-async def diff_trees(engine: Engine, workspace: str, old: str, new: str) -> tuple[str, str, Diff]:
-    """The two trees and their difference; the workspace's first tree and its head where not named."""
+async def diff_trees(
+    engine: Engine, workspace: str, old: str, new: str, other: str = ""
+) -> tuple[str, str, Diff]:
+    """The two trees and their difference; the workspace's first tree and its head where not named.
+
+    With `other`, the second tree is of that workspace.
+    """
 
     def diff() -> tuple[str, str, Diff]:
         first = old or engine.workspaces.heads(workspace)[0].tree
-        last = new or look_for_base(engine, workspace)
-        return first, last, engine.workspaces.diff(workspace, first, last, _DIFF)
+        last = new or look_for_base(engine, other or workspace)
+        return first, last, engine.workspaces.diff(workspace, first, last, _DIFF, new_workspace=other)
 
     return await engine.call(diff)
 

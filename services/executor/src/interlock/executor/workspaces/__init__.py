@@ -13,6 +13,7 @@ from interlock.executor.workspaces.model import (
     Node,
     PathChange,
     PublishResult,
+    TreeSource,
     Workspace,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "PathChange",
     "PublishResult",
     "Recovered",
+    "TreeSource",
     "Workspace",
     "Workspaces",
 ]

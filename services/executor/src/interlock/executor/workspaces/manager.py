@@ -76,6 +76,7 @@ class Workspaces:
         self._runtimes = Runtimes(self._registry.load_cache)
         parts = (self._layout, self.store, self._registry, self.limits)
         self._imports = Imports(*parts, clock, threading.Lock(), closed)
+        self._tree_imports = TreeImports(self._layout, self.store, self._registry, self._imports, clock)
         self._forks = Forks(*parts, self._ids, self._ids_lock)
         self._moves = Moves(*parts, clock)
         self._publications = Publications(self.store, self._registry, self._moves, self.limits, clock)
@@ -97,7 +98,7 @@ class Workspaces:
 
     def create(
         self,
-        source: Source,
+        source: AnySource,
         *,
         workspace: str = "",
         labels: Mapping[str, str] | None = None,
@@ -112,6 +113,8 @@ class Workspaces:
         with self._ids_lock:
             name = workspace or self._ids.new("ws")
         check_id(name, "ws", field="workspace")
+        if isinstance(source, TreeSource):
+            return self._tree_imports.create(name, source, labels or {}, progress)
         created, _ = self._imports.create(name, source, labels or {}, progress)
         return created
 
@@ -261,11 +264,20 @@ class Workspaces:
         raw = self._tree(workspace, tree or here.head)
         return list_tree(self.store, raw, prefix, after, max(1, min(limit, 10_000)))
 
-    def diff(self, workspace: str, old_tree: str, new_tree: str, limits: DiffLimits | None = None) -> Diff:
-        """What changed between two trees of a workspace, for people. Raises TREE_NOT_FOUND."""
+    def diff(
+        self,
+        workspace: str,
+        old_tree: str,
+        new_tree: str,
+        limits: DiffLimits | None = None,
+        *,
+        new_workspace: str = "",
+    ) -> Diff:
+        """What changed between two trees of a workspace, or of two, for people. Raises TREE_NOT_FOUND."""
         self._registry.get(workspace)
+        self._registry.get(new_workspace or workspace)
         old = self._publications.known(workspace, digest_bytes(old_tree))[0]
-        new = self._publications.known(workspace, digest_bytes(new_tree))[0]
+        new = self._publications.known(new_workspace or workspace, digest_bytes(new_tree))[0]
         return diff_trees(self.store, old, new, limits or DiffLimits())
 
     def usage(self) -> StoreSize:
@@ -279,6 +291,11 @@ class Workspaces:
         return self._publications.known(workspace, digest_bytes(self._registry.get(workspace).head))[0]
 
     @contextmanager
+    def known_tree(self, workspace: str, tree: str) -> bytes:
+        """The raw id of a tree of a workspace. Raises WORKSPACE_NOT_FOUND, TREE_NOT_FOUND."""
+        self._registry.get(workspace)
+        return self._tree(workspace, tree)
+
     def _locked(self, workspace: str) -> Iterator[tuple[Workspace, Runtime, Snapshot]]:
         self._registry.get(workspace)
         runtime = self._runtimes.of(workspace)
@@ -303,6 +320,7 @@ class Workspaces:
             runtime.changed.notify_all()
 
     def _recover(self) -> Recovered:
+        self._tree_imports.clean_up()
         removed = self._imports.clean_up()
         finished: list[tuple[Record, tuple[str, ...]]] = []
         failed: list[tuple[str, str]] = []

@@ -46,7 +46,20 @@ class ArchiveSource:
     destination: Path | None = None
 
 
+@dataclass(frozen=True)
+class TreeSource:
+    """A tree (`sha256:…`) that another workspace is or was at, checked out to `destination`.
+
+    That is a directory which is absent or empty, or by default one of the executor's own.
+    """
+
+    workspace: str
+    tree: str
+    destination: Path | None = None
+
+
 Source = DirectorySource | GitSource | ArchiveSource
+AnySource = Source | TreeSource
 
 
 @dataclass(frozen=True)
