@@ -21,7 +21,16 @@ from interlock.executor.workspaces.edits import edit
 from interlock.executor.workspaces.forks import Forks
 from interlock.executor.workspaces.imports import Imports
 from interlock.executor.workspaces.layout import Layout
-from interlock.executor.workspaces.model import Capture, Drift, Fork, Head, PublishResult, Source, Workspace
+from interlock.executor.workspaces.model import (
+    AnySource,
+    Capture,
+    Drift,
+    Fork,
+    Head,
+    PublishResult,
+    TreeSource,
+    Workspace,
+)
 from interlock.executor.workspaces.moves import Moves
 from interlock.executor.workspaces.publications import Look, Publications, Request
 from interlock.executor.workspaces.queries import Listing, list_tree, read_live, read_tree
