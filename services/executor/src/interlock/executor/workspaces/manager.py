@@ -36,6 +36,7 @@ from interlock.executor.workspaces.publications import Look, Publications, Reque
 from interlock.executor.workspaces.queries import Listing, list_tree, read_live, read_tree
 from interlock.executor.workspaces.registry import Record, Registry
 from interlock.executor.workspaces.runtime import Runtime, Runtimes
+from interlock.executor.workspaces.tree_imports import TreeImports
 
 
 @dataclass(frozen=True)
@@ -289,6 +290,11 @@ class Workspaces:
         new = self._publications.known(new_workspace or workspace, digest_bytes(new_tree))[0]
         return diff_trees(self.store, old, new, limits or DiffLimits())
 
+    def known_tree(self, workspace: str, tree: str) -> bytes:
+        """The raw id of a tree of a workspace. Raises WORKSPACE_NOT_FOUND, TREE_NOT_FOUND."""
+        self._registry.get(workspace)
+        return self._tree(workspace, tree)
+
     def usage(self) -> StoreSize:
         """How much the snapshot store of all workspaces holds."""
         return self.store.usage()
@@ -300,11 +306,6 @@ class Workspaces:
         return self._publications.known(workspace, digest_bytes(self._registry.get(workspace).head))[0]
 
     @contextmanager
-    def known_tree(self, workspace: str, tree: str) -> bytes:
-        """The raw id of a tree of a workspace. Raises WORKSPACE_NOT_FOUND, TREE_NOT_FOUND."""
-        self._registry.get(workspace)
-        return self._tree(workspace, tree)
-
     def _locked(self, workspace: str) -> Iterator[tuple[Workspace, Runtime, Snapshot]]:
         self._registry.get(workspace)
         runtime = self._runtimes.of(workspace)
