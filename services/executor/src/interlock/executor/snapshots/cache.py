@@ -32,3 +32,8 @@ class Lru(Generic[V]):
             self._values.move_to_end(key)
             while len(self._values) > self._capacity:
                 self._values.popitem(last=False)
+
+    def drop(self, key: bytes) -> None:
+        """Forget a value, if it is here."""
+        with self._lock:
+            self._values.pop(key, None)

@@ -3,6 +3,8 @@
 An object is bytes; its id is their sha256. Objects are never changed. A batch is durable when its `commit`
 returns: SQLite in WAL mode with synchronous=FULL, big files fsynced before the row that names them.
 Layout below the store's directory: `objects.db` and `big/<first two hex digits>/<hex>`.
+
+The store grows to a cap. `Sweep` takes out what nothing refers to (docs/storage.md).
 """
 
 from __future__ import annotations
@@ -12,42 +14,79 @@ import hashlib
 import os
 import sqlite3
 import threading
+import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.files import failpoints
+from interlock.executor.snapshots.batch import BIG_BYTES, FILE, OVERHEAD, ZLIB, Batch, Row
 from interlock.executor.snapshots.cache import Lru
+from interlock.executor.snapshots.database import (
+    columns,
+    connect,
+    disk_full,
+    disk_is_full,
+    shrink,
+    transaction,
+)
 from interlock.executor.snapshots.encoding import Malformed, decode_directory, decode_times
 from interlock.executor.snapshots.model import Entry, Times
+from interlock.executor.snapshots.sessions import Sessions
 
-BIG_BYTES: Final = 1 << 20
-"""Objects larger than this are files of their own."""
+__all__ = ["BIG_BYTES", "Batch", "Store", "StoreSize", "Stored", "connect", "missing", "newer", "store_full"]
 
-_RAW, _ZLIB, _FILE = 0, 1, 2
 _CHUNK: Final = 1 << 20
+VERSION: Final = 1
+"""Of the layout, in the file's `user_version`: 0 had neither `added` nor `totals`."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects(
-  id BLOB PRIMARY KEY, form INTEGER NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL
+  id BLOB PRIMARY KEY, form INTEGER NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL,
+  added INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS totals(
+  one INTEGER PRIMARY KEY CHECK(one=1), objects INTEGER NOT NULL, content INTEGER NOT NULL, stored INTEGER NOT NULL);
+"""
+_COUNT = """
+INSERT OR REPLACE INTO totals SELECT 1, count(*), coalesce(sum(size),0),
+  coalesce(sum(length(data) + CASE form WHEN ? THEN size ELSE 0 END),0) + ? * count(*) FROM objects
 """
 
 
 class StoreSize(NamedTuple):
-    """Objects held; their bytes as content (before compression); bytes on disk."""
+    """Objects held; their bytes as content (before compression); bytes as stored, which the cap bounds."""
 
     objects: int
     content_bytes: int
     disk_bytes: int
 
 
-class Store:
-    """Thread-safe. Readers have a connection per thread; writers go through `batch`."""
+class Stored(NamedTuple):
+    """One object's facts: `stored` counts against the cap, `added` is when (seconds since 1970; 0: long ago)."""
 
-    def __init__(self, directory: Path) -> None:
+    id: bytes
+    stored: int
+    added: int
+
+
+class Store:
+    """Thread-safe. Readers have a connection per thread; writers go through `batch`.
+
+    Args:
+        max_bytes: the cap on what is stored; 0 is none.
+
+    `on_full` is called, on the thread that writes, when the cap or the disk leaves no room: it may free some.
+    """
+
+    def __init__(self, directory: Path, max_bytes: int = 0) -> None:
         self.directory = directory
+        self.max_bytes = max_bytes
+        self.on_full: Callable[[], None] | None = None
+        self.sessions = Sessions()
+        self._doomed: frozenset[bytes] = frozenset()
         self._big = directory / "big"
         self._big.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._local = threading.local()
@@ -57,7 +96,9 @@ class Store:
         self._times: Lru[Mapping[bytes, Times]] = Lru(20_000)
         self._write_lock = threading.Lock()
         self._writer = self._connect()
-        self._writer.executescript(_SCHEMA)
+        self._upgrade()
+        for left in self._big.glob(".new-*"):
+            left.unlink()  # of a process that was killed: only one at a time uses the directory
 
     def close(self) -> None:
         """Close every connection. No method may be called afterwards."""
@@ -90,10 +131,10 @@ class Store:
         if row is None:
             raise missing(object_id)
         form, data = row
-        if form == _FILE:
+        if form == FILE:
             yield from self._big_chunks(object_id)
             return
-        plain = _inflate(object_id, data) if form == _ZLIB else bytes(data)
+        plain = _inflate(object_id, data) if form == ZLIB else bytes(data)
         if hashlib.sha256(plain).digest() != object_id:
             raise _damaged(object_id)
         yield plain
@@ -131,18 +172,95 @@ class Store:
         return Batch(self)
 
     def usage(self) -> StoreSize:
-        """What the store holds."""
-        row = self._row("SELECT count(*), coalesce(sum(size),0), coalesce(sum(length(data)),0) FROM objects")
+        """What the store holds. Costs nothing: the counts are kept."""
+        row = self._row("SELECT objects, content, stored FROM totals")
         assert row is not None
-        big = self._row("SELECT coalesce(sum(size),0) FROM objects WHERE form=2")
-        assert big is not None
-        return StoreSize(int(row[0]), int(row[1]), int(row[2]) + int(big[0]))
+        return StoreSize(int(row[0]), int(row[1]), int(row[2]))
 
-    def write_rows(self, rows: list[tuple[bytes, int, int, bytes]]) -> None:
-        """Insert rows in one durable transaction (used by Batch)."""
-        with self._write_lock, self._writer:
-            self._writer.execute("BEGIN IMMEDIATE")
-            self._writer.executemany("INSERT OR IGNORE INTO objects VALUES(?,?,?,?)", rows)
+    def page(self, after: bytes, limit: int) -> list[Stored]:
+        """Objects in order of id, after one."""
+        rows = self._reader().execute(
+            "SELECT id, length(data) + CASE form WHEN ? THEN size ELSE 0 END, added FROM objects"
+            " WHERE id>? ORDER BY id LIMIT ?",
+            (FILE, after, limit),
+        )
+        return [Stored(row[0], row[1] + OVERHEAD, row[2]) for row in rows]
+
+    def has_still(self, object_id: bytes) -> bool:
+        """`has`, for an object that its session has noted: it will not go afterwards."""
+        if object_id in self._doomed:
+            with self._write_lock:
+                pass  # it may be going at this moment
+        return self.has(object_id)
+
+    def make_room(self, incoming: int) -> None:
+        """Raises STORE_FULL when that many more bytes would pass the cap, also after freeing what may go."""
+        if not self._passes_cap(incoming):
+            return
+        if self.on_full is not None:
+            self.on_full()
+        if self._passes_cap(incoming):
+            raise store_full(self.usage().disk_bytes, incoming, self.max_bytes)
+
+    @contextlib.contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Turns the system's errors about a full disk into STORE_FULL."""
+        try:
+            yield
+        except OSError as error:
+            if disk_is_full(error, self.directory):
+                raise disk_full() from error
+            raise
+
+    def write_rows(self, rows: Sequence[Row]) -> None:
+        """Insert rows in one durable transaction (used by Batch). Raises STORE_FULL; then none is there."""
+        self.make_room(sum(_stored(row) for row in rows))
+        try:
+            self._insert(rows)
+        except InterlockError as error:
+            if error.reason is not Reason.STORE_FULL or self.on_full is None:
+                raise
+            self.on_full()
+            self._insert(rows)
+
+    def remove(self, ids: Iterable[bytes]) -> list[Stored]:
+        """Delete those of these objects that no session holds, in one transaction. Returns what went.
+
+        Killed at any instant: each object is there or not, and at worst the file of a big one is left without
+        its row (`strays`).
+        """
+        with self._write_lock:
+            # The order decides: who notes an object later than this looks for it under the lock.
+            self._doomed = frozenset(ids)
+            try:
+                return self._remove(self.sessions.unused(self._doomed))
+            finally:
+                self._doomed = frozenset()
+
+    def strays(self, before: float) -> list[Path]:
+        """Files of big objects without a row, and unchanged since a time (seconds since 1970)."""
+        found = (path for path in self._big.glob("??/*") if path.stat().st_mtime < before)
+        return [path for path in found if not self.has(bytes.fromhex(path.name))]
+
+    def remove_strays(self, paths: Sequence[Path]) -> int:
+        """Delete such files, unless somebody has come to need them. Returns the bytes freed."""
+        by_id = {bytes.fromhex(path.name): path for path in paths}
+        freed = 0
+        with self._write_lock:
+            self._doomed = frozenset(by_id)
+            try:
+                for object_id in self.sessions.unused(by_id):
+                    if not self.has(object_id):
+                        freed += by_id[object_id].stat().st_size
+                        by_id[object_id].unlink()
+            finally:
+                self._doomed = frozenset()
+        return freed
+
+    def shrink(self) -> None:
+        """Give the space of deleted objects back to the file system, as far as the file's making allows."""
+        with self._write_lock:
+            shrink(self._writer)
 
     def temporary(self, name: str) -> Path:
         """Where a big object is collected before its id is known."""
@@ -174,11 +292,75 @@ class Store:
             raise _damaged(object_id)
 
     def _row(self, sql: str, *arguments: bytes) -> tuple[int | bytes, ...] | None:
-        connection = getattr(self._local, "connection", None)
+        row: tuple[int | bytes, ...] | None = self._reader().execute(sql, arguments).fetchone()
+        return row
+
+    def _reader(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._connect()
-        row: tuple[int | bytes, ...] | None = connection.execute(sql, arguments).fetchone()
-        return row
+        return connection
+
+    def _upgrade(self) -> None:
+        known = int(self._writer.execute("PRAGMA user_version").fetchone()[0])
+        if known > VERSION:
+            raise newer(self.directory / "objects.db", known, VERSION)
+        self._writer.executescript(_SCHEMA)
+        if known == VERSION:
+            return
+        with transaction(self._writer) as db:
+            if "added" not in columns(db, "objects"):
+                db.execute("ALTER TABLE objects ADD COLUMN added INTEGER NOT NULL DEFAULT 0")
+            db.execute(_COUNT, (FILE, OVERHEAD))
+            db.execute(f"PRAGMA user_version={VERSION}")
+
+    def _passes_cap(self, incoming: int) -> bool:
+        return bool(self.max_bytes) and self.usage().disk_bytes + incoming > self.max_bytes
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        with self._write_lock, transaction(self._writer) as db:
+            now = int(time.time())
+            fresh = rows
+            done = db.executemany(
+                "INSERT OR IGNORE INTO objects VALUES(?,?,?,?,?)", ((*r, now) for r in rows)
+            )
+            if done.rowcount != len(rows):
+                # Another batch brought some of them meanwhile: count what is new, one by one.
+                db.execute("ROLLBACK")
+                db.execute("BEGIN IMMEDIATE")
+                fresh = [row for row in rows if not db.execute(_KNOWN, row[:1]).fetchone()]
+                db.executemany("INSERT INTO objects VALUES(?,?,?,?,?)", ((*r, now) for r in fresh))
+            self._count(db, len(fresh), sum(r[2] for r in fresh), sum(_stored(r) for r in fresh))
+
+    def _remove(self, ids: Sequence[bytes]) -> list[Stored]:
+        gone: list[Stored] = []
+        big: list[Path] = []
+        content = 0
+        with transaction(self._writer) as db:
+            for object_id in ids:
+                row = db.execute(
+                    "DELETE FROM objects WHERE id=? RETURNING form, size, length(data), added", (object_id,)
+                ).fetchone()
+                if row is not None:
+                    content += row[1]
+                    stored = (row[1] if row[0] == FILE else row[2]) + OVERHEAD
+                    gone.append(Stored(object_id, stored, row[3]))
+                    if row[0] == FILE:
+                        big.append(self._file(object_id))
+            self._count(db, -len(gone), -content, -sum(each.stored for each in gone))
+        failpoints.hit("collect.deleted")
+        for path in big:
+            path.unlink(missing_ok=True)
+        for each in gone:
+            self._directories.drop(each.id)
+            self._times.drop(each.id)
+        return gone
+
+    def _count(self, db: sqlite3.Connection, objects: int, content: int, stored: int) -> None:
+        db.execute(
+            "UPDATE totals SET objects=objects+?, content=content+?, stored=stored+?",
+            (objects, content, stored),
+        )
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.directory / "objects.db")
@@ -187,83 +369,37 @@ class Store:
         return connection
 
 
-class Batch:
-    """Objects on their way into the store. One thread at a time; `commit` makes them durable.
-
-    Objects reach the store in order, so a directory object is never durable before what it names.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._pending: dict[bytes, bytes | int] = {}
-        self._bytes = 0
-        self._serial = 0
-
-    def put(self, data: bytes) -> bytes:
-        """Add an object; returns its id. Already present ones cost a look-up."""
-        object_id = hashlib.sha256(data).digest()
-        if object_id in self._pending or self.store.has(object_id):
-            return object_id
-        if len(data) > BIG_BYTES:
-            return self.put_stream(iter((data,)))
-        self._pending[object_id] = data
-        self._bytes += len(data)
-        if self._bytes > 8 << 20 or len(self._pending) > 8192:
-            self.commit()
-        return object_id
-
-    def put_stream(self, chunks: Iterator[bytes]) -> bytes:
-        """Add an object of any size in one pass; returns its id. Big files are fsynced here."""
-        self._serial += 1
-        temporary = self.store.temporary(f"{os.getpid()}-{id(self):x}-{self._serial}")
-        digest, size = hashlib.sha256(), 0
-        try:
-            with open(temporary, "xb", buffering=0) as file:
-                for chunk in chunks:
-                    digest.update(chunk)
-                    size += len(chunk)
-                    _write_all(file.fileno(), chunk)
-                os.fsync(file.fileno())
-            object_id = digest.digest()
-            if size <= BIG_BYTES:
-                return self.put(temporary.read_bytes())
-            if object_id not in self._pending and not self.store.has(object_id):
-                self.store.adopt(temporary, object_id)
-                self._pending[object_id] = size
-        finally:
-            temporary.unlink(missing_ok=True)
-        return object_id
-
-    def commit(self) -> None:
-        """Write what is pending in one transaction; durable on return."""
-        if self._pending:
-            self.store.write_rows([_row(key, value) for key, value in self._pending.items()])
-            self._pending.clear()
-            self._bytes = 0
+_KNOWN = "SELECT 1 FROM objects WHERE id=?"
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection with the durability this service promises: WAL, synchronous=FULL, explicit transactions.
-
-    The file is readable by its owner alone: other users can traverse to it, and it holds contents and outputs.
-    """
-    _keep_private(path)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA cache_size=-16384")
-    return connection
+def _stored(row: Row) -> int:
+    return (row[2] if row[1] == FILE else len(row[3])) + OVERHEAD
 
 
-def _keep_private(path: Path) -> None:
-    # SQLite gives a new file 0644, and its WAL the mode of the file. An existing one must not be opened here:
-    # closing any descriptor of a file drops the locks that SQLite holds on it in this process.
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(f"{path}{suffix}", 0o600)
+def store_full(used: int, incoming: int, cap: int) -> InterlockError:
+    """STORE_FULL for the cap."""
+    return InterlockError(
+        Reason.STORE_FULL,
+        f"The executor's store holds {used} bytes and may hold {cap}; {incoming} more do not fit, and nothing in it "
+        "may go. Nothing was changed.",
+        fix="See `interlock workspace du`; collect with a shorter retention (`interlock workspace gc`), or raise "
+        "INTERLOCK_EXECUTOR_STORE_MAX_BYTES and restart the executor. Then try the step again.",
+        metadata={
+            "limit": "store_max_bytes",
+            "allowed": str(cap),
+            "measured": str(used),
+            "wanted": str(incoming),
+        },
+    )
+
+
+def newer(path: Path, found: int, known: int) -> InterlockError:
+    """For a file that a later release has changed."""
+    return InterlockError(
+        Reason.UNAVAILABLE,
+        f"{path} has layout {found}; this release knows {known}.",
+        fix="Start the release that last used this directory, or a newer one.",
+    )
 
 
 def missing(object_id: bytes) -> InterlockError:
@@ -281,28 +417,12 @@ def _damaged(object_id: bytes) -> InterlockError:
     )
 
 
-def _row(object_id: bytes, value: bytes | int) -> tuple[bytes, int, int, bytes]:
-    if isinstance(value, int):
-        return object_id, _FILE, value, b""
-    if len(value) > 64:
-        packed = zlib.compress(value, 1)
-        if len(packed) < len(value):
-            return object_id, _ZLIB, len(value), packed
-    return object_id, _RAW, len(value), value
-
-
 def _inflate(object_id: bytes, data: bytes | int) -> bytes:
     assert isinstance(data, bytes)
     try:
         return zlib.decompress(data)
     except zlib.error:
         raise _damaged(object_id) from None
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _sync_directory(path: Path) -> None:

@@ -9,19 +9,25 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from interlock.common.clock import parse_rfc3339, rfc3339
+from interlock.common.clock import SystemClock, parse_rfc3339, rfc3339
 from interlock.common.digests import digest_text
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.snapshots.database import columns, connect, transaction
 from interlock.executor.snapshots.model import Snapshot, Totals
 from interlock.executor.snapshots.scan import Signature, StatCache
-from interlock.executor.snapshots.store import connect
+from interlock.executor.snapshots.sessions import Sessions
+from interlock.executor.snapshots.store import newer
 from interlock.executor.workspaces.model import Head, Workspace
+from interlock.executor.workspaces.retention import Keep, Pruned, Roots, note_of, prune, roots
+
+VERSION: Final = 1
+"""Of the layout, in the file's `user_version`: 0 had no times in `snapshots` and `publications`, and no `named`."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS workspaces(
@@ -32,17 +38,22 @@ CREATE TABLE IF NOT EXISTS heads(
   at TEXT NOT NULL, PRIMARY KEY(workspace, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS snapshots(
   workspace TEXT NOT NULL, tree BLOB NOT NULL, times BLOB NOT NULL, entries INTEGER NOT NULL,
-  content_bytes INTEGER NOT NULL, PRIMARY KEY(workspace, tree)) WITHOUT ROWID;
+  content_bytes INTEGER NOT NULL, at TEXT NOT NULL DEFAULT '', PRIMARY KEY(workspace, tree)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records(
   workspace TEXT PRIMARY KEY, token TEXT NOT NULL, base BLOB NOT NULL, live BLOB, target BLOB NOT NULL,
   cause TEXT NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, how TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS publications(
   workspace TEXT NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, head BLOB NOT NULL, how TEXT NOT NULL,
-  PRIMARY KEY(workspace, key)) WITHOUT ROWID;
+  at TEXT NOT NULL DEFAULT '', PRIMARY KEY(workspace, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS named(workspace TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stat_cache(
   workspace TEXT NOT NULL, directory BLOB NOT NULL, name BLOB NOT NULL, inode INTEGER, size INTEGER,
   mtime INTEGER, ctime INTEGER, mode INTEGER, id BLOB, PRIMARY KEY(workspace, directory, name)) WITHOUT ROWID;
 """
+
+
+def _now() -> str:
+    return rfc3339(SystemClock().now())
 
 
 @dataclass(frozen=True)
@@ -65,28 +76,42 @@ class Record:
 
 
 class Registry:
-    """Thread-safe; every method is one transaction."""
+    """Thread-safe; every method is one transaction. Raises STORE_FULL where the disk is.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        sessions: told of every tree that is looked up, which is then in use.
+        now: the time, as rows have it.
+    """
+
+    def __init__(self, path: Path, sessions: Sessions | None = None, now: Callable[[], str] = _now) -> None:
         self._lock = threading.RLock()
+        self._sessions = sessions or Sessions()
+        self._now = now
         self._db = connect(path)
         self._db.executescript(_SCHEMA)
+        self._upgrade(path)
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._db.close()
 
+    def _upgrade(self, path: Path) -> None:
+        known = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if known > VERSION:
+            raise newer(path, known, VERSION)
+        with self._transaction() as db:
+            for table in ("snapshots", "publications"):
+                if "at" not in columns(db, table):
+                    db.execute(f"ALTER TABLE {table} ADD COLUMN at TEXT NOT NULL DEFAULT ''")
+                # How old they are is not known: they count from now.
+                db.execute(f"UPDATE {table} SET at=? WHERE at=''", (self._now(),))  # noqa: S608 fixed names
+            db.execute(f"PRAGMA user_version={VERSION}")
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._lock, transaction(self._db) as db:
+            yield db
 
     def _rows(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -119,14 +144,14 @@ class Registry:
         """The import is finished: the workspace has its first head."""
         with self._transaction() as db:
             db.execute("UPDATE workspaces SET ready=1 WHERE id=?", (workspace,))
-            _put_snapshot(db, workspace, snapshot, totals)
+            _put_snapshot(db, workspace, snapshot, totals, at)
             _add_head(db, workspace, snapshot.tree, "import", "", at)
 
     def forget(self, workspace: str) -> None:
         """Remove everything about a workspace."""
         with self._transaction() as db:
             db.execute("DELETE FROM workspaces WHERE id=?", (workspace,))
-            for table in ("heads", "snapshots", "records", "publications", "stat_cache"):
+            for table in ("heads", "snapshots", "records", "publications", "stat_cache", "named"):
                 db.execute(f"DELETE FROM {table} WHERE workspace=?", (workspace,))  # noqa: S608 fixed names
 
     def unfinished(self) -> list[tuple[str, Path, bool]]:
@@ -172,10 +197,14 @@ class Registry:
     def put_snapshot(self, workspace: str, snapshot: Snapshot, totals: Totals) -> None:
         """Remember the times and the size that go with a tree of a workspace."""
         with self._transaction() as db:
-            _put_snapshot(db, workspace, snapshot, totals)
+            _put_snapshot(db, workspace, snapshot, totals, self._now())
 
     def snapshot(self, workspace: str, tree: bytes) -> tuple[Snapshot, Totals] | None:
-        """A tree with the times it was last seen with in this workspace; None when it never was here."""
+        """A tree with the times it was last seen with in this workspace; None when it never was here.
+
+        From here on it is in use, until the caller's session ends.
+        """
+        self._sessions.note(note_of(workspace, tree))
         rows = self._rows(
             "SELECT times, entries, content_bytes FROM snapshots WHERE workspace=? AND tree=?",
             workspace,
@@ -212,8 +241,8 @@ class Registry:
             _add_head(db, record.workspace, record.target, record.cause, record.key, at)
             if record.key:
                 db.execute(
-                    "INSERT OR REPLACE INTO publications VALUES(?,?,?,?,?)",
-                    (record.workspace, record.key, record.request, record.target, record.how),
+                    "INSERT OR REPLACE INTO publications VALUES(?,?,?,?,?,?)",
+                    (record.workspace, record.key, record.request, record.target, record.how, at),
                 )
             db.execute("DELETE FROM records WHERE workspace=?", (record.workspace,))
 
@@ -221,7 +250,8 @@ class Registry:
         """Keep the answer of a publication that had nothing to move."""
         with self._transaction() as db:
             db.execute(
-                "INSERT OR IGNORE INTO publications VALUES(?,?,?,?,?)", (workspace, key, request, head, how)
+                "INSERT OR IGNORE INTO publications VALUES(?,?,?,?,?,?)",
+                (workspace, key, request, head, how, self._now()),
             )
 
     def publication(self, workspace: str, key: str) -> tuple[bytes, bytes, str] | None:
@@ -235,6 +265,40 @@ class Registry:
         """Unfinished moves, of one workspace or of all."""
         rows = self._rows("SELECT * FROM records WHERE ?='' OR workspace=?", workspace, workspace)
         return [Record(*row) for row in rows]
+
+    def known_trees(self) -> set[bytes]:
+        """Every tree of every workspace."""
+        return {row[0] for row in self._rows("SELECT DISTINCT tree FROM snapshots")}
+
+    def name(self, workspaces: Iterable[str]) -> None:
+        """Somebody says that these workspaces are theirs."""
+        at = self._now()
+        with self._transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO named VALUES(?,?)", ((each, at) for each in workspaces))
+
+    def named_since(self, at: str) -> set[str]:
+        """The workspaces that somebody has named since a time."""
+        return {row[0] for row in self._rows("SELECT workspace FROM named WHERE at>=?", at)}
+
+    def prune(self, keep: Keep, *, dry_run: bool = False) -> tuple[Pruned, Roots]:
+        """Delete the rows that may go. Returns how many, and what the others refer to.
+
+        What a session uses stays. With `dry_run` everything is put back.
+        """
+        with self._lock:
+            try:
+                with self._transaction() as db:
+                    found = prune(db, keep, self._sessions.unused), roots(db)
+                    if dry_run:
+                        raise _PutBack
+            except _PutBack:
+                pass
+        return found
+
+    def trees_of(self, workspace: str) -> list[Snapshot]:
+        """Every tree that a workspace has."""
+        rows = self._rows("SELECT tree, times FROM snapshots WHERE workspace=?", workspace)
+        return [Snapshot(*row) for row in rows]
 
     def load_cache(self, workspace: str) -> StatCache:
         """The stat cache as it was last saved; stale entries only cost reading a file again."""
@@ -263,10 +327,16 @@ class Registry:
             )
 
 
-def _put_snapshot(db: sqlite3.Connection, workspace: str, snapshot: Snapshot, totals: Totals) -> None:
+class _PutBack(Exception):
+    pass
+
+
+def _put_snapshot(
+    db: sqlite3.Connection, workspace: str, snapshot: Snapshot, totals: Totals, at: str
+) -> None:
     db.execute(
-        "INSERT OR REPLACE INTO snapshots VALUES(?,?,?,?,?)",
-        (workspace, snapshot.tree, snapshot.times, totals.entries, totals.content_bytes),
+        "INSERT OR REPLACE INTO snapshots VALUES(?,?,?,?,?,?)",
+        (workspace, snapshot.tree, snapshot.times, totals.entries, totals.content_bytes, at),
     )
 
 

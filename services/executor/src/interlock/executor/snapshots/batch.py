@@ -1,0 +1,106 @@
+"""Objects on their way into the store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from interlock.executor.snapshots.store import Store
+
+BIG_BYTES: Final = 1 << 20
+"""Objects larger than this are files of their own."""
+
+RAW, ZLIB, FILE = 0, 1, 2
+OVERHEAD: Final = 48
+"""Bytes that an object costs beside its own: what the database needs to find it."""
+
+Row = tuple[bytes, int, int, bytes]
+"""id, form, size, data (empty for a file)."""
+
+
+class Batch:
+    """One thread at a time; `commit` makes the objects durable.
+
+    Objects reach the store in order, so a directory object is never durable before what it names.
+    Raises STORE_FULL from `put`, `put_stream` and `commit`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._notes = store.sessions.notes_for(self)
+        self._pending: dict[bytes, bytes | int] = {}
+        self._bytes = 0
+        self._serial = 0
+
+    def put(self, data: bytes) -> bytes:
+        """Add an object; returns its id. Already present ones cost a look-up."""
+        object_id = hashlib.sha256(data).digest()
+        if self._known(object_id):
+            return object_id
+        if len(data) > BIG_BYTES:
+            return self.put_stream(iter((data,)))
+        self._pending[object_id] = data
+        self._bytes += len(data)
+        if self._bytes > 8 << 20 or len(self._pending) > 8192:
+            self.commit()
+        return object_id
+
+    def put_stream(self, chunks: Iterator[bytes]) -> bytes:
+        """Add an object of any size in one pass; returns its id. Big files are fsynced here."""
+        self._serial += 1
+        temporary = self.store.temporary(f"{os.getpid()}-{id(self):x}-{self._serial}")
+        try:
+            object_id, size = self._receive(temporary, chunks)
+            if size <= BIG_BYTES:
+                with open(temporary, "rb") as file:
+                    return self.put(file.read())
+            if not self._known(object_id):
+                self.store.adopt(temporary, object_id)
+                self._pending[object_id] = size
+        finally:
+            with self.store.full_disk():
+                temporary.unlink(missing_ok=True)
+        return object_id
+
+    def commit(self) -> None:
+        """Write what is pending in one transaction; durable on return."""
+        if self._pending:
+            self.store.write_rows([_row(key, value) for key, value in self._pending.items()])
+            self._pending.clear()
+            self._bytes = 0
+
+    def _known(self, object_id: bytes) -> bool:
+        # Noted before it is looked for: what is noted is not collected, what was collected is not found.
+        self._notes.add(object_id)
+        return object_id in self._pending or self.store.has_still(object_id)
+
+    def _receive(self, temporary: os.PathLike[str], chunks: Iterator[bytes]) -> tuple[bytes, int]:
+        digest, size = hashlib.sha256(), 0
+        with self.store.full_disk(), open(temporary, "xb", buffering=0) as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                self.store.make_room(size)
+                _write_all(file.fileno(), chunk)
+            os.fsync(file.fileno())
+        return digest.digest(), size
+
+
+def _row(object_id: bytes, value: bytes | int) -> Row:
+    if isinstance(value, int):
+        return object_id, FILE, value, b""
+    if len(value) > 64:
+        packed = zlib.compress(value, 1)
+        if len(packed) < len(value):
+            return object_id, ZLIB, len(value), packed
+    return object_id, RAW, len(value), value
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
