@@ -110,7 +110,19 @@ SAMPLES: tuple[e.Event, ...] = (
     e.StepOutcomeUnknown(_FAILURE, step=2),
     e.StepRetried("ann", step=2),
     e.EffectDiscarded(1, step=2),
+    e.PreviewSuperseded(2, "WORKSPACE_DRIFTED", "a.txt changed", ("apr-1",), ("a.txt",), step=2),
+    e.ApprovalRequested(
+        Approval("apr-2", Gate.EFFECT, _digest("f"), 2, "2026-11-22T13:00:00.000000Z", "apr-1"), step=2
+    ),
 )
+"""Where a type stands twice, the second has the fields that were added later."""
+
+
+def name_of(index: int) -> str:
+    """The name of a sample in the golden file: its type, and how often it came before."""
+    type_ = SAMPLES[index].type
+    before = sum(event.type == type_ for event in SAMPLES[:index])
+    return f"{type_}/{before + 1}" if before else type_
 
 
 def sealed(event: e.Event, index: int) -> Sealed:
@@ -121,7 +133,7 @@ def sealed(event: e.Event, index: int) -> Sealed:
 
 def missing(known: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     """Golden entries for the types that have none."""
-    made = {event.type: sealed(event, index) for index, event in enumerate(SAMPLES)}
+    made = {name_of(index): sealed(event, index) for index, event in enumerate(SAMPLES)}
     return {
         type_: {"canonical": s.canonical.decode(), "digest": s.digest}
         for type_, s in made.items()

@@ -13,6 +13,7 @@ from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_approval, decide_step
 from interlock.orchestrator.domain.model import (
     MAX_ATTEMPTS,
+    MAX_SUPERSEDED,
     Budget,
     Failure,
     Gate,
@@ -286,15 +287,23 @@ def test_disjoint_drift_keeps_the_approval() -> None:
 
 def test_a_workspace_that_never_stands_still_fails_the_step_in_the_end() -> None:
     driven = one("none")
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(MAX_SUPERSEDED + 1):
         driven.act(a.Prepare)
         driven.executor.drift()
         driven.act(a.Apply, disjoint=False)
         driven.act(a.Discard)
     assert driven.run.state is RunState.FAILED
-    assert driven.run.steps[0].attempt == MAX_ATTEMPTS
+    assert driven.run.steps[0].attempt == MAX_SUPERSEDED + 1
     assert driven.run.failure is not None
     assert driven.run.failure.reason == "WORKSPACE_DRIFTED"
+    assert f"{MAX_SUPERSEDED + 1} times" in driven.run.failure.message
+    assert "step retry" in driven.run.failure.fix
+    driven.command("retry_step", 1)
+    driven.act(a.Prepare)
+    driven.executor.drift()
+    driven.act(a.Apply, disjoint=False)
+    assert driven.current.superseded is not None
+    assert driven.current.superseded.times == 1, "a person's retry counts from the start"
 
 
 def test_a_renewed_preview_drafts_again() -> None:

@@ -15,6 +15,7 @@ _KINDS = {
     decision_pb2.APPROVAL_EVENT_KIND_PENDING: Kind.PENDING,
     decision_pb2.APPROVAL_EVENT_KIND_REQUESTED: Kind.REQUESTED,
     decision_pb2.APPROVAL_EVENT_KIND_RESOLVED: Kind.RESOLVED,
+    decision_pb2.APPROVAL_EVENT_KIND_REPLACED: Kind.REPLACED,
 }
 _WIRE_KINDS = {kind: number for number, kind in _KINDS.items()}
 _STEP_KINDS = {

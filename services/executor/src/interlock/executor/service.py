@@ -149,6 +149,15 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         return ws_to_wire.diff_response(*found)
 
     async def ExportTree(
+    async def CompareEffects(
+        self, request: pb.CompareEffectsRequest, context: Any
+    ) -> pb.CompareEffectsResponse:
+        earlier, later = (
+            (pair.base_tree, pair.result_tree) for pair in (request.earlier, request.later)
+        )
+        found = await files.compare_effects(self._engine, request.workspace_id, earlier, later)
+        return ws_to_wire.compare_response(found)
+
         self, request: export_pb2.ExportTreeRequest, context: Any
     ) -> AsyncIterator[export_pb2.ExportTreeResponse]:
         omissions = Omissions()

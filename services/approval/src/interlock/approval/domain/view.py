@@ -43,7 +43,7 @@ class View:
         known = self._open.pop(approval_id, None)
         if known is not None:
             self._bytes -= known.change.size
-        if change.kind is Kind.RESOLVED:
+        if change.kind in (Kind.RESOLVED, Kind.REPLACED):
             return
         if len(self._open) >= self._max_pending:
             self.complete = False

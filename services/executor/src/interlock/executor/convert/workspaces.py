@@ -13,7 +13,8 @@ from interlock.executor.convert.effects import change, diff_text
 from interlock.executor.convert.text import timestamp, wire
 from interlock.executor.snapshots.diff import Diff
 from interlock.executor.workspaces.model import Head, Node, Workspace
-from interlock.v1 import executor_pb2, workspace_pb2
+from interlock.v1 import executor_pb2, step_pb2, workspace_pb2
+from interlock.executor.snapshots.previews import Differences
 
 _TYPES = {
     "file": workspace_pb2.FILE_TYPE_REGULAR,
@@ -24,6 +25,8 @@ _CAUSES = {"rollback": "restore"}
 _DIFF_BYTES = 4 << 20
 
 
+_SHOWN_BYTES = 256 << 10
+_TREE = re.compile("sha256:[0-9a-f]{64}")
 def workspace(found: Workspace, source: bytes) -> workspace_pb2.Workspace:
     """A workspace; `source` is where it came from as the caller gave it."""
     return workspace_pb2.Workspace(
@@ -76,6 +79,25 @@ def diff_response(old: str, new: str, diff: Diff) -> executor_pb2.DiffTreesRespo
 
 def restored_payload(done: Restored) -> bytes:
     """The answer to RestoreTree, to be kept and sent."""
+def compare_response(found: Differences) -> executor_pb2.CompareEffectsResponse:
+    """How two effects differ."""
+    return executor_pb2.CompareEffectsResponse(
+        workspace=_difference(found.workspace),
+        effect=_difference(found.effect),
+        dropped=_difference(found.dropped),
+    )
+
+
+def _difference(diff: Diff) -> step_pb2.Difference:
+    text, truncated = diff_text(diff, _SHOWN_BYTES)
+    return step_pb2.Difference(
+        changes=[change(file) for file in diff.files[:1000]],
+        changes_total=diff.total,
+        diff=text,
+        diff_truncated=truncated,
+    )
+
+
     answer = executor_pb2.RestoreTreeResponse(head_tree=done.head_tree, previous_tree=done.previous_tree)
     if done.diff is not None:
         answer.changes.extend(change(file) for file in done.diff.files[:1000])

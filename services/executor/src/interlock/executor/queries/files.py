@@ -6,6 +6,8 @@ from interlock.executor.commands.prepare import look_for_base
 from interlock.executor.engine import Engine
 from interlock.executor.files.read import FileContent
 from interlock.executor.snapshots.diff import Diff, DiffLimits
+from interlock.executor.snapshots.previews import Differences
+from interlock.executor.steps.preview import LIMITS as PREVIEW_LIMITS
 from interlock.executor.workspaces.model import Head, Node, Workspace
 from interlock.executor.workspaces.queries import Listing
 
@@ -52,6 +54,15 @@ async def diff_trees(
         return first, last, engine.workspaces.diff(workspace, first, last, _DIFF, new_workspace=other)
 
     return await engine.call(diff)
+
+
+async def compare_effects(
+    engine: Engine, workspace: str, earlier: tuple[str, str], later: tuple[str, str]
+) -> Differences:
+    """How two effects of a workspace differ, each as base and result tree. Raises TREE_NOT_FOUND."""
+    return await engine.call(
+        lambda: engine.workspaces.compare_effects(workspace, earlier, later, PREVIEW_LIMITS)
+    )
 
 
 async def snapshots(engine: Engine, workspace: str, before: int, limit: int) -> tuple[list[Head], int]:

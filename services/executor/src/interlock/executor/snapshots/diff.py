@@ -89,8 +89,12 @@ def diff_trees(store: Store, old: Snapshot, new: Snapshot, limits: DiffLimits) -
                 Reason.WORKSPACE_LIMIT_EXCEEDED, f"More than {limits.changes} paths differ; too many to show."
             )
         changes.append(change)
-    paired = pair_renames(changes)
-    return _render(store, paired, limits)
+    return diff_changes(store, changes, limits)
+
+
+def diff_changes(store: Store, changes: list[Change], limits: DiffLimits) -> Diff:
+    """The text of some of the changes between two trees, given in tree order. Raises TREE_NOT_FOUND."""
+    return _render(store, pair_renames(changes), limits)
 
 
 def _render(store: Store, paired: list[Paired], limits: DiffLimits) -> Diff:

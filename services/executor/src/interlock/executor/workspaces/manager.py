@@ -15,6 +15,7 @@ from interlock.common.ids import Ids, UlidIds, check_id
 from interlock.executor.files.read import FileContent
 from interlock.executor.snapshots.diff import Diff, DiffLimits, diff_trees
 from interlock.executor.snapshots.model import Limits, Owner, Snapshot
+from interlock.executor.snapshots.previews import Differences, Effect, differences
 from interlock.executor.snapshots.scan import ProgressFn
 from interlock.executor.snapshots.store import Store, StoreSize
 from interlock.executor.workspaces.edits import edit
@@ -325,6 +326,17 @@ class Workspaces:
 
     def _release(self, fork: Fork) -> None:
         runtime = self._runtimes.of(fork.workspace)
+    def compare_effects(
+        self, workspace: str, earlier: tuple[str, str], later: tuple[str, str], limits: DiffLimits
+    ) -> Differences:
+        """How two effects differ, each given as base tree and result tree (empty: nothing ran).
+
+        Raises as `differences`, WORKSPACE_NOT_FOUND.
+        """
+        self._registry.get(workspace)
+        before, after = self._effect(workspace, *earlier), self._effect(workspace, *later)
+        return differences(self.store, before, after, limits)
+
         with runtime.changed:
             runtime.open_forks.discard(fork.id)
             runtime.changed.notify_all()
@@ -334,6 +346,11 @@ class Workspaces:
         removed = self._imports.clean_up()
         finished: list[tuple[Record, tuple[str, ...]]] = []
         failed: list[tuple[str, str]] = []
+    def _effect(self, workspace: str, base: str, result: str) -> Effect:
+        known = self._publications.known
+        after = known(workspace, digest_bytes(result))[0] if result else None
+        return Effect(known(workspace, digest_bytes(base))[0], after)
+
         for workspace in self._registry.workspaces(limit=1 << 31):
             self._forks.remove_all(workspace.id)
             try:

@@ -58,6 +58,18 @@ class ExecutorClient:
         with rpc_errors("executor"):
             return await self.stub.RestoreTree(request, timeout=_CALL_SECONDS)
 
+    async def revert(self, request: executor_pb2.RevertTreeRequest) -> executor_pb2.RevertTreeResponse:
+        """Takes one effect out of a workspace. Raises REVERT_CONFLICT."""
+        with rpc_errors("executor"):
+            return await self.stub.RevertTree(request, timeout=_CALL_SECONDS)
+
+    async def compare(
+        self, request: executor_pb2.CompareEffectsRequest
+    ) -> executor_pb2.CompareEffectsResponse:
+        """How two effects differ. Raises TREE_NOT_FOUND, UNAVAILABLE."""
+        with rpc_errors("executor"):
+            return await self.stub.CompareEffects(request, timeout=_CALL_SECONDS)
+
     async def step(self, kind: str, request: Any) -> Any:
         """A call on the session stream: `propose`, `prepare`, `apply` or `discard`."""
         return await self.session.call(kind, request)

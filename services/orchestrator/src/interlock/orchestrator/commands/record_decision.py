@@ -6,6 +6,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
 from interlock.orchestrator.commands.mutate import request_of
 from interlock.orchestrator.convert import inputs
+from interlock.orchestrator.convert.approvals import record_of
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import decide_approval
 from interlock.orchestrator.queries.approvals import record_view
@@ -55,14 +56,17 @@ def _already_decided(row: approvals.ApprovalRow) -> InterlockError:
             f"{row.id} expired.",
             metadata={"approval_id": row.id, "state": row.state},
         )
+    by = record_of(row.doc).superseded_by
     decided_at = row.resolved_at.isoformat() if row.resolved_at else ""
     return InterlockError(
         Reason.APPROVAL_ALREADY_DECIDED,
-        f"{row.id} was {row.state}{f' by {row.subject}' if row.subject else ''} before.",
+        f"{row.id} was {row.state}{f' by {by}' if by else f' by {row.subject}' if row.subject else ''} before.",
+        fix="Look at what is pending now with `interlock approvals list`.",
         metadata={
             "approval_id": row.id,
             "state": row.state,
             "subject": row.subject,
             "resolved_at": decided_at,
+            **({"superseded_by": by} if by else {}),
         },
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,8 @@ from google.protobuf import json_format
 from interlock.orchestrator.convert import views
 from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.events import ApprovalDecided
-from interlock.orchestrator.domain.model import Approval, RejectAction, Run, Step, Verdict
+from interlock.orchestrator.domain.gates import gate_note
+from interlock.orchestrator.domain.model import Approval, RejectAction, Reviewed, Run, Step, Verdict
 from interlock.orchestrator.store.records import ApprovalState, ApprovalUpsert
 from interlock.v1 import decision_pb2, step_pb2
 
@@ -41,6 +43,8 @@ def requested(run: Run, step: Step, approval: Approval, at: datetime) -> Approva
         traceparent=run.traceparent,
         requested_at=views.timestamp(at),
         expires_at=views.timestamp(parse_time(approval.expires_at)) if approval.expires_at else None,
+        replaces=approval.replaces,
+        gate_note=gate_note(step.spec, run.policy),
     )
     if step.prepared is not None:
         json_format.ParseDict(dict(step.prepared.limits), record.limits)
@@ -69,6 +73,25 @@ def resolved(
         subject=decided.subject if decided else "",
         doc={**row.doc, "record": json_format.MessageToDict(record)},
     )
+
+
+def superseded(run: Run, step: Step, given: Reviewed, by: str = "") -> ApprovalUpsert:
+    """The row of an approval whose preview is void; `by` is the one that asks in its place, once it does."""
+    asked = requested(run, replace(step, prepared=given.shown), given.approval, given.asked_at)
+    decided = ApprovalDecided(
+        given.approval.approval_id,
+        Verdict.APPROVE,
+        given.approval.digest,
+        given.subject,
+        given.channel,
+        given.comment,
+    )
+    row = resolved(asked, "superseded", given.decided_at, decided)
+    if not by:
+        return row
+    record = record_of(row.doc)
+    record.superseded_by = by
+    return replace(row, doc={**row.doc, "record": json_format.MessageToDict(record)})
 
 
 def decided_state(decided: ApprovalDecided) -> ApprovalState:

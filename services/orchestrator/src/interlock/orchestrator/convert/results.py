@@ -8,7 +8,16 @@ from typing import Any
 from google.protobuf import json_format
 
 from interlock.orchestrator.convert.texts import TEXT, payload
-from interlock.orchestrator.domain.model import Failure, ModelCall, Prepared, StepKind, StepSpec
+from interlock.orchestrator.domain.model import (
+    Failure,
+    Gate,
+    ModelCall,
+    Prepared,
+    Reviewed,
+    StepKind,
+    StepSpec,
+    Superseded,
+)
 from interlock.orchestrator.store.records import Payload
 from interlock.v1 import executor_pb2, planner_pb2, step_pb2
 
@@ -32,6 +41,32 @@ def effect(
         limits=json_format.MessageToDict(limits, preserving_proto_field_name=True),
     )
     return facts, [kept]
+
+
+def changed_since(
+    reviewed: Reviewed, why: Superseded | None, earlier: step_pb2.Effect, later: step_pb2.Effect
+) -> step_pb2.ChangedSince:
+    """Which approval a preview comes after, and what but files differs from what that one showed."""
+    out = step_pb2.ChangedSince(
+        approval_id=reviewed.approval.approval_id,
+        attempt=reviewed.approval.attempt,
+        reason=why.reason if why else "",
+        paths=why.paths if why else (),
+    )
+    if reviewed.approval.gate is Gate.COMMAND:
+        return out
+    for name in ("exit_code", "signal"):
+        if _number(earlier, name) != _number(later, name):
+            out.differs.append(name)
+    for name in ("stdout", "stderr"):
+        if getattr(earlier, name).digest != getattr(later, name).digest:
+            out.differs.append(name)
+    return out
+
+
+def _number(effect: step_pb2.Effect, name: str) -> int | None:
+    absent = name == "exit_code" and not effect.HasField("exit_code")
+    return None if absent else getattr(effect, name)
 
 
 def failure(message: step_pb2.StepFailure) -> Failure:

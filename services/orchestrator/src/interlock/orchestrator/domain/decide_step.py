@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from interlock.common.errors import Reason
@@ -24,6 +25,7 @@ from interlock.orchestrator.domain.chain import time_text
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import (
     MAX_ATTEMPTS,
+    MAX_SUPERSEDED,
     Approval,
     Failure,
     Gate,
@@ -190,7 +192,9 @@ def _after_prepared(run: Run, ctx: Context, step: Step, effect: Prepared) -> lis
 def _ask(run: Run, ctx: Context, number: int, attempt: int, gate: Gate, digest: str) -> e.Event:
     timeout = run.policy.approval_timeout_us
     expires = time_text(ctx.now + timedelta(microseconds=timeout)) if timeout else ""
-    approval = Approval(ctx.new_id("apr"), gate, digest, attempt, expires)
+    before = run.steps[number - 1].review(gate)
+    replaces = before.approval.approval_id if before else ""
+    approval = Approval(ctx.new_id("apr"), gate, digest, attempt, expires, replaces)
     return e.ApprovalRequested(approval, step=number)
 
 
@@ -208,7 +212,25 @@ def _moved(run: Run, step: Step, failure: Failure, *, ran: bool) -> list[e.Event
     """
     if step.attempt >= MAX_ATTEMPTS or (ran and step.spec.input.get("network")):
         return failed(step, failure)
+    if step.superseded is not None and step.superseded.times >= MAX_SUPERSEDED:
+        return failed(step, _too_often(run, step, failure))
     if is_drafted(step.spec) and not budget_left(run):
         # The draft was about the old content. As PENDING the step waits for its run's budget, which pauses.
         return [e.StepFailed(step.attempt, failure, will_retry=True, step=step.number)]
-    return [e.PreviewSuperseded(step.attempt + 1, failure.reason, failure.message, step=step.number)]
+    void = tuple(r.approval.approval_id for r in step.reviewed if r.approval.attempt == step.attempt)
+    named = tuple(path for path in str(failure.metadata.get("paths", "")).split("\n") if path)
+    return [
+        e.PreviewSuperseded(
+            step.attempt + 1, failure.reason, failure.message, void, named[:_NAMED_PATHS], step=step.number
+        )
+    ]
+
+
+def _too_often(run: Run, step: Step, failure: Failure) -> Failure:
+    return replace(
+        failure,
+        message=f"The workspace changed under this step {MAX_SUPERSEDED + 1} times; the last time: {failure.message}",
+        fix="Stop what writes to the workspace's directory, "
+        f"then try the step again with `interlock step retry {run.run_id} {step.number}`.",
+        metadata={**failure.metadata, "superseded": str(MAX_SUPERSEDED)},
+    )

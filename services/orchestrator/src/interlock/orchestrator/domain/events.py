@@ -304,7 +304,10 @@ class StepApplying(Event):
 
 @dataclass(frozen=True, slots=True)
 class PreviewSuperseded(Event):
-    """The workspace moved under the preview, so the approval is void; a new preview follows."""
+    """The workspace moved under the preview, so the approval is void; a new preview follows.
+
+    `approval_ids` are the approvals of the attempt that ends, `paths` those in the way, as far as they were named.
+    """
 
     type = "step.preview_superseded"
     attempt: int
@@ -330,6 +333,8 @@ class StepFailed(Event):
     type = "step.failed"
     attempt: int
     failure: Failure
+    approval_ids: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     will_retry: bool = False
 
 

@@ -15,11 +15,13 @@ from interlock.orchestrator.domain.model import (
     ZERO_DIGEST,
     Gate,
     Planning,
+    Reviewed,
     Rollback,
     Run,
     RunState,
     Step,
     StepState,
+    Superseded,
     Verdict,
 )
 from interlock.orchestrator.domain.steps import Chunked
@@ -208,6 +210,8 @@ def _step(step: Step, event: e.Event, at: datetime, head_tree: str) -> Step:
     changes: dict[str, Any] = handler(step, event) if handler else {}
     if isinstance(event, e.ApprovalRequested):
         changes["asked_at"] = at
+    if isinstance(event, e.ApprovalDecided):
+        changes.update(_reviewed(step, event, at))
     if isinstance(event, e.StepStarted):
         changes["started_at"] = step.started_at or at
     if state is not step.state:
@@ -272,6 +276,26 @@ def _decided(step: Step, event: e.ApprovalDecided) -> dict[str, Any]:
     return {"approval": None, "approved_digest": event.digest, **request}
 
 
+def _reviewed(step: Step, event: e.ApprovalDecided, at: datetime) -> dict[str, Any]:
+    asked = step.approval
+    if event.verdict is not Verdict.APPROVE or asked is None or step.prepared is None:
+        return {}
+    answer = Reviewed(
+        asked, step.asked_at or at, at, event.subject, event.channel, event.comment, step.prepared
+    )
+    others = tuple(r for r in step.reviewed if r.approval.gate is not asked.gate)
+    return {"reviewed": (*others, answer)}
+
+
+def _superseded(step: Step, event: e.PreviewSuperseded) -> dict[str, Any]:
+    times = step.superseded.times + 1 if step.superseded else 1
+    return {
+        **_FRESH,
+        "attempt": event.attempt,
+        "superseded": Superseded(event.reason, times, event.paths),
+    }
+
+
 _FRESH: dict[str, Any] = {
     "approval": None,
     "approved_request": "",
@@ -281,10 +305,14 @@ _FRESH: dict[str, Any] = {
 }
 """What a new attempt starts without: everything that was about the attempt before."""
 
+_UNREVIEWED: dict[str, Any] = {"reviewed": (), "superseded": None}
+"""What a step starts without that is another one than people have seen."""
+
 
 _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
     e.StepStarted: lambda s, ev: {
         **_FRESH,
+        **_UNREVIEWED,
         "attempt": ev.attempt,
         "gate": Gate(ev.gate),
         "failure": None,
@@ -298,11 +326,12 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
     e.ApprovalCancelled: lambda s, ev: {"approval": None},
     e.StepEdited: lambda s, ev: {
         **_FRESH,
+        **_UNREVIEWED,
         "attempt": ev.attempt,
         "spec": replace(s.spec, input=ev.input),
         "gate": Gate(ev.gate),
     },
-    e.PreviewSuperseded: lambda s, ev: {**_FRESH, "attempt": ev.attempt},
+    e.PreviewSuperseded: _superseded,
     e.ModelCalled: lambda s, ev: {"model_calls": (*s.model_calls, ev.call)},
     e.StepSucceeded: lambda s, ev: {"head_tree": ev.head_tree, "reply_payload": ev.reply_payload},
     e.StepFailed: lambda s, ev: {"failure": ev.failure, "failures": s.failures + 1},

@@ -29,6 +29,17 @@ def effective_gate(spec: StepSpec, policy: Policy) -> Gate:
     return Gate.COMMAND if gate is not Gate.NONE and spec.input.get("network") else gate
 
 
+def gate_note(spec: StepSpec, policy: Policy) -> str:
+    """What an approver should know about the gate in force; empty for most."""
+    wanted = spec.gate or default_gate(spec.kind, policy)
+    if spec.kind is StepKind.RUN_COMMAND and spec.input.get("network") and wanted in (Gate.EFFECT, Gate.BOTH):
+        return (
+            f"The gate {wanted.value!r} was asked for, but a command that uses the network cannot be previewed: "
+            "running it would already act outside the workspace. It is asked about before it runs."
+        )
+    return ""
+
+
 def check_gate(spec: StepSpec, policy: Policy, *, field: str) -> None:
     """Refuses a step that asks for a weaker gate than its run's policy, unless the policy lets steps do so."""
     floor = default_gate(spec.kind, policy)

@@ -18,6 +18,9 @@ MAX_ATTEMPTS = 100
 """Most attempts of one step, retries, edits and renewed previews included."""
 
 ZERO_DIGEST = "sha256:" + "0" * 64
+MAX_SUPERSEDED = 10
+"""Most times that the preview of one try of a step is replaced because the workspace moved under it."""
+
 """`prev` of a run's first event."""
 
 Json = Mapping[str, Any]
@@ -228,7 +231,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """The open question of a step. `expires_at` is RFC 3339 text, empty = never."""
+    """The open question of a step. `expires_at` is RFC 3339 text, empty = never.
+
+    `replaces` is the approval that was given at this gate before the workspace moved under what it was about.
+    """
 
     approval_id: str
     gate: Gate
@@ -237,12 +243,36 @@ class Approval:
     expires_at: str = ""
 
 
+    replaces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """What was approved at one gate of a step: the question, who answered it and how, and what was shown."""
+
+    approval: Approval
+    asked_at: datetime
+    decided_at: datetime
+    subject: str
+    channel: str
+    comment: str
+    shown: Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """Why the preview before had to be replaced, how often that has happened, and the paths in the way."""
+
+    reason: str
+    times: int
+    paths: tuple[str, ...] = ()
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step as the journal tells it.
 
     `computed` is the last attempt whose effect, or failure in its fork, is known. `head_tree` is where the
-    workspace was when the step ended, empty before.
+    workspace was when the step ended, empty before. `reviewed` is what was approved last at each gate since the
+    step was started or edited; with `superseded`, people have seen that and not what replaces it.
     """
 
     number: int
@@ -258,6 +288,8 @@ class Step:
     approved_digest: str = ""
     draft_payload: str = ""
     prepared: Prepared | None = None
+    reviewed: tuple[Reviewed, ...] = ()
+    superseded: Superseded | None = None
     reply_payload: str = ""
     model_calls: tuple[ModelCall, ...] = ()
     failures: int = 0
@@ -275,6 +307,11 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Rollback:
     """A rollback that was recorded and not yet carried out."""
+    def review(self, gate: Gate) -> Reviewed | None:
+        """What was approved at this gate of an attempt before this one."""
+        found = (r for r in self.reviewed if r.approval.gate is gate and r.approval.attempt < self.attempt)
+        return next(found, None)
+
 
     operation_id: str
     tree: str

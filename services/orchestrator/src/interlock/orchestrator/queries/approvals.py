@@ -50,7 +50,7 @@ async def list_records(deps: Deps, message: o.ListApprovalRecordsRequest) -> o.L
     )
     given = message.filter
     scope = f"ListApprovalRecords/{states}/{given.SerializeToString(deterministic=True).hex()}"
-    after = str(decode_page_token(scope, message.page_token)["after"]) if message.page_token else ""
+    after = decode_page_token(scope, message.page_token).text("after") if message.page_token else ""
     size = page_size(message.page_size, default=100, maximum=1000)
     rows = await approvals.listed(
         deps.database, states=states, run_id=given.run_id or None, after=after, limit=size
@@ -83,7 +83,7 @@ async def watch(deps: Deps, message: o.WatchApprovalsRequest) -> AsyncIterator[o
     """What is pending, then everything that happens to approvals, in feed order."""
     known: set[str] = set()
     if message.cursor:
-        position = int(decode_cursor(_SCOPE, message.cursor)["position"] or 0)
+        position = decode_cursor(_SCOPE, message.cursor).integer("position")
         if position > deps.feed.position:
             position = await _known_position(deps, position)
     else:
@@ -140,12 +140,26 @@ async def _event(deps: Deps, row: FeedRow, known: set[str]) -> decision_pb2.Appr
         view.ClearField("decision")
         view.ClearField("resolved_at")
         kind = decision_pb2.APPROVAL_EVENT_KIND_REQUESTED
+    elif row.type == "step.preview_superseded":
+        return await _replaced(deps, row)
     elif row.type in _RESOLVED:
         approval_id = json.loads(row.canonical)["data"]["approval_id"]
         view = await record_view(deps, await approvals.get(deps.database, approval_id), with_preview=False)
         kind = decision_pb2.APPROVAL_EVENT_KIND_RESOLVED
     else:
         return None
+    return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
+
+
+async def _replaced(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent | None:
+    """The approval whose preview was replaced: the last one that was given. None where there was none."""
+    void = json.loads(row.canonical)["data"].get("approval_ids", [])
+    if not void:
+        return None
+    view = await record_view(deps, await approvals.get(deps.database, void[-1]), with_preview=False)
+    # As it was then: another one may ask in its place by now.
+    view.ClearField("superseded_by")
+    kind = decision_pb2.APPROVAL_EVENT_KIND_REPLACED
     return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
 
 

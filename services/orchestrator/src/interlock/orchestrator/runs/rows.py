@@ -11,7 +11,7 @@ from interlock.orchestrator.domain.actions import actions
 from interlock.orchestrator.domain.advance import advance
 from interlock.orchestrator.domain.chain import Sealed, seal
 from interlock.orchestrator.domain.evolve import Recorded, evolve
-from interlock.orchestrator.domain.model import RUN_FINAL, ZERO_DIGEST, Run, RunState
+from interlock.orchestrator.domain.model import RUN_FINAL, ZERO_DIGEST, Run, RunState, Step
 from interlock.orchestrator.store.records import ApprovalUpsert, RunHead, SealedEvent, WorkspaceChange
 
 
@@ -47,8 +47,19 @@ class Change:
             step = self.after.steps[event.step - 1]
             row = approvals.requested(self.after, step, event.approval, at)
             self.approvals[row.id] = row
+            self._replaced(step, {event.approval.replaces}, by=row.id)
+        elif isinstance(event, e.PreviewSuperseded):
+            assert self.after is not None
+            self._replaced(self.after.steps[event.step - 1], set(event.approval_ids))
         elif isinstance(event, e.ApprovalDecided | e.ApprovalExpired | e.ApprovalCancelled):
             self._resolve(before, event, at)
+
+    def _replaced(self, step: Step, ids: set[str], by: str = "") -> None:
+        assert self.after is not None
+        for given in step.reviewed:
+            if given.approval.approval_id in ids:
+                row = approvals.superseded(self.after, step, given, by)
+                self.approvals[row.id] = row
 
     def _resolve(
         self,

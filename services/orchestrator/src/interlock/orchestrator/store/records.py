@@ -54,7 +54,9 @@ class NewRun:
     doc: JsonObject = field(default_factory=dict)
 
 
-ApprovalState = Literal["pending", "approved", "rejected", "skipped", "edited", "expired", "cancelled"]
+ApprovalState = Literal[
+    "pending", "approved", "rejected", "skipped", "edited", "expired", "cancelled", "superseded"
+]
 
 
 @dataclass(frozen=True, slots=True)
