@@ -7,10 +7,14 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy import text as sql
-from tests.support.store import libpq
 
 from interlock.orchestrator.store import installation, migrate
 from interlock.orchestrator.store.engine import Database
+
+
+def libpq(url: str) -> str:
+    """The URL as psycopg alone wants it."""
+    return url.replace("+psycopg", "")
 
 
 async def test_the_first_who_asks_makes_the_secret_and_all_get_it(database_url: str) -> None:
