@@ -148,7 +148,6 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         )
         return ws_to_wire.diff_response(*found)
 
-    async def ExportTree(
     async def CompareEffects(
         self, request: pb.CompareEffectsRequest, context: Any
     ) -> pb.CompareEffectsResponse:
@@ -158,6 +157,7 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         found = await files.compare_effects(self._engine, request.workspace_id, earlier, later)
         return ws_to_wire.compare_response(found)
 
+    async def ExportTree(
         self, request: export_pb2.ExportTreeRequest, context: Any
     ) -> AsyncIterator[export_pb2.ExportTreeResponse]:
         omissions = Omissions()

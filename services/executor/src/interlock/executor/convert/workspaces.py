@@ -12,9 +12,9 @@ from interlock.executor.commands.restore import Restored
 from interlock.executor.convert.effects import change, diff_text
 from interlock.executor.convert.text import timestamp, wire
 from interlock.executor.snapshots.diff import Diff
+from interlock.executor.snapshots.previews import Differences
 from interlock.executor.workspaces.model import Head, Node, Workspace
 from interlock.v1 import executor_pb2, step_pb2, workspace_pb2
-from interlock.executor.snapshots.previews import Differences
 
 _TYPES = {
     "file": workspace_pb2.FILE_TYPE_REGULAR,
@@ -23,10 +23,10 @@ _TYPES = {
 }
 _CAUSES = {"rollback": "restore"}
 _DIFF_BYTES = 4 << 20
-
-
 _SHOWN_BYTES = 256 << 10
 _TREE = re.compile("sha256:[0-9a-f]{64}")
+
+
 def workspace(found: Workspace, source: bytes) -> workspace_pb2.Workspace:
     """A workspace; `source` is where it came from as the caller gave it."""
     return workspace_pb2.Workspace(
@@ -77,8 +77,6 @@ def diff_response(old: str, new: str, diff: Diff) -> executor_pb2.DiffTreesRespo
     )
 
 
-def restored_payload(done: Restored) -> bytes:
-    """The answer to RestoreTree, to be kept and sent."""
 def compare_response(found: Differences) -> executor_pb2.CompareEffectsResponse:
     """How two effects differ."""
     return executor_pb2.CompareEffectsResponse(
@@ -98,6 +96,8 @@ def _difference(diff: Diff) -> step_pb2.Difference:
     )
 
 
+def restored_payload(done: Restored) -> bytes:
+    """The answer to RestoreTree, to be kept and sent."""
     answer = executor_pb2.RestoreTreeResponse(head_tree=done.head_tree, previous_tree=done.previous_tree)
     if done.diff is not None:
         answer.changes.extend(change(file) for file in done.diff.files[:1000])

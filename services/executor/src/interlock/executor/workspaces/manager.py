@@ -291,6 +291,17 @@ class Workspaces:
         new = self._publications.known(new_workspace or workspace, digest_bytes(new_tree))[0]
         return diff_trees(self.store, old, new, limits or DiffLimits())
 
+    def compare_effects(
+        self, workspace: str, earlier: tuple[str, str], later: tuple[str, str], limits: DiffLimits
+    ) -> Differences:
+        """How two effects differ, each given as base tree and result tree (empty: nothing ran).
+
+        Raises as `differences`, WORKSPACE_NOT_FOUND.
+        """
+        self._registry.get(workspace)
+        before, after = self._effect(workspace, *earlier), self._effect(workspace, *later)
+        return differences(self.store, before, after, limits)
+
     def known_tree(self, workspace: str, tree: str) -> bytes:
         """The raw id of a tree of a workspace. Raises WORKSPACE_NOT_FOUND, TREE_NOT_FOUND."""
         self._registry.get(workspace)
@@ -299,6 +310,11 @@ class Workspaces:
     def usage(self) -> StoreSize:
         """How much the snapshot store of all workspaces holds."""
         return self.store.usage()
+
+    def _effect(self, workspace: str, base: str, result: str) -> Effect:
+        known = self._publications.known
+        after = known(workspace, digest_bytes(result))[0] if result else None
+        return Effect(known(workspace, digest_bytes(base))[0], after)
 
     def _tree(self, workspace: str, tree: str) -> bytes:
         return self._publications.known(workspace, digest_bytes(tree))[0].tree
@@ -326,17 +342,6 @@ class Workspaces:
 
     def _release(self, fork: Fork) -> None:
         runtime = self._runtimes.of(fork.workspace)
-    def compare_effects(
-        self, workspace: str, earlier: tuple[str, str], later: tuple[str, str], limits: DiffLimits
-    ) -> Differences:
-        """How two effects differ, each given as base tree and result tree (empty: nothing ran).
-
-        Raises as `differences`, WORKSPACE_NOT_FOUND.
-        """
-        self._registry.get(workspace)
-        before, after = self._effect(workspace, *earlier), self._effect(workspace, *later)
-        return differences(self.store, before, after, limits)
-
         with runtime.changed:
             runtime.open_forks.discard(fork.id)
             runtime.changed.notify_all()
@@ -346,11 +351,6 @@ class Workspaces:
         removed = self._imports.clean_up()
         finished: list[tuple[Record, tuple[str, ...]]] = []
         failed: list[tuple[str, str]] = []
-    def _effect(self, workspace: str, base: str, result: str) -> Effect:
-        known = self._publications.known
-        after = known(workspace, digest_bytes(result))[0] if result else None
-        return Effect(known(workspace, digest_bytes(base))[0], after)
-
         for workspace in self._registry.workspaces(limit=1 << 31):
             self._forks.remove_all(workspace.id)
             try:

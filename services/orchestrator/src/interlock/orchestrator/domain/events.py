@@ -313,6 +313,8 @@ class PreviewSuperseded(Event):
     attempt: int
     reason: str
     message: str
+    approval_ids: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,8 +335,6 @@ class StepFailed(Event):
     type = "step.failed"
     attempt: int
     failure: Failure
-    approval_ids: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
     will_retry: bool = False
 
 

@@ -17,10 +17,10 @@ MAX_STEPS = 10_000
 MAX_ATTEMPTS = 100
 """Most attempts of one step, retries, edits and renewed previews included."""
 
-ZERO_DIGEST = "sha256:" + "0" * 64
 MAX_SUPERSEDED = 10
 """Most times that the preview of one try of a step is replaced because the workspace moved under it."""
 
+ZERO_DIGEST = "sha256:" + "0" * 64
 """`prev` of a run's first event."""
 
 Json = Mapping[str, Any]
@@ -241,8 +241,6 @@ class Approval:
     digest: str
     attempt: int
     expires_at: str = ""
-
-
     replaces: str = ""
 
 
@@ -266,6 +264,8 @@ class Superseded:
     reason: str
     times: int
     paths: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step as the journal tells it.
@@ -286,10 +286,10 @@ class Step:
     asked_at: datetime | None = None
     approved_request: str = ""
     approved_digest: str = ""
-    draft_payload: str = ""
-    prepared: Prepared | None = None
     reviewed: tuple[Reviewed, ...] = ()
     superseded: Superseded | None = None
+    draft_payload: str = ""
+    prepared: Prepared | None = None
     reply_payload: str = ""
     model_calls: tuple[ModelCall, ...] = ()
     failures: int = 0
@@ -303,15 +303,15 @@ class Step:
         """The step's name in `context_keys`."""
         return f"step-{self.number}"
 
-
-@dataclass(frozen=True, slots=True)
-class Rollback:
-    """A rollback that was recorded and not yet carried out."""
     def review(self, gate: Gate) -> Reviewed | None:
         """What was approved at this gate of an attempt before this one."""
         found = (r for r in self.reviewed if r.approval.gate is gate and r.approval.attempt < self.attempt)
         return next(found, None)
 
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """A rollback that was recorded and not yet carried out."""
 
     operation_id: str
     tree: str
