@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 
 from interlock.common.clock import rfc3339
 from interlock.common.errors import InterlockError, Reason
