@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.common.digests import digest_bytes, digest_text
@@ -33,13 +33,18 @@ class Forks:
     limits: Limits
     ids: Ids
     ids_lock: threading.Lock
+    _bases: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+
+    def bases(self) -> list[tuple[str, bytes]]:
+        """The workspace and the base tree of every fork that is there."""
+        return list(self._bases.values())
 
     def make(self, workspace: str, head: Snapshot, drift: Drift | None, *, copy: bool) -> Fork:
         """A fresh fork of `head`, which the base shows."""
         with self.ids_lock:
             name = self.ids.new("fork")
+        self._bases[name] = (workspace, head.tree)
         directory = self.layout.forks(workspace) / name
-        self.layout.make(directory, 0o700)
         fork = Fork(
             id=name,
             workspace=workspace,
@@ -50,16 +55,25 @@ class Forks:
             work=directory / "wk",
             drift=drift,
         )
+        try:
+            self._fill(fork, directory, head)
+        except BaseException:
+            self.remove(fork)
+            raise
+        return fork
+
+    def _fill(self, fork: Fork, directory: Path, head: Snapshot) -> None:
+        self.layout.make(directory, 0o700)
         self.layout.make(fork.upper, 0o755)
         self.layout.make(fork.work, 0o700)
-        if copy:
+        if fork.mode == "copy":
             with Root.open(fork.upper) as root:
                 checkout(self.store, head, root, self.layout.owner)
-        return fork
 
     def remove(self, fork: Fork) -> None:
         """Delete a fork's directory, whatever the step made of it."""
         remove_path(self.layout.forks(fork.workspace) / fork.id)
+        self._bases.pop(fork.id, None)
 
     def remove_all(self, workspace: str) -> None:
         """Delete every fork of a workspace: after a restart nothing runs in them any more."""

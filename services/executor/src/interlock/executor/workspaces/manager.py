@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from interlock.common.clock import Clock, SystemClock
+from interlock.common.clock import Clock, SystemClock, rfc3339
 from interlock.common.digests import digest_bytes
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.ids import Ids, UlidIds, check_id
@@ -18,8 +18,10 @@ from interlock.executor.snapshots.model import Limits, Owner, Snapshot
 from interlock.executor.snapshots.previews import Differences, Effect, differences
 from interlock.executor.snapshots.scan import ProgressFn
 from interlock.executor.snapshots.store import Store, StoreSize
+from interlock.executor.workspaces.collector import Collector, Retention
 from interlock.executor.workspaces.edits import edit
 from interlock.executor.workspaces.forks import Forks
+from interlock.executor.workspaces.guard import guarded
 from interlock.executor.workspaces.imports import Imports
 from interlock.executor.workspaces.layout import Layout
 from interlock.executor.workspaces.model import (
@@ -53,6 +55,7 @@ class Recovered:
     removed: tuple[str, ...]
 
 
+@guarded
 class Workspaces:
     """Thread-safe. Methods block; one workspace's methods that change it wait for each other.
 
@@ -62,6 +65,8 @@ class Workspaces:
         limits: bounds on every workspace and effect.
         copy_forks: fork by copy instead of overlay (no user namespaces or overlay here).
         closed: more directories that no workspace may contain or be in: tokens and databases.
+        max_bytes: the most the snapshot store may take; 0 is no cap.
+        retention: what `collector` keeps of itself.
 
     Opening it finishes or cleans up whatever an earlier process left (see `recovered`), and removes all forks.
     """
@@ -76,14 +81,16 @@ class Workspaces:
         ids: Ids | None = None,
         copy_forks: bool = False,
         closed: tuple[Path, ...] = (),
+        max_bytes: int = 0,
+        retention: Retention | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.copy_forks = copy_forks
         clock = clock or SystemClock()
         self._ids, self._ids_lock = ids or UlidIds(clock), threading.Lock()
         self._layout = Layout(root, owner)
-        self.store = Store(self._layout.store)
-        self._registry = Registry(self._layout.register)
+        self.store = Store(self._layout.store, max_bytes)
+        self._registry = Registry(self._layout.register, self.store.sessions, lambda: rfc3339(clock.now()))
         self._runtimes = Runtimes(self._registry.load_cache)
         parts = (self._layout, self.store, self._registry, self.limits)
         self._imports = Imports(*parts, clock, threading.Lock(), closed)
@@ -91,6 +98,10 @@ class Workspaces:
         self._forks = Forks(*parts, self._ids, self._ids_lock)
         self._moves = Moves(*parts, clock)
         self._publications = Publications(self.store, self._registry, self._moves, self.limits, clock)
+        self.collector = Collector(
+            self.store, self._registry, self._forks, self._runtimes, clock, retention or Retention()
+        )
+        self.store.on_full = self.collector.make_room
         self._closed = False
         self.recovered = self._recover()
 

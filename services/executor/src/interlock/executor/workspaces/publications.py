@@ -137,8 +137,11 @@ class Publications:
 
     def only_drift_since(self, workspace: str, tree: bytes) -> bool:
         """Whether the head moved from `tree` by nothing but what others did to the live directory."""
-        wanted = digest_text(tree)
+        wanted, number = digest_text(tree), 0
         for head in reversed(self.registry.heads(workspace)):
+            if number and head.number != number - 1:
+                return False  # what was between is past retention
+            number = head.number
             if head.tree == wanted:
                 return True
             if head.cause != "drift":

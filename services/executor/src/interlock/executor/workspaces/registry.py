@@ -295,6 +295,11 @@ class Registry:
                 pass
         return found
 
+    def roots(self) -> Roots:
+        """What all rows refer to."""
+        with self._lock:
+            return roots(self._db)
+
     def trees_of(self, workspace: str) -> list[Snapshot]:
         """Every tree that a workspace has."""
         rows = self._rows("SELECT tree, times FROM snapshots WHERE workspace=?", workspace)

@@ -1,0 +1,159 @@
+"""Garbage collection of one executor: what is kept, and taking out the rest. docs/storage.md has the rules.
+
+The order is what makes it safe beside everything that goes on at the same time:
+
+    1 sessions that end from here on leave their notes             `begin_collection`
+    2 rows that may go are deleted; what others refer to is read   `collect.pruned`
+    3 what that reaches is marked, while work goes on              `collect.marked`
+    4 what is neither marked nor noted is deleted, page by page    `collect.page`, `collect.deleted`
+
+An object in use is found in 3 (it was entered before 2) or in 4 (its session has it, or left it). Killed anywhere,
+rows are gone before the objects they named, so nothing ever refers to what is not there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+from interlock.common.clock import Clock, rfc3339
+from interlock.common.digests import digest_bytes
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.files import failpoints
+from interlock.executor.snapshots.mark import Marks
+from interlock.executor.snapshots.store import Store
+from interlock.executor.snapshots.sweep import Swept, sweep
+from interlock.executor.workspaces.forks import Forks
+from interlock.executor.workspaces.registry import Registry
+from interlock.executor.workspaces.retention import Keep, Pruned, Roots
+from interlock.executor.workspaces.runtime import Runtimes
+
+Use = tuple[str, str]
+"""A workspace and a tree (text) that something undecided stands on or leads to."""
+
+
+@dataclass(frozen=True)
+class Retention:
+    """`history`: how far back workspaces that nobody speaks for can return; `grace`: nothing younger goes."""
+
+    history: timedelta = timedelta(days=30)
+    grace: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a caller says: its workspaces, how far back their history is kept, trees to keep anywhere."""
+
+    named: frozenset[str] = frozenset()
+    trees: frozenset[bytes] = frozenset()
+    history: timedelta | None = None
+
+
+class Collected(NamedTuple):
+    """Objects and rows that went, or would go."""
+
+    swept: Swept
+    pruned: Pruned
+
+
+class Collector:
+    """Thread-safe; one collection at a time. `effects` tells what undecided effects refer to."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        forks: Forks,
+        runtimes: Runtimes,
+        clock: Clock,
+        retention: Retention,
+    ) -> None:
+        self._store, self._registry, self._forks, self._runtimes = store, registry, forks, runtimes
+        self._clock = clock
+        self.retention = retention
+        self.effects: Callable[[], Iterable[Use]] = tuple
+        self._running = threading.Lock()
+
+    def collect(self, ask: Ask, *, dry_run: bool = False) -> Collected:
+        """Collect for a caller who has said what to keep. Raises UNAVAILABLE while another collection goes on."""
+        if not self._running.acquire(blocking=False):
+            raise InterlockError(
+                Reason.UNAVAILABLE,
+                "A collection is under way in this executor.",
+                fix="Try again when it has ended.",
+            )
+        try:
+            if not dry_run:
+                self._registry.name(ask.named)
+            return self._collect(ask, self.retention.grace, dry_run=dry_run)
+        finally:
+            self._running.release()
+
+    def make_room(self) -> None:
+        """Collect what may go without asking anybody: the store is full. Waits for a collection under way.
+
+        Objects need no grace here: the sessions know what is in use, and a failed import leaves much behind.
+        """
+        with self._running:
+            self._collect(Ask(), timedelta(0), dry_run=False)
+
+    def back_to(self, history: timedelta | None = None) -> str:
+        """The time from which history is kept; never younger than the grace period."""
+        age = self.retention.history if history is None else history
+        return rfc3339(self._clock.now() - max(age, self.retention.grace))
+
+    def marks(self, workspace: str) -> Marks:
+        """What one workspace's trees reach."""
+        marks = Marks(self._store)
+        marks.add(self._registry.trees_of(workspace))
+        return marks
+
+    def reachable(self) -> Marks:
+        """What anything refers to now."""
+        return self._marked(self._registry.roots())
+
+    def _collect(self, ask: Ask, grace: timedelta, *, dry_run: bool) -> Collected:
+        self._store.sessions.begin_collection()
+        try:
+            pruned, roots = self._registry.prune(self._keep(ask), dry_run=dry_run)
+            failpoints.hit("collect.pruned")
+            marks = self._marked(roots)
+            failpoints.hit("collect.marked")
+            swept = sweep(self._store, marks.ids, grace_seconds=grace.total_seconds(), dry_run=dry_run)
+            return Collected(swept, pruned)
+        finally:
+            self._store.sessions.end_collection()
+
+    def _keep(self, ask: Ask) -> Keep:
+        used: dict[str, set[bytes]] = defaultdict(set)
+        # Forks first: one that is discarded meanwhile has its effect on record by then.
+        for workspace, tree in self._forks.bases():
+            used[workspace].add(tree)
+        for workspace, text in self.effects():
+            used[workspace].add(digest_bytes(text))
+        now = self._clock.now()
+        return Keep(
+            grace=rfc3339(now - self.retention.grace),
+            own=self.back_to(),
+            history=self.back_to(ask.history),
+            named=ask.named,
+            trees=ask.trees,
+            used={workspace: frozenset(trees) for workspace, trees in used.items()},
+        )
+
+    def _marked(self, roots: Roots) -> Marks:
+        marks = Marks(self._store)
+        marks.add(roots.snapshots)
+        marks.ids |= roots.contents
+        for _, cache in self._runtimes.loaded():
+            # A scan takes over ids that it finds here without putting the objects again.
+            top = cache.built.get(b"")
+            if top is not None:
+                marks.add([top.snapshot])
+            for files in list(cache.files.values()):
+                marks.ids.update(content for _, content in list(files.values()))
+        return marks
