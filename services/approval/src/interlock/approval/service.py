@@ -70,7 +70,7 @@ class ApprovalService(approval_pb2_grpc.ApprovalServicer):
 
     async def _response(self, message: Message, with_preview: bool) -> approval_pb2.SubscribeResponse:
         change = message.change
-        if change is None or change.kind is Kind.RESOLVED:
+        if change is None or change.kind in (Kind.RESOLVED, Kind.REPLACED):
             record = await self._shown(message, with_preview)
             return convert.subscribe_response(message, record, self._clock.now())
         with tracing.delivery(change.item):

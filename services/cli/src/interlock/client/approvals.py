@@ -20,7 +20,9 @@ from interlock.v1.decision_pb2 import (
 )
 from interlock.v1.step_pb2 import StepInput
 
-_RESOLVED = ApprovalEventKind.APPROVAL_EVENT_KIND_RESOLVED
+_OVER = frozenset(
+    {ApprovalEventKind.APPROVAL_EVENT_KIND_RESOLVED, ApprovalEventKind.APPROVAL_EVENT_KIND_REPLACED}
+)
 _REJECT_ACTIONS = {
     "fail": RejectAction.REJECT_ACTION_FAIL_RUN,
     "skip": RejectAction.REJECT_ACTION_SKIP_STEP,
@@ -77,7 +79,7 @@ class ApprovalCalls(Connection):
         """Approvals that wait for a decision: those pending now, then each new one as it is asked."""
         chosen = pb.ApprovalFilter(run_id=run_id, workspace_id=workspace_id, labels=labels or {})
         async for message in self.subscribe_approvals(chosen, with_preview=with_preview):
-            if message.HasField("event") and message.event.kind != _RESOLVED:
+            if message.HasField("event") and message.event.kind not in _OVER:
                 yield message.event.approval
 
     async def decide(

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from interlock.cli.output import show_list, show_one
 from interlock.cli.safe import escape, escape_block
 from interlock.cli.settings import Settings
+from interlock.cli.show.changed import changed_lines
 from interlock.cli.show.diff import diff_lines
 from interlock.cli.show.steps import output_text, title
 from interlock.cli.show.workspaces import change_line
@@ -63,9 +64,18 @@ def show_decision(settings: Settings, approval: ApprovalRecord) -> None:
 
 
 def approval_lines(approval: ApprovalRecord, *, colour: bool, full: bool) -> list[str]:
-    """What an approver reads before deciding, safe for a terminal. Not `full`: long parts are cut, visibly."""
+    """What an approver reads before deciding, safe for a terminal. Not `full`: long parts are cut, visibly.
+
+    Where a preview was replaced and can be compared, not `full` shows only what is different from the one approved.
+    """
     lines = [*_head(approval), *_input_lines(approval)]
     effect = approval.preview
+    if effect.HasField("changed_since"):
+        before, effect_gate = effect.changed_since, approval.gate == Gate.GATE_EFFECT
+        lines += changed_lines(before, whole_tree=not effect_gate, colour=colour, full=full)
+        if effect_gate and not full and not before.unavailable:
+            return [*lines, f"=== everything else is as approved before; all {effect.changes_total} changes: full"]
+        lines.append("=== the whole, as it is now")
     if approval.gate == Gate.GATE_EFFECT:
         lines += _result(approval)
     if effect.diff:
@@ -86,10 +96,14 @@ def _head(approval: ApprovalRecord) -> list[str]:
         f"gate:    {enum_text(Gate, approval.gate).lower()}  ({_gate_meaning(approval)})",
         f"digest:  {approval.digest}",
     ]
+    if approval.gate_note:
+        lines.append(f"note:    {approval.gate_note}")
     if approval.attempt > 1:
         lines.append(f"attempt: {approval.attempt}")
     if approval.expires_at.seconds:
         lines.append(f"expires: {time_text(approval.expires_at)}")
+    if approval.superseded_by:
+        lines.append(f"asks now: {approval.superseded_by}, in place of this one")
     if approval.HasField("decision"):
         decision = approval.decision
         lines.append(
