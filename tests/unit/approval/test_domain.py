@@ -43,7 +43,7 @@ class TestFilter:
 
 class TestCursor:
     @given(
-        st.text(st.characters(codec="utf-8"), max_size=60),
+        st.text(st.characters(codec="utf-8", min_codepoint=1), max_size=60),
         st.integers(0, 2**63 - 1),
         st.text("0123456789abcdef", max_size=12),
         st.none() | st.text("apr-0123456789", max_size=30),

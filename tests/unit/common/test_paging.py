@@ -100,3 +100,41 @@ def test_negative_page_size() -> None:
     with pytest.raises(InterlockError) as caught:
         paging.page_size(-1)
     assert caught.value.field == "page_size"
+
+
+WRONG_TEXTS = [None, 1, True, 0.5, [], {}, "\0", "\ud800", "x" * 513]
+WRONG_NUMBERS = [None, "1", True, 1.0, [], {}, -1, 2**53, float("nan")]
+
+
+@pytest.mark.parametrize("value", WRONG_TEXTS)
+def test_contents_that_are_no_text(value: object) -> None:
+    contents = paging.Contents({"a": value}, InterlockError(Reason.CURSOR_INVALID, "no"))
+    with pytest.raises(InterlockError) as told:
+        contents.text("a")
+    assert told.value.reason is Reason.CURSOR_INVALID
+
+
+@pytest.mark.parametrize("value", WRONG_NUMBERS)
+def test_contents_that_are_no_number(value: object) -> None:
+    contents = paging.Contents({"a": value}, InterlockError(Reason.PAGE_TOKEN_INVALID, "no"))
+    with pytest.raises(InterlockError) as told:
+        contents.integer("a")
+    assert told.value.reason is Reason.PAGE_TOKEN_INVALID
+
+
+def test_contents_that_are_right() -> None:
+    contents = paging.Contents({"a": "é", "n": 2**53 - 1}, InterlockError(Reason.CURSOR_INVALID, "no"))
+    assert (contents.text("a"), contents.text("b", default="x"), contents.integer("n")) == (
+        "é",
+        "x",
+        2**53 - 1,
+    )
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b"null", b"", b"{", b"\xff", b"[" * 700])
+def test_a_body_that_is_no_object(body: bytes) -> None:
+    check = paging._check(b"page", "ListRuns", body, b"")
+    token = base64.urlsafe_b64encode(b"\x01" + check + body).rstrip(b"=").decode()
+    with pytest.raises(InterlockError) as told:
+        paging.decode_page_token("ListRuns", token)
+    assert told.value.reason is Reason.PAGE_TOKEN_INVALID

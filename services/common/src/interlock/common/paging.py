@@ -3,7 +3,8 @@
 Both are `base64url(version byte · 8-byte check · canonical JSON)` without padding. The check is keyed BLAKE2b
 over kind, scope and payload: a token that was cut, edited, made by another list, or used with other filters
 is refused instead of misread. With a key it cannot be forged either; without one it must not be trusted for
-authorisation (and never is: it only says where to go on).
+authorisation (and never is: it only says where to go on). So whoever takes something out of one says what it
+must be (`Contents.text`, `Contents.integer`): anything else is the same refusal as a wrong check.
 """
 
 from __future__ import annotations
@@ -22,8 +23,38 @@ from interlock.common.errors import InterlockError, Reason
 JsonScalar = str | int | bool | None
 
 MAX_TOKEN_CHARS: Final = 1024
+MAX_INTEGER: Final = 2**53 - 1
 _VERSION = b"\x01"
 _CHECK_BYTES = 8
+
+
+class Contents(dict[str, JsonScalar]):
+    """What a token says. Its getters raise `refusal` (as anyone may) for a value that no honest token holds."""
+
+    def __init__(self, payload: object, refusal: InterlockError) -> None:
+        self.refusal = refusal
+        if not isinstance(payload, dict):
+            raise refusal
+        super().__init__(payload)
+
+    def text(self, name: str, *, default: str | None = None, longest: int = 512) -> str:
+        """Text of at most `longest` characters that a database can store; `default` where it is missing."""
+        value = self.get(name, default)
+        if not isinstance(value, str) or len(value) > longest or not is_storable(value):
+            raise self.refusal
+        return value
+
+    def integer(self, name: str, *, least: int = 0, most: int = MAX_INTEGER) -> int:
+        """A whole number within the limits."""
+        value = self.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise self.refusal
+        return value
+
+
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL and SQLite take it as text: no NUL, no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def encode_page_token(scope: str, payload: Mapping[str, JsonScalar], key: bytes = b"") -> str:
@@ -31,18 +62,13 @@ def encode_page_token(scope: str, payload: Mapping[str, JsonScalar], key: bytes 
     return _encode(b"page", scope, payload, key)
 
 
-def decode_page_token(
-    scope: str, token: str, key: bytes = b"", *, field: str = "page_token"
-) -> dict[str, JsonScalar]:
+def decode_page_token(scope: str, token: str, key: bytes = b"", *, field: str = "page_token") -> Contents:
     """The payload of a token made with the same scope and key. Raises PAGE_TOKEN_INVALID."""
-    payload = _decode(b"page", scope, token, key)
-    if payload is None:
-        raise InterlockError(
-            Reason.PAGE_TOKEN_INVALID,
-            "The page token does not belong to this list and its filters.",
-            field=field,
-        )
-    return payload
+    reason, message = (
+        Reason.PAGE_TOKEN_INVALID,
+        "The page token does not belong to this list and its filters.",
+    )
+    return Contents(_decode(b"page", scope, token, key), InterlockError(reason, message, field=field))
 
 
 def encode_cursor(scope: str, payload: Mapping[str, JsonScalar], key: bytes = b"") -> str:
@@ -50,14 +76,10 @@ def encode_cursor(scope: str, payload: Mapping[str, JsonScalar], key: bytes = b"
     return _encode(b"cursor", scope, payload, key)
 
 
-def decode_cursor(
-    scope: str, cursor: str, key: bytes = b"", *, field: str = "cursor"
-) -> dict[str, JsonScalar]:
+def decode_cursor(scope: str, cursor: str, key: bytes = b"", *, field: str = "cursor") -> Contents:
     """The payload of a cursor made with the same scope and key. Raises CURSOR_INVALID."""
-    payload = _decode(b"cursor", scope, cursor, key)
-    if payload is None:
-        raise InterlockError(Reason.CURSOR_INVALID, "The cursor does not belong to this stream.", field=field)
-    return payload
+    reason, message = Reason.CURSOR_INVALID, "The cursor does not belong to this stream."
+    return Contents(_decode(b"cursor", scope, cursor, key), InterlockError(reason, message, field=field))
 
 
 def page_size(requested: int, *, default: int = 50, maximum: int = 500) -> int:
@@ -80,7 +102,8 @@ def _encode(kind: bytes, scope: str, payload: Mapping[str, JsonScalar], key: byt
     return token
 
 
-def _decode(kind: bytes, scope: str, token: str, key: bytes) -> dict[str, JsonScalar] | None:
+def _decode(kind: bytes, scope: str, token: str, key: bytes) -> object:
+    """The JSON value of a token; None for one that was not made for this."""
     if not token or len(token) > MAX_TOKEN_CHARS or not token.isascii():
         return None
     try:
@@ -90,6 +113,7 @@ def _decode(kind: bytes, scope: str, token: str, key: bytes) -> dict[str, JsonSc
     check, body = raw[1 : 1 + _CHECK_BYTES], raw[1 + _CHECK_BYTES :]
     if raw[:1] != _VERSION or not hmac.compare_digest(check, _check(kind, scope, body, key)):
         return None
-    # The check passed, so this process (or one like it) wrote the body: it is an object of scalars.
-    payload: dict[str, JsonScalar] = json.loads(body)
-    return payload
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

@@ -115,8 +115,8 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
     async def ListWorkspaces(
         self, request: pb.ListWorkspacesRequest, context: Any
     ) -> pb.ListWorkspacesResponse:
-        after = decode_page_token(_WORKSPACES, request.page_token)["after"] if request.page_token else ""
-        page, following = await files.list_workspaces(self._engine, str(after), request.page_size or 100)
+        after = decode_page_token(_WORKSPACES, request.page_token).text("after") if request.page_token else ""
+        page, following = await files.list_workspaces(self._engine, after, request.page_size or 100)
         return pb.ListWorkspacesResponse(
             workspaces=[ws_to_wire.workspace(found, source) for found, source in page],
             next_page_token=encode_page_token(_WORKSPACES, {"after": following}) if following else "",
@@ -170,9 +170,9 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
 
     async def ListSnapshots(self, request: pb.ListSnapshotsRequest, context: Any) -> pb.ListSnapshotsResponse:
         scope = f"ListSnapshots/{request.workspace_id}"
-        before = decode_page_token(scope, request.page_token)["before"] if request.page_token else 0
+        before = decode_page_token(scope, request.page_token).integer("before") if request.page_token else 0
         page, following = await files.snapshots(
-            self._engine, request.workspace_id, int(before or 0), request.page_size or 100
+            self._engine, request.workspace_id, before, request.page_size or 100
         )
         return pb.ListSnapshotsResponse(
             snapshots=[ws_to_wire.snapshot(head) for head in page],

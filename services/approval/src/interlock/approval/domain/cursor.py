@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from interlock.common.errors import InterlockError, Reason
 from interlock.common.paging import decode_cursor, encode_cursor
 
 _SCOPE = "Approval/Subscribe"
@@ -47,16 +46,13 @@ class Cursor:
 
 def decode(text: str) -> Cursor:
     """Read a cursor. Raises CURSOR_INVALID."""
-    payload = decode_cursor(_SCOPE, text)
-    try:
-        after = payload.get("a")
-        return Cursor(
-            upstream=str(payload["u"]),
-            position=int(str(payload["p"])),
-            generation=str(payload.get("g", "")),
-            after=None if after is None else str(after),
-        )
-    except (KeyError, ValueError):
-        raise InterlockError(
-            Reason.CURSOR_INVALID, "The cursor does not belong to this stream.", field="cursor"
-        ) from None
+    contents = decode_cursor(_SCOPE, text)
+    position = contents.text("p", longest=19)
+    if not (position.isascii() and position.isdecimal()):
+        raise contents.refusal
+    return Cursor(
+        upstream=contents.text("u"),
+        position=int(position),
+        generation=contents.text("g", default="", longest=64),
+        after=contents.text("a", longest=64) if "a" in contents else None,
+    )

@@ -12,6 +12,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.commands.restore import Restored
 from interlock.executor.convert.effects import change, diff_text
 from interlock.executor.convert.text import timestamp, wire
+from interlock.executor.files.names import split_path
 from interlock.executor.snapshots.diff import Diff
 from interlock.executor.snapshots.previews import Differences
 from interlock.executor.workspaces.model import Head, Node, Workspace
@@ -116,9 +117,10 @@ def read_files_token(token: str) -> tuple[str, str]:
         return "", ""
     try:
         tree, after = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
-        if not (isinstance(tree, str) and isinstance(after, str) and tree.startswith("sha256:")):
+        if not (isinstance(tree, str) and isinstance(after, str) and _TREE.fullmatch(tree)):
             raise ValueError
-    except (ValueError, TypeError, binascii.Error):
+        split_path(after, field="page_token")
+    except (ValueError, TypeError, RecursionError, binascii.Error, InterlockError):
         raise InterlockError(
             Reason.PAGE_TOKEN_INVALID, "The page token does not belong to this list.", field="page_token"
         ) from None

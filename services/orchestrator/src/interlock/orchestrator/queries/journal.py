@@ -29,7 +29,7 @@ async def list_events(deps: Deps, message: o.ListEventsRequest) -> o.ListEventsR
     scope = f"ListEvents/{message.run_id}"
     after = message.after_seq
     if message.page_token:
-        after = int(decode_page_token(scope, message.page_token)["after"] or 0)
+        after = decode_page_token(scope, message.page_token).integer("after")
     size = page_size(message.page_size, default=100, maximum=1000)
     rows = await events.of_run(deps.database, message.run_id, after, size)
     token = encode_page_token(scope, {"after": rows[-1].seq}) if len(rows) == size else ""

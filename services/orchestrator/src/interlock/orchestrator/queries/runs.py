@@ -40,7 +40,7 @@ async def get_step(deps: Deps, message: o.GetStepRequest) -> o.GetStepResponse:
 async def list_steps(deps: Deps, message: o.ListStepsRequest) -> o.ListStepsResponse:
     """A page of steps by number."""
     scope = f"ListSteps/{message.run_id}"
-    after = int(decode_page_token(scope, message.page_token)["after"] or 0) if message.page_token else 0
+    after = decode_page_token(scope, message.page_token).integer("after") if message.page_token else 0
     run = await deps.book.refresh(message.run_id)
     size = page_size(message.page_size, default=100, maximum=1000)
     page = run.steps[after : after + size]
@@ -54,7 +54,7 @@ async def list_runs(deps: Deps, message: o.ListRunsRequest) -> o.ListRunsRespons
     states = sorted(run_pb2.RunState.Name(s).removeprefix("RUN_STATE_") for s in message.states)
     labels = dict(message.labels)
     scope = f"ListRuns/{states}/{message.workspace_id}/{sorted(labels.items())}"
-    before = str(decode_page_token(scope, message.page_token)["before"]) if message.page_token else None
+    before = decode_page_token(scope, message.page_token).text("before") if message.page_token else None
     size = page_size(message.page_size, default=100, maximum=1000)
     rows = await runs.list_runs(
         deps.database,

@@ -40,8 +40,8 @@ async def watch(deps: Deps, message: o.WatchRunRequest) -> AsyncGenerator[o.Watc
     """From the cursor on, until the run has ended and everything was told."""
     newest = await deps.book.refresh(message.run_id)
     if message.cursor:
-        after = int(decode_cursor(_scope(newest.run_id), message.cursor)["seq"] or 0)
-        if not 0 <= after <= newest.seq:
+        after = decode_cursor(_scope(newest.run_id), message.cursor).integer("seq")
+        if after > newest.seq:
             # Of a database that was put back to an earlier state: waiting here would leave a gap unsaid.
             raise InterlockError(Reason.CURSOR_INVALID, "The cursor is ahead of the run.", field="cursor")
     else:
