@@ -16,6 +16,7 @@ from interlock.executor.commands.discard import discard
 from interlock.executor.commands.prepare import prepare
 from interlock.executor.commands.propose import propose
 from interlock.executor.commands.restore import Restore, restore
+from interlock.executor.commands.revert import RevertTree, revert
 from interlock.executor.convert import effects as to_wire
 from interlock.executor.convert import exports
 from interlock.executor.convert import info as info_to_wire
@@ -190,6 +191,20 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         )
         answer = await restore(self._engine, ask, ws_to_wire.restored_payload)
         return pb.RestoreTreeResponse.FromString(answer)
+
+    async def RevertTree(self, request: pb.RevertTreeRequest, context: Any) -> pb.RevertTreeResponse:
+        ask = RevertTree(
+            request.request_id,
+            request.workspace_id,
+            request.from_tree,
+            request.to_tree,
+            request.expected_head,
+            request.run_id,
+            from_wire.caller_of(request),
+            request.validate_only,
+        )
+        answer = await revert(self._engine, ask, ws_to_wire.reverted_payload)
+        return pb.RevertTreeResponse.FromString(answer)
 
     async def GetExecutorInfo(
         self, request: pb.GetExecutorInfoRequest, context: Any

@@ -10,6 +10,7 @@ import re
 from interlock.common.clock import rfc3339
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.commands.restore import Restored
+from interlock.executor.commands.revert import RevertedTree
 from interlock.executor.convert.effects import change, diff_text
 from interlock.executor.convert.text import timestamp, wire
 from interlock.executor.files.names import split_path
@@ -101,6 +102,16 @@ def _difference(diff: Diff) -> step_pb2.Difference:
 def restored_payload(done: Restored) -> bytes:
     """The answer to RestoreTree, to be kept and sent."""
     answer = executor_pb2.RestoreTreeResponse(head_tree=done.head_tree, previous_tree=done.previous_tree)
+    if done.diff is not None:
+        answer.changes.extend(change(file) for file in done.diff.files[:1000])
+    return answer.SerializeToString()
+
+
+def reverted_payload(done: RevertedTree) -> bytes:
+    """The answer to RevertTree, to be kept and sent."""
+    answer = executor_pb2.RevertTreeResponse(
+        head_tree=done.head_tree, previous_tree=done.previous_tree, merged=done.merged
+    )
     if done.diff is not None:
         answer.changes.extend(change(file) for file in done.diff.files[:1000])
     return answer.SerializeToString()

@@ -38,6 +38,7 @@ from interlock.executor.workspaces.moves import Moves
 from interlock.executor.workspaces.publications import Look, Publications, Request
 from interlock.executor.workspaces.queries import Listing, list_tree, read_live, read_tree
 from interlock.executor.workspaces.registry import Record, Registry
+from interlock.executor.workspaces.reverts import Revert, Reverted, revert
 from interlock.executor.workspaces.runtime import Runtime, Runtimes
 from interlock.executor.workspaces.tree_imports import TreeImports
 
@@ -262,6 +263,32 @@ class Workspaces:
                 self._no_forks(workspace, runtime, wait)
                 ask = Request(self._head(workspace).tree, target, "rollback", key, look)
             return self._publications.publish(here, runtime, self._head(workspace), ask)
+
+    def revert(
+        self,
+        workspace: str,
+        from_tree: str,
+        to_tree: str,
+        *,
+        key: str,
+        wait: float = 0.0,
+        expected_head: str = "",
+        only_look: bool = False,
+    ) -> Reverted:
+        """Take the effect that led from `to_tree` to `from_tree` out again, keep what changed since; exactly once.
+
+        By the same protocol as `publish`, merged finely (see `snapshots.merge`) with the live directory as it is.
+        `only_look` finds out what would become of it, and changes nothing.
+        Raises REVERT_CONFLICT (naming paths; nothing was changed), WORKSPACE_HEAD_MOVED (not `expected_head`),
+        TREE_NOT_FOUND (no such effect was published here), WORKSPACE_BUSY, and as `publish` for the disk.
+        """
+        expected = digest_bytes(expected_head) if expected_head else b""
+        trees = digest_bytes(from_tree), digest_bytes(to_tree)
+        with self._locked(workspace) as (here, runtime, _):
+            if not only_look:
+                self._no_forks(workspace, runtime, wait)
+            ask = Revert(*trees, "revert", "" if only_look else key, "everything", expected, only_look)
+            return revert(self._publications, here, runtime, self._head(workspace), ask)
 
     def look_for_drift(self, workspace: str) -> Drift | None:
         """Read the live directory and make others' changes the head. Raises WORKSPACE_BUSY while a fork runs."""

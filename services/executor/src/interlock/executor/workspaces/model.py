@@ -153,7 +153,7 @@ class PublishResult(NamedTuple):
 
 
 class Head(NamedTuple):
-    """One state of a workspace: `cause` is import, drift, publish or rollback; `key` the publication's."""
+    """One state of a workspace: `cause` is import, drift, publish, rollback or revert; `key` the publication's."""
 
     number: int
     tree: str

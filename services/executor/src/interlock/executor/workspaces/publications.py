@@ -103,7 +103,7 @@ class Publications:
         target = self.merged(base, result, live)
         changes = compare(self.store, base, result, self.limits)
         if ask.look == "everything":
-            _refuse_blocked(scanned.skipped, changes)
+            refuse_blocked(scanned.skipped, changes)
         else:
             self.check_affected(workspace, runtime, head, target)
         if target.tree not in (result.tree, live.tree):
@@ -185,7 +185,7 @@ def overlapping(live: Root, present: Present, changes: list[Change]) -> list[byt
     return sorted(set(found))
 
 
-def _refuse_blocked(skipped: Sequence[bytes], changes: Sequence[Change]) -> None:
+def refuse_blocked(skipped: Sequence[bytes], changes: Sequence[Change]) -> None:
     """A socket, fifo or device is in no tree, but where one stands nothing can be written."""
     special = set(skipped)
     blocked = [

@@ -261,6 +261,13 @@ class Registry:
         )
         return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
+    def was_published(self, workspace: str, pair: bytes) -> bool:
+        """Whether a publication asked for this pair of trees (from, to) and was carried out."""
+        rows = self._rows(
+            "SELECT 1 FROM publications WHERE workspace=? AND request=? LIMIT 1", workspace, pair
+        )
+        return bool(rows)
+
     def records(self, workspace: str = "") -> list[Record]:
         """Unfinished moves, of one workspace or of all."""
         rows = self._rows("SELECT * FROM records WHERE ?='' OR workspace=?", workspace, workspace)

@@ -1,0 +1,115 @@
+"""Take one published effect back out of a workspace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from interlock.common.digests import digest_json, sha256_text
+from interlock.common.errors import InterlockError
+from interlock.executor.commands.restore import require_head
+from interlock.executor.domain.caller import BY_HAND, Caller
+from interlock.executor.engine import Engine
+from interlock.executor.snapshots.diff import Diff
+from interlock.executor.steps.preview import preview
+
+_METHOD = "RevertTree"
+
+
+@dataclass(frozen=True, slots=True)
+class RevertTree:
+    """What is asked. `expected_head` empty: whatever it is. `run` and `caller` fence."""
+
+    request_id: str
+    workspace: str
+    from_tree: str
+    to_tree: str
+    expected_head: str = ""
+    run: str = ""
+    caller: Caller = BY_HAND
+    validate_only: bool = False
+
+    @property
+    def method(self) -> str:
+        """What the request id is unique for: a driver with a secret has request ids of its own."""
+        if not (self.run and self.caller.driver):
+            return _METHOD
+        return f"{_METHOD}/{sha256_text(f'{_METHOD}/{self.caller.driver}'.encode())[7:23]}"
+
+    @property
+    def key(self) -> str:
+        """Names the publication in the workspace's history."""
+        return f"revert{self.method.removeprefix(_METHOD)}/{self.request_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class RevertedTree:
+    """The head now and before, what was changed in the live directory, and whether anything else was kept."""
+
+    head_tree: str
+    previous_tree: str
+    diff: Diff | None
+    merged: bool
+
+
+async def revert(engine: Engine, ask: RevertTree, render: Callable[[RevertedTree], bytes]) -> bytes:
+    """The answer, rendered; a repeated request gets the first one.
+
+    Raises REVERT_CONFLICT, EPOCH_STALE, EFFECT_NOT_OWNED, REQUEST_ID_REUSED, TREE_NOT_FOUND, WORKSPACE_NOT_FOUND,
+    WORKSPACE_HEAD_MOVED, WORKSPACE_BUSY.
+    """
+    if ask.run:
+        await engine.fence(ask.run, ask.caller)
+    # The workspace first: a request about none at all leaves nothing behind.
+    previous = (await engine.call(engine.workspaces.get, ask.workspace)).head
+    if ask.validate_only:
+        async with engine.turns.publish(ask.workspace):
+            return render(await engine.call(_revert_blocking, engine, ask, previous))
+    fingerprint = digest_json(
+        {
+            "workspace": ask.workspace,
+            "from": ask.from_tree,
+            "to": ask.to_tree,
+            "expected": ask.expected_head,
+        },
+        "interlock.executor.revert.v1",
+    )
+    begun = await engine.call(
+        engine.store.begin_request, ask.method, ask.request_id, fingerprint, previous, engine.now()
+    )
+    if begun.answer:
+        return begun.answer
+    return await engine.finish(asyncio.ensure_future(_revert(engine, ask, begun.subject, render)))
+
+
+async def _revert(
+    engine: Engine, ask: RevertTree, before: str, render: Callable[[RevertedTree], bytes]
+) -> bytes:
+    try:
+        async with engine.turns.publish(ask.workspace):
+            answer = render(await engine.call(_revert_blocking, engine, ask, before))
+    except InterlockError:
+        await engine.call(engine.store.drop_request, ask.method, ask.request_id)
+        raise
+    await engine.call(engine.store.answer_request, ask.method, ask.request_id, answer)
+    return answer
+
+
+def _revert_blocking(engine: Engine, ask: RevertTree, before: str) -> RevertedTree:
+    require_head(engine, ask.workspace, ask.to_tree, "to_tree")
+    head = engine.workspaces.get(ask.workspace).head
+    done = engine.workspaces.revert(
+        ask.workspace,
+        ask.from_tree,
+        ask.to_tree,
+        key=ask.key,
+        wait=5.0,
+        expected_head=ask.expected_head,
+        only_look=ask.validate_only,
+    )
+    # Cut off before its answer was kept and asked again: what was there before is what was there at first.
+    previous = before if done.how == "already" else head
+    old = done.live_tree or previous
+    diff = preview(engine.workspaces, ask.workspace, old, done.head_tree)
+    return RevertedTree(done.head_tree, previous, diff, merged=done.head_tree != ask.to_tree)
