@@ -25,9 +25,9 @@ RUN_STATES: dict[RunState, str] = {
     RunState.RUNNING: "A step is under way.",
     RunState.AWAITING_APPROVAL: "The step under way waits for a decision.",
     RunState.PAUSED: "A person, a budget, a single step or a step of unknown outcome holds it.",
-    RunState.COMPLETED: "Every step has ended and none stopped the run.",
+    RunState.COMPLETED: "Every step has ended and none stopped the run. Reopened by `run.reopened` alone.",
     RunState.FAILED: "A step stopped it, or there was no new plan. Retrying or skipping that step reopens it.",
-    RunState.CANCELLED: "A person ended it.",
+    RunState.CANCELLED: "A person ended it. Reopened by `run.reopened` alone.",
 }
 RUN_LEAVES: dict[RunState, str] = {
     RunState.CREATED: "a person adds steps or asks for a plan",
@@ -36,9 +36,9 @@ RUN_LEAVES: dict[RunState, str] = {
     RunState.RUNNING: "the action under way brings a result",
     RunState.AWAITING_APPROVAL: "a person or rule decides, or the approval expires",
     RunState.PAUSED: "a person resumes it, or executes its next step, once nothing of unknown outcome is left",
-    RunState.COMPLETED: "–",
+    RunState.COMPLETED: "a person, after an undo, adds steps or retries one that was undone",
     RunState.FAILED: "a person retries or skips the step that stopped it",
-    RunState.CANCELLED: "–",
+    RunState.CANCELLED: "a person, after an undo, adds steps or retries one that was undone",
 }
 STEP_STATES: dict[StepState, str] = {
     StepState.PENDING: "Waits for its turn.",
@@ -46,7 +46,7 @@ STEP_STATES: dict[StepState, str] = {
     StepState.AWAITING_APPROVAL: "Waits for a decision about a digest.",
     StepState.APPROVED: "Was approved. It goes on at once, unless its run is PAUSED.",
     StepState.APPLYING: "The intent is recorded; it is executed (gate `command`) or published.",
-    StepState.SUCCEEDED: "Done; its effect, if it has one, is published.",
+    StepState.SUCCEEDED: "Done; its effect, if it has one, was published. Whether it was undone since is told beside.",
     StepState.FAILED: "Failed; nothing of it was published.",
     StepState.REJECTED: "A decision refused it.",
     StepState.SKIPPED: "Was passed over.",
@@ -77,6 +77,16 @@ RULES = """\
 - A single step (`ExecuteNextStep`) is one step with its own retries, or the step under way if there is one.
 - When the workspace moves under a preview, `step.preview_superseded` voids the approval and the next attempt asks anew.
   A command with network that has run is not run again by itself: it fails.
+- Undoing (`run.rollback_requested`, `step.revert_requested`) is recorded before it happens, one at a time, and only
+  while no step is under way other than one that waits for a decision. It changes no state: the steps stay SUCCEEDED,
+  and each tells in `undone` which rollback or revert took its effect out of the workspace.
+- A rollback is a step back in time: the workspace is at the tree after the step again, with the effects that were in
+  it then, and without what came later, reverts included. To a step that an earlier rollback removed it goes forward
+  again; not to a tree with an attempt in it of a step that was retried since.
+- A revert takes one step's effect out of what there is, three-way, and is refused whole where something else changed
+  the same. It needs an effect that is in the workspace. A revert is not reverted: the step is retried.
+- Steps that were undone do not run again by themselves. `step.retried` makes one PENDING again, with new gates; a
+  COMPLETED or CANCELLED run is PAUSED by that, as by added steps (`run.reopened`), and goes on when it is resumed.
 - Every attempt that is given up while the executor may hold or be computing something of it is discarded, also after
   its run has ended.
 """

@@ -13,7 +13,7 @@ from tests.support.executor_double import Executor, Result, call, digest, error
 from tests.support.run_laws import Laws
 
 from interlock.orchestrator.domain import actions as a
-from interlock.orchestrator.domain import decide_approval, decide_run, decide_step
+from interlock.orchestrator.domain import decide_approval, decide_run, decide_step, undo
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.advance import advance, budget_left
 from interlock.orchestrator.domain.chain import parse_time, seal
@@ -163,8 +163,9 @@ class DrivenRun:
         return self.decide("edit", kind=self.current.spec.kind, input=fields)
 
     def command(self, name: str, *args: Any, **kwargs: Any) -> list[e.Event]:
-        """A command of `decide_run` by name."""
-        return self.tx(getattr(decide_run, name)(self.run, self.ctx(), *args, **kwargs))
+        """A command of `decide_run` or `undo` by name."""
+        decide = getattr(decide_run, name, None) or getattr(undo, name)
+        return self.tx(decide(self.run, self.ctx(), *args, **kwargs))
 
     # -- the outside ------------------------------------------------------------------------------------------
 
@@ -190,6 +191,8 @@ class DrivenRun:
             return self.executor.discard(action)
         if isinstance(action, a.Restore):
             return self.executor.restore(action)
+        if isinstance(action, a.TakeOut):
+            return self.executor.take_out(action, conflict=outcome == "failed")
         if outcome == "failed":
             return error("MODEL_UNAVAILABLE")
         return "ok", digest("text", repr(action))
@@ -209,8 +212,13 @@ class DrivenRun:
             return decide_run.planned(run, ctx, planned, calls, planning=action.planning)
         if isinstance(action, a.Restore):
             if kind == "error":
-                return decide_run.rollback_failed(run, ctx, action.operation_id, value)
-            return decide_run.rolled_back(run, ctx, action.operation_id, *value)
+                return undo.rollback_failed(run, ctx, action.operation_id, value)
+            return undo.rolled_back(run, ctx, action.operation_id, *value)
+        if isinstance(action, a.TakeOut):
+            if kind == "error":
+                return undo.revert_failed(run, ctx, action.operation_id, value)
+            head, previous = value
+            return undo.reverted(run, ctx, action.operation_id, head, previous, merged=True)
         assert isinstance(action, a.StepAction)
         at = (run, ctx, action.step, action.attempt)
         if isinstance(action, a.Expire):

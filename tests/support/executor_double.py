@@ -1,4 +1,6 @@
-"""An executor and a planner as the state machine sees them: trees are numbers, effects are kept by key.
+"""An executor and a planner as the state machine sees them: trees are digests, effects are kept by key.
+
+Of every tree it knows which effects are in it (`inside`), as pairs of the effect's base and result.
 
 They keep the promises the real ones make (one answer per key, digests recomputed, compare-and-set on the head)
 and check the promises the orchestrator makes: intent before effect, approval before publish, no effect
@@ -46,10 +48,18 @@ class Executor:
     effects: dict[tuple[int, int], Effect] = field(default_factory=dict)
     ran: list[tuple[int, int]] = field(default_factory=list)
     count: int = 0
+    inside: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    undone: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def present(self) -> frozenset[tuple[str, str]]:
+        """The effects in the head."""
+        return self.inside.get(self.head, frozenset())
 
     def drift(self) -> None:
         """Someone edits the live directory."""
+        present = self.present()
         self.head = self._new("drift")
+        self.inside[self.head] = present
 
     def propose(self, run: Run, action: a.Propose) -> Result:
         """What would run, on the present head."""
@@ -105,7 +115,10 @@ class Executor:
         merged = self.head != prepared.base_tree
         if merged and not disjoint:
             return error("WORKSPACE_DRIFTED")
+        changed = {(prepared.base_tree, prepared.result_tree)} if prepared.changes_tree else set()
+        present = self.present() | changed
         self.head = self._new("merge") if merged else prepared.result_tree
+        self.inside[self.head] = present
         effect.state, effect.head = "APPLIED", self.head
         return "ok", (self.head, merged)
 
@@ -120,8 +133,24 @@ class Executor:
         return "ok", None
 
     def restore(self, action: a.Restore) -> Result:
-        """Publishes an older tree."""
-        before, self.head = self.head, action.tree
+        """Publishes an older tree, once."""
+        if action.operation_id not in self.undone:
+            before, self.head = self.head, action.tree
+            self.undone[action.operation_id] = self.head, before
+        return "ok", self.undone[action.operation_id]
+
+    def take_out(self, action: a.TakeOut, *, conflict: bool = False) -> Result:
+        """Takes one effect out of the head, once; refuses on an overlap with what came later."""
+        if action.operation_id in self.undone:
+            return "ok", self.undone[action.operation_id]
+        pair = action.to_tree, action.from_tree
+        assert pair in self.present(), "asked to take out what is not there"
+        if conflict:
+            return error("REVERT_CONFLICT")
+        before, present = self.head, self.present() - {pair}
+        self.head = action.to_tree if before == action.from_tree else self._new("revert")
+        self.inside[self.head] = present
+        self.undone[action.operation_id] = self.head, before
         return "ok", (self.head, before)
 
     def request(self, spec: StepSpec, base: str, draft: str = "") -> str:

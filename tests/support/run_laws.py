@@ -48,6 +48,9 @@ class Laws:
         self._single_steps(before, event)
         if isinstance(event, e.CancelRequested):
             self.cancelling = True
+        if isinstance(event, e.RunReopened):
+            assert before.undone, "a run is reopened only after something of it was undone"
+            self.cancelling = False
         if self.cancelling:
             forbidden = (
                 e.StepApplying,
@@ -186,10 +189,12 @@ class Laws:
         todo = [x for x in a.actions(run) if not isinstance(x, a.Expire)]
         if run.state in (RunState.RUNNING, RunState.PLANNING) or run.cancelling:
             assert todo, f"{run.state} and nothing to do"
-        if run.state is RunState.PAUSED and run.current is not None and run.rollback is None:
+        if run.state is RunState.PAUSED and run.current is not None and not (run.rollback or run.revert):
             waits = run.current.state in (StepState.AWAITING_APPROVAL, StepState.APPROVED)
             assert waits or todo, f"PAUSED in {run.current.state} and nothing to do"
         if run.state in (RunState.CREATED, RunState.PLANNED):
             assert run.current is None
         assert (run.rollback is not None) == any(isinstance(x, a.Restore) for x in todo)
+        assert (run.revert is not None) == any(isinstance(x, a.TakeOut) for x in todo)
+        assert run.rollback is None or run.revert is None, "one undo at a time"
         assert (run.state is RunState.PLANNING) == any(isinstance(x, a.AskPlan) for x in todo)

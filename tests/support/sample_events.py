@@ -114,6 +114,10 @@ SAMPLES: tuple[e.Event, ...] = (
     e.ApprovalRequested(
         Approval("apr-2", Gate.EFFECT, _digest("f"), 2, "2026-11-22T13:00:00.000000Z", "apr-1"), step=2
     ),
+    e.RunReopened("ann"),
+    e.StepRevertRequested("op-2", _digest("0"), _digest("d"), "ann", "undo it", step=2),
+    e.StepReverted("op-2", _digest("8"), _digest("0"), True, step=2),
+    e.StepRevertFailed("op-2", _FAILURE, step=2),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -20,6 +20,7 @@ from tests.support.executor_double import Result
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain import actions as a
+from interlock.orchestrator.domain.effects import in_place, undone
 from interlock.orchestrator.domain.model import (
     Budget,
     Gate,
@@ -118,6 +119,17 @@ class RunMachine(RuleBasedStateMachine):
     def roll_back(self, to_step: int) -> None:
         self.attempt("roll_back", to_step=min(to_step, len(self.run.run.steps)))
 
+    @rule(pick=st.integers(0, 5))
+    def revert(self, pick: int) -> None:
+        there = [s.number for s in self.run.run.steps if in_place(s.effects)] or [1]
+        self.attempt("revert_step", there[pick % len(there)])
+
+    @rule(pick=st.integers(0, 5))
+    def redo(self, pick: int) -> None:
+        gone = [s.number for s in self.run.run.steps if undone(s.effects)]
+        if gone:
+            self.attempt("retry_step", gone[pick % len(gone)])
+
     @rule(
         verdict=_VERDICT,
         action=_ACTION,
@@ -207,6 +219,17 @@ class RunMachine(RuleBasedStateMachine):
         self.run.crash()
         self.in_flight.clear()
         self.dispatch()
+
+    @invariant()
+    def the_journal_knows_which_effects_are_in_the_workspace(self) -> None:
+        """Whatever was published, rolled back, reverted and done again: as the executor's trees have it."""
+        run = self.run.run
+        known = (in_place(step.effects) for step in run.steps)
+        told = {(effect.base_tree, effect.result_tree) for effect in known if effect}
+        recorded = run.head_tree in (self.run.executor.head, "")
+        settled = run.rollback is None and run.revert is None and run.current is None
+        if recorded and settled:
+            assert told == self.run.executor.present()
 
     @invariant()
     def abandoned_effects_are_thrown_away(self) -> None:
@@ -328,6 +351,8 @@ class Chance:
             (4, lambda: m.deliver_again(dice.randrange(40))),
             (2, lambda: m.add_steps([self.spec()])),
             (2, lambda: m.roll_back(dice.randrange(6))),
+            (3, lambda: m.revert(dice.randrange(6))),
+            (3, lambda: m.redo(dice.randrange(6))),
             (2, m.someone_edits_the_directory),
             (2, m.crash),
             (1, lambda: m.time_passes(dice.choice([1, 61]))),
@@ -336,6 +361,7 @@ class Chance:
         weights, calls = zip(*picks, strict=True)
         dice.choices(calls, weights)[0]()
         m.abandoned_effects_are_thrown_away()
+        m.the_journal_knows_which_effects_are_in_the_workspace()
 
 
 def _long_run(seed: int, things: int) -> None:

@@ -10,6 +10,7 @@ from interlock.orchestrator.commands.execute_next import execute_next
 from interlock.orchestrator.commands.mutate import mutate
 from interlock.orchestrator.commands.plan_run import plan_run
 from interlock.orchestrator.commands.record_decision import record_decision
+from interlock.orchestrator.commands.revert_step import revert_step
 from interlock.orchestrator.commands.rollback_run import rollback_run
 from interlock.orchestrator.convert import inputs, views
 from interlock.orchestrator.deps import Deps
@@ -118,6 +119,9 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
 
     async def RollbackRun(self, request: o.RollbackRunRequest, context: Any) -> o.RollbackRunResponse:
         return await rollback_run(self._deps, request)
+
+    async def RevertStep(self, request: o.RevertStepRequest, context: Any) -> o.RevertStepResponse:
+        return await revert_step(self._deps, request)
 
     async def RecordDecision(
         self, request: o.RecordDecisionRequest, context: Any

@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from interlock.orchestrator.convert.texts import inline
+from interlock.orchestrator.domain import effects
 from interlock.orchestrator.domain.model import (
     Budget,
     Failure,
@@ -167,7 +168,16 @@ def step(run: Run, value: Step, bodies: Bodies) -> step_pb2.Step:
         started_at=timestamp(value.started_at),
         ended_at=timestamp(value.ended_at),
         key=value.key,
+        undone=undone(value),
     )
+
+
+def undone(value: Step) -> step_pb2.Undone | None:
+    """What took the step's effect out of the workspace; None stays unset."""
+    gone = effects.undone(value.effects)
+    if gone is None:
+        return None
+    return step_pb2.Undone(by=gone.undone_by, operation_id=gone.operation_id, at=timestamp(gone.at))
 
 
 def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:

@@ -85,6 +85,16 @@ class Restore(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class TakeOut(Action):
+    """Have the executor take one step's effect out of the workspace."""
+
+    operation_id: str
+    step: int
+    from_tree: str
+    to_tree: str
+
+
+@dataclass(frozen=True, slots=True)
 class Expire(StepAction):
     """Report back at `at` (RFC 3339) that an approval's time is over."""
 
@@ -97,6 +107,8 @@ def actions(run: Run) -> tuple[Action, ...]:
     wanted: list[Action] = [Discard(step, attempt) for step, attempt in run.discards]
     if run.rollback is not None:
         wanted.append(Restore(run.rollback.operation_id, run.rollback.tree))
+    if (revert := run.revert) is not None:
+        wanted.append(TakeOut(revert.operation_id, revert.step, revert.from_tree, revert.to_tree))
     if run.planning is not None and not run.cancelling:
         wanted.append(AskPlan(run.planning))
     current = run.current
@@ -122,10 +134,11 @@ def wants(run: Run, number: int, attempt: int, kind: type[StepAction]) -> bool:
 
 
 def _held(run: Run, action: StepAction) -> bool:
-    """A cancelled run only finishes what it has begun to publish; nothing is forked while a rollback publishes."""
+    """A cancelled run only finishes what it has begun to publish; nothing is forked while an undo publishes."""
     if run.cancelling:
         return not isinstance(action, Apply)
-    return run.rollback is not None and not isinstance(action, Expire)
+    undoing = run.rollback is not None or run.revert is not None
+    return undoing and not isinstance(action, Expire)
 
 
 def needs_model(step: Step) -> bool:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from interlock.common.digests import SAFE_INTEGER
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain import undo
 from interlock.orchestrator.domain.advance import budget_left, lacks_budget, next_pending
 from interlock.orchestrator.domain.context import Context
+from interlock.orchestrator.domain.effects import undone
 from interlock.orchestrator.domain.gates import check_gate
 from interlock.orchestrator.domain.model import (
     MAX_STEPS,
     RUN_FINAL,
-    STEP_FINAL,
     Budget,
     Failure,
     Json,
@@ -61,12 +62,16 @@ def create(
 
 
 def add_steps(run: Run, ctx: Context, specs: Sequence[StepSpec]) -> list[e.Event]:
-    """Appends steps to an open run."""
-    allowed = OPEN - {RunState.PLANNING}
+    """Appends steps to an open run. One that has ended and of which something was undone is open again with them.
+
+    A FAILED one stays so: it goes on with them once the step that stopped it is retried or skipped.
+    """
+    allowed = (OPEN | RUN_FINAL if run.undone else OPEN) - {RunState.PLANNING}
     require_run(run, allowed, "add steps")
     if not specs:
         raise _empty_plan("The request")
-    return _added(specs, first=len(run.steps) + 1, policy=run.policy, by=ctx.subject)
+    added = _added(specs, first=len(run.steps) + 1, policy=run.policy, by=ctx.subject)
+    return [*undo.reopened(run, ctx), *added]
 
 
 def plan(run: Run, ctx: Context, *, additional_context: str = "", max_steps: int = 0) -> list[e.Event]:
@@ -160,11 +165,17 @@ def cancel(run: Run, ctx: Context, comment: str = "") -> list[e.Event]:
 
 
 def retry_step(run: Run, ctx: Context, number: int) -> list[e.Event]:
-    """Tries a step again, with new gates; a run that had failed or waited because of it goes on."""
-    require_run(run, _AMENDABLE, "retry a step")
-    step = require_step(run, number, REOPENABLE, "retry it")
+    """Tries a step again, with new gates; a run that had failed or waited because of it goes on.
+
+    A step that has succeeded can be tried again once it was undone; a run that had ended waits to be resumed then.
+    """
+    target = run.step(number)
+    redo = target is not None and target.state is StepState.SUCCEEDED and undone(target.effects) is not None
+    require_run(run, (*_AMENDABLE, *(RUN_FINAL if redo else ())), "retry a step")
+    step = require_step(run, number, (*REOPENABLE, *([StepState.SUCCEEDED] if redo else [])), "retry it")
     require_attempts(run, step)
-    return [e.StepRetried(ctx.subject, step=number), *_reopened(run, ctx, step)]
+    retried = e.StepRetried(ctx.subject, step=number)
+    return [*undo.reopened(run, ctx), retried, *_reopened(run, ctx, step)]
 
 
 def skip_step(run: Run, ctx: Context, number: int, comment: str = "") -> list[e.Event]:
@@ -181,29 +192,6 @@ def skip_step(run: Run, ctx: Context, number: int, comment: str = "") -> list[e.
         # Whoever goes step by step has not asked for the next one yet.
         reopened.append(e.RunPaused(PauseReason.SINGLE_STEP.value))
     return [*withdrawn, skipped, *reopened]
-
-
-def roll_back(run: Run, ctx: Context, *, to_step: int, comment: str = "") -> list[e.Event]:
-    """Records the intent to go back to the tree after a step, or before the first one."""
-    require_run(run, (RunState.PAUSED, *RUN_FINAL), "roll it back")
-    if run.current is not None:
-        require_step(run, run.current.number, (StepState.AWAITING_APPROVAL,), "roll the run back")
-    tree = _tree_after(run, to_step)
-    return [e.RollbackRequested(ctx.new_id("op"), tree, to_step, ctx.subject, comment)]
-
-
-def rolled_back(run: Run, ctx: Context, operation_id: str, head: str, previous: str) -> list[e.Event]:
-    """Records that the older tree is published."""
-    if run.rollback is None or run.rollback.operation_id != operation_id:
-        return []
-    return [e.RolledBack(operation_id, head, previous)]
-
-
-def rollback_failed(run: Run, ctx: Context, operation_id: str, failure: Failure) -> list[e.Event]:
-    """Records that nothing was published."""
-    if run.rollback is None or run.rollback.operation_id != operation_id:
-        return []
-    return [e.RollbackFailed(operation_id, failure)]
 
 
 def failure_of(error: InterlockError) -> Failure:
@@ -279,20 +267,6 @@ def _check_budget(budget: Budget) -> None:
                 field=f"budget.{name}",
                 fix="Use 0 for no limit.",
             )
-
-
-def _tree_after(run: Run, number: int) -> str:
-    if number:
-        require_step(run, number, STEP_FINAL | {StepState.OUTCOME_UNKNOWN}, "roll back to it")
-    known = [s.head_tree for s in run.steps[:number] if s.head_tree]
-    tree = known[-1] if known else run.base_tree
-    if not tree:
-        raise InterlockError(
-            Reason.TREE_NOT_FOUND,
-            f"The run {run.run_id} has not touched its workspace, so there is nothing to go back to.",
-            metadata={"run_id": run.run_id},
-        )
-    return tree
 
 
 def _empty_plan(what: str) -> InterlockError:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain import undo
 from interlock.orchestrator.domain.actions import Prepare, step_action
 from interlock.orchestrator.domain.model import (
     STEP_ACTIVE,
@@ -16,7 +17,6 @@ from interlock.orchestrator.domain.model import (
     Gate,
     Planning,
     Reviewed,
-    Rollback,
     Run,
     RunState,
     Step,
@@ -61,6 +61,7 @@ def evolve(run: Run | None, record: Recorded) -> Run:
         if old is None:
             raise IllegalTransitionError(f"{event.type} names step {event.step}, which does not exist")
         new = _step(old, event, record.at, run.head_tree)
+        new = undo.after_event(old, new, event, record.seq, record.at)
         changes["steps"] = run.steps.put(old.number - 1, new)
         changes.update(_bookkeep(run, old, new, event))
     handler = _RUN_FIELDS.get(type(event))
@@ -170,13 +171,6 @@ def _called(run: Run, event: e.ModelCalled, at: datetime) -> dict[str, Any]:
     return {"spent": run.spent.plus(event.call), **of_run}
 
 
-def _rolled_back(run: Run, event: e.RolledBack | e.RollbackFailed, at: datetime) -> dict[str, Any]:
-    if run.rollback is None or run.rollback.operation_id != event.operation_id:
-        raise IllegalTransitionError(f"the rollback {event.operation_id} is not under way")
-    moved = {"head_tree": event.head_tree} if isinstance(event, e.RolledBack) else {}
-    return {"rollback": None, **moved}
-
-
 _RUN_FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]] = {
     e.StepsAdded: _steps_added,
     e.PlanningStarted: lambda run, ev, at: {
@@ -190,9 +184,13 @@ _RUN_FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]]
     e.RunFailed: lambda run, ev, at: {"failure": ev.failure, "planning": None, "pause_reason": ""},
     e.CancelRequested: _cancel_requested,
     e.RunCancelled: _cancelled,
-    e.RollbackRequested: lambda run, ev, at: {"rollback": Rollback(ev.operation_id, ev.tree, ev.to_step)},
-    e.RolledBack: _rolled_back,
-    e.RollbackFailed: _rolled_back,
+    e.RollbackRequested: undo.rollback_requested,
+    e.RolledBack: undo.rollback_ended,
+    e.RollbackFailed: undo.rollback_ended,
+    e.StepRevertRequested: undo.revert_requested,
+    e.StepReverted: undo.revert_ended,
+    e.StepRevertFailed: undo.revert_ended,
+    e.RunReopened: undo.run_reopened,
     e.ModelCalled: _called,
     e.DriftAdopted: lambda run, ev, at: {"head_tree": ev.to_tree},
     e.EffectDiscarded: _discarded,
@@ -333,6 +331,7 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
     },
     e.PreviewSuperseded: _superseded,
     e.ModelCalled: lambda s, ev: {"model_calls": (*s.model_calls, ev.call)},
+    e.EffectDiscarded: lambda s, ev: {"discarded": max(s.discarded, ev.attempt)},
     e.StepSucceeded: lambda s, ev: {"head_tree": ev.head_tree, "reply_payload": ev.reply_payload},
     e.StepFailed: lambda s, ev: {"failure": ev.failure, "failures": s.failures + 1},
     e.StepRejected: lambda s, ev: {"failure": ev.failure},
@@ -346,7 +345,7 @@ _ABANDONS = (e.StepEdited, e.PreviewSuperseded, e.StepFailed, e.StepRejected, e.
 def _leaves_behind(old: Step, event: e.Event) -> bool:
     """Whether the executor may still hold, or be computing, what the step turns its back on."""
     if old.state is StepState.OUTCOME_UNKNOWN:
-        return isinstance(event, (e.StepRetried, e.StepSkipped))
+        return isinstance(event, (e.StepRetried, e.StepSkipped)) and old.discarded != old.attempt
     if old.state not in STEP_ACTIVE or not isinstance(event, _ABANDONS):
         return False
     if old.computed == old.attempt:

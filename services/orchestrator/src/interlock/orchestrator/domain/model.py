@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from interlock.orchestrator.domain.effects import Effects
 from interlock.orchestrator.domain.steps import Chunked
 
 MAX_STEPS = 10_000
@@ -107,6 +108,7 @@ class PauseReason(StrEnum):
     BUDGET_REACHED = "budget_reached"
     OUTCOME_UNKNOWN = "outcome_unknown"
     SINGLE_STEP = "single_step"
+    REOPENED = "reopened"
 
 
 RUN_FINAL = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED})
@@ -270,7 +272,7 @@ class Superseded:
 class Step:
     """One step as the journal tells it.
 
-    `computed` is the last attempt whose effect, or failure in its fork, is known. `head_tree` is where the
+    `computed` is the last attempt whose effect, or failure in its fork, is known, `discarded` the last one thrown away. `head_tree` is where the
     workspace was when the step ended, empty before. `reviewed` is what was approved last at each gate since the
     step was started or edited; with `superseded`, people have seen that and not what replaces it.
     """
@@ -280,6 +282,7 @@ class Step:
     state: StepState = StepState.PENDING
     attempt: int = 0
     computed: int = 0
+    discarded: int = 0
     gate: Gate = Gate.NONE
     approval: Approval | None = None
     last_approval_id: str = ""
@@ -295,6 +298,8 @@ class Step:
     failures: int = 0
     failure: Failure | None = None
     head_tree: str = ""
+    ended_seq: int = 0
+    effects: Effects = ()
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -311,11 +316,22 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """A rollback that was recorded and not yet carried out."""
+    """A rollback that was recorded and not yet carried out; the tree is that after event `moment` (0: the first)."""
 
     operation_id: str
     tree: str
     to_step: int
+    moment: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Revert:
+    """A revert that was recorded and not yet carried out: of what led from `to_tree` to `from_tree`."""
+
+    operation_id: str
+    step: int
+    from_tree: str
+    to_tree: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +350,8 @@ class Run:
 
     `cursor` is the step that was active last, `scan_from` a step before which none is PENDING, `discards` the
     attempts (step, attempt) that the executor has yet to throw away, `steps_allowed` how many steps may still
-    start (None = all), `spent` the sum over the model calls of the run and its steps.
+    start (None = all), `spent` the sum over the model calls of the run and its steps, `undone` whether anything
+    of it was ever rolled back or reverted.
     """
 
     run_id: str
@@ -353,6 +370,8 @@ class Run:
     cancelling: bool = False
     planning: Planning | None = None
     rollback: Rollback | None = None
+    revert: Revert | None = None
+    undone: bool = False
     failure: Failure | None = None
     steps: Chunked[Step] = default(default_factory=Chunked)
     steps_done: int = 0

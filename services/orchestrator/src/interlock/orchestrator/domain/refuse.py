@@ -9,12 +9,11 @@ from interlock.orchestrator.domain.model import MAX_ATTEMPTS, Run, RunState, Ste
 
 
 def require_run(run: Run, allowed: Iterable[RunState], verb: str, *, during_rollback: bool = False) -> None:
-    """Raises RUN_WRONG_STATE unless the run is in one of the states, and not busy cancelling or rolling back."""
+    """Raises RUN_WRONG_STATE unless the run is in one of the states, and not busy cancelling or undoing."""
     states = sorted(state.value for state in allowed)
-    rolling = run.rollback is not None and not during_rollback
-    if run.state.value in states and not (run.cancelling or rolling):
+    busy = "being cancelled" if run.cancelling else "" if during_rollback else _undoing(run)
+    if run.state.value in states and not busy:
         return
-    busy = "being cancelled" if run.cancelling else "being rolled back" if rolling else ""
     metadata = {"run_id": run.run_id, "current": run.state.value, "allowed": ",".join(states)}
     raise InterlockError(
         Reason.RUN_WRONG_STATE,
@@ -23,6 +22,12 @@ def require_run(run: Run, allowed: Iterable[RunState], verb: str, *, during_roll
         fix="Look at the run with `interlock run get` and wait, or choose another action.",
         metadata={**metadata, "busy": busy} if busy else metadata,
     )
+
+
+def _undoing(run: Run) -> str:
+    if run.rollback is not None:
+        return "being rolled back"
+    return f"reverting its step {run.revert.step}" if run.revert is not None else ""
 
 
 def require_step(run: Run, number: int, allowed: Iterable[StepState], verb: str) -> Step:

@@ -20,7 +20,7 @@ RUN: dict[str, dict[R, tuple[R, ...]]] = {
     "run.created": {},  # the first event makes the run CREATED; it never comes again
     "run.steps_added": {
         R.CREATED: (R.PLANNED,),
-        **_stay(R.PLANNED, R.RUNNING, R.AWAITING_APPROVAL, R.PAUSED),
+        **_stay(R.PLANNED, R.RUNNING, R.AWAITING_APPROVAL, R.PAUSED, R.FAILED),
     },
     "run.planning_started": {R.CREATED: (R.PLANNING,), R.PLANNED: (R.PLANNING,), R.RUNNING: (R.PLANNING,)},
     "run.planned": {R.PLANNING: (R.PLANNED, R.RUNNING)},
@@ -35,6 +35,10 @@ RUN: dict[str, dict[R, tuple[R, ...]]] = {
     "run.rollback_requested": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
     "run.rolled_back": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
     "run.rollback_failed": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
+    "run.reopened": {R.COMPLETED: (R.PAUSED,), R.CANCELLED: (R.PAUSED,)},
+    "step.revert_requested": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
+    "step.reverted": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
+    "step.revert_failed": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
     "step.started": _stay(R.RUNNING),
     "step.executing": _stay(R.RUNNING),
     "step.applying": _stay(R.RUNNING, R.PAUSED),
@@ -71,7 +75,7 @@ STEP: dict[str, dict[S, tuple[S, ...]]] = {
         (S.PREPARING, S.AWAITING_APPROVAL, S.APPROVED, S.APPLYING), (S.CANCELLED,)
     ),
     "step.outcome_unknown": {S.PREPARING: (S.OUTCOME_UNKNOWN,), S.APPLYING: (S.OUTCOME_UNKNOWN,)},
-    "step.retried": dict.fromkeys(_REOPENABLE, (S.PENDING,)),
+    "step.retried": dict.fromkeys((*_REOPENABLE, S.SUCCEEDED), (S.PENDING,)),
 }
 """Event type → step state before → possible step states after. Other events leave the step's state alone.
 

@@ -111,10 +111,10 @@ class Change:
 
 
 def _holds(run: Run | None) -> bool:
-    """Whether the run is the workspace's one writer: from its start to its end, and while it is rolled back."""
+    """Whether the run is the workspace's one writer: from its start to its end, and while it undoes something."""
     if run is None:
         return False
-    if run.rollback is not None:
+    if run.rollback is not None or run.revert is not None:
         return True
     waiting = (RunState.CREATED, RunState.PLANNED)
     fresh = run.state in waiting or (run.state is RunState.PLANNING and not run.base_tree)

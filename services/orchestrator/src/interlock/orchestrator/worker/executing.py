@@ -1,4 +1,4 @@
-"""Actions of the executor: propose, prepare, apply, discard, restore."""
+"""Actions of the executor: propose, prepare, apply, discard, restore, take out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.convert import results, texts
 from interlock.orchestrator.domain import actions as a
-from interlock.orchestrator.domain import decide_run, decide_step
+from interlock.orchestrator.domain import decide_step, undo
 from interlock.orchestrator.domain.keys import Keys
 from interlock.orchestrator.domain.model import Gate, Run
 from interlock.orchestrator.runs.payloads import Payloads
@@ -112,7 +112,22 @@ class Executing:
         )
         response = await self._executor.restore(request)
         head, previous = response.head_tree, response.previous_tree
-        return Done(lambda r, ctx: decide_run.rolled_back(r, ctx, action.operation_id, head, previous))
+        return Done(lambda r, ctx: undo.rolled_back(r, ctx, action.operation_id, head, previous))
+
+    async def take_out(self, run: Run, action: a.TakeOut, epoch: int) -> Done:
+        """Takes one step's effect out of the workspace."""
+        request = executor_pb2.RevertTreeRequest(
+            request_id=action.operation_id,
+            workspace_id=run.workspace_id,
+            from_tree=action.from_tree,
+            to_tree=action.to_tree,
+            run_id=run.run_id,
+            epoch=epoch,
+            driver_key=self._keys.driver(run.run_id),
+        )
+        response = await self._executor.revert(request)
+        head, previous, merged = response.head_tree, response.previous_tree, response.merged
+        return Done(lambda r, ctx: undo.reverted(r, ctx, action.operation_id, head, previous, merged=merged))
 
     async def _compare(self, run: Run, action: a.StepAction, gate: Gate, effect: step_pb2.Effect) -> None:
         step = run.steps[action.step - 1]

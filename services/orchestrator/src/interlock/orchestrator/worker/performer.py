@@ -13,7 +13,7 @@ from interlock.common.clock import Clock
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.convert import results
 from interlock.orchestrator.domain import actions as a
-from interlock.orchestrator.domain import decide_approval, decide_run, decide_step
+from interlock.orchestrator.domain import decide_approval, decide_run, decide_step, undo
 from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import Failure, ModelCall, Run
@@ -45,6 +45,7 @@ class Performer:
             a.Apply: executing.apply,
             a.Discard: executing.discard,
             a.Restore: executing.restore,
+            a.TakeOut: executing.take_out,
             a.AskModel: thinking.ask,
             a.Draft: thinking.draft,
             a.AskPlan: thinking.plan,
@@ -93,7 +94,9 @@ def _failed(
     if isinstance(action, a.AskPlan):
         return decide_run.planning_failed(run, ctx, failure, calls, planning=action.planning)
     if isinstance(action, a.Restore):
-        return decide_run.rollback_failed(run, ctx, action.operation_id, failure)
+        return undo.rollback_failed(run, ctx, action.operation_id, failure)
+    if isinstance(action, a.TakeOut):
+        return undo.revert_failed(run, ctx, action.operation_id, failure)
     if isinstance(action, a.Discard):
         # The executor cannot throw it away; it is never published, and its own clean-up gets it.
         return decide_step.discarded(run, ctx, action.step, action.attempt)

@@ -1,0 +1,51 @@
+"""What rollback and revert share: waiting for an undo that was recorded, and what it changed."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TypeVar
+
+from interlock.common.client import rpc_errors
+from interlock.orchestrator.commands.plan_run import as_error
+from interlock.orchestrator.deps import Deps
+from interlock.orchestrator.domain.events import RollbackFailed, RolledBack, StepReverted, StepRevertFailed
+from interlock.orchestrator.runs.book import recorded
+from interlock.orchestrator.runs.transaction import Outcome
+from interlock.orchestrator.runs.waiting import run_batches
+from interlock.v1 import executor_pb2, step_pb2
+from interlock.v1 import orchestrator_pb2 as o
+
+_CHANGES = 1000
+Done = TypeVar("Done", RolledBack, StepReverted)
+
+
+async def ended(
+    deps: Deps,
+    outcome: Outcome,
+    answer: type[o.RollbackRunResponse] | type[o.RevertStepResponse],
+    done: type[Done],
+) -> Done:
+    """The event that ended what `outcome` has recorded, waited for. A run undoes one thing at a time.
+
+    Of a repeated request it is the event that ended what the first one recorded, however long ago. Raises the
+    failure of an undo that failed.
+    """
+    after = outcome.run.seq
+    if outcome.replayed is not None:
+        after = answer.FromString(outcome.replayed).run.journal_length
+    async with aclosing(run_batches(deps.feed, outcome.run.run_id, after)) as tail:
+        async for rows in tail:
+            for row in rows:
+                event = recorded(row).event
+                if isinstance(event, (RollbackFailed, StepRevertFailed)):
+                    raise as_error(event.failure)
+                if isinstance(event, done):
+                    return event
+    raise AssertionError("a tail ends only by cancellation")
+
+
+async def changes_between(deps: Deps, workspace_id: str, old: str, new: str) -> list[step_pb2.FileChange]:
+    """What differs between two trees, at most a thousand paths."""
+    request = executor_pb2.DiffTreesRequest(workspace_id=workspace_id, from_tree=old, to_tree=new)
+    with rpc_errors("executor"):
+        return list((await deps.executor.stub.DiffTrees(request)).changes[:_CHANGES])
