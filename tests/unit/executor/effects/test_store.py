@@ -7,6 +7,7 @@ import pytest
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.model import EffectKey, EffectState
+from interlock.executor.effects.retention import Rule
 from interlock.executor.effects.store import EffectStore, Record
 
 KEY = EffectKey("run-1", 1, 2)
@@ -36,12 +37,70 @@ def test_old_finished_effects_are_forgotten_and_others_stay(tmp_path: Path) -> N
     for step, state in enumerate(EffectState, 1):
         store.put(dataclasses.replace(FULL, key=EffectKey("run-1", step, 1), state=state))
     store.put(dataclasses.replace(FULL, key=EffectKey("run-2", 1, 1), state=EffectState.APPLIED, at="2027"))
-    assert store.forget_before("2026-06") == 3
+    rule = Rule(own="2026-06")
+    assert store.prune(rule, dry_run=True) == 3
+    assert store.prune(rule) == 3
+    assert store.prune(rule) == 0
     left = {
         record.state for state in EffectState for record in store.in_state(state) if record.key.run == "run-1"
     }
     assert left == {EffectState.PREPARING, EffectState.PREPARED, EffectState.APPLYING}
     assert store.get(EffectKey("run-2", 1, 1)) is not None
+    store.close()
+
+
+def test_who_speaks_for_a_workspace_says_what_is_kept_of_it(tmp_path: Path) -> None:
+    store = EffectStore(tmp_path / "effects.db")
+    workspaces = ("ws-named", "ws-others", "ws-nobody")
+    for step, workspace in enumerate(workspaces, 1):
+        for run in ("run-kept", "run-old"):
+            key, state = EffectKey(run, step, 1), EffectState.APPLIED
+            store.put(dataclasses.replace(FULL, key=key, workspace=workspace, state=state))
+    rule = Rule(
+        "2026-06", "2026-03", frozenset({"ws-named"}), frozenset({"ws-others"}), frozenset({"run-kept"})
+    )
+    assert store.prune(rule) == 2
+    left = [
+        key
+        for run in ("run-kept", "run-old")
+        for step in (1, 2, 3)
+        if store.get(key := EffectKey(run, step, 1))
+    ]
+    assert [str(key) for key in left] == ["run-kept/1/1", "run-kept/2/1", "run-kept/3/1", "run-old/2/1"]
+    store.close()
+
+
+def test_epochs_and_answers_go_with_the_last_record_of_their_run(tmp_path: Path) -> None:
+    store = EffectStore(tmp_path / "effects.db")
+    for run in ("run-1", "run-kept", "run-gone"):
+        store.fence(run, 4, "2026-01")
+        store.fence(run, 5, "2026-01", "driver")
+    store.put(dataclasses.replace(FULL, state=EffectState.PREPARED))
+    store.begin_request("Do", "old", "same", "", "2026-01")
+    store.begin_request("Do", "young", "same", "", "2026-12")
+    store.prune(Rule("2026-06", "2026-03", runs=frozenset({"run-kept"})))
+    assert store.runs() == {"run-1", "run-kept"}
+    store.begin_request("Do", "old", "another", "", "2026-12")
+    with pytest.raises(InterlockError) as caught:
+        store.begin_request("Do", "young", "another", "", "2026-12")
+    assert caught.value.reason is Reason.REQUEST_ID_REUSED
+    store.close()
+
+
+def test_what_undecided_effects_refer_to(tmp_path: Path) -> None:
+    store = EffectStore(tmp_path / "effects.db")
+    for step, state in enumerate(EffectState, 1):
+        trees = {"base_tree": f"base {state}", "result_tree": f"result {state}"}
+        store.put(dataclasses.replace(FULL, key=EffectKey("run-1", step, 1), state=state, **trees))
+    open_ = {state.value for state in (EffectState.PREPARING, EffectState.PREPARED, EffectState.APPLYING)}
+    assert set(store.undecided()) == {
+        ("ws-1", f"{what} {state}") for what in ("base", "result") for state in open_
+    }
+    assert store.previews() == {"ws-1": 1}
+    store.put_source("ws-1", b"one")
+    store.put_source("ws-2", b"two")
+    store.forget_sources(["ws-2"])
+    assert (store.source("ws-1"), store.source("ws-2")) == (b"", b"two")
     store.close()
 
 

@@ -14,6 +14,8 @@ from interlock.common.config import env_text as text
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.postgres import postgres_dir
 from interlock.executor.domain.limits import DEFAULT_LIMITS, MAXIMUM_LIMITS, MIB, SECOND, Limits
+from interlock.executor.snapshots.model import DEFAULT_LIMITS as DEFAULT_WORKSPACE_LIMITS
+from interlock.executor.snapshots.model import Limits as WorkspaceLimits
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,15 @@ class ExecutorConfig:
             INTERLOCK_STEP_WRITTEN_MIB, INTERLOCK_STEP_WRITTEN_FILES.
         commands: INTERLOCK_EXECUTOR_COMMANDS: commands that run at once; twice the processors by default.
         patience: INTERLOCK_PUBLISH_WAIT_SECONDS: how long a publication waits for running commands; 60 by default.
-        retention_days: INTERLOCK_EFFECT_RETENTION_DAYS: how long finished effects are remembered; 30 by default.
+        retention_days: INTERLOCK_EFFECT_RETENTION_DAYS: how long the executor of itself remembers finished effects
+            and earlier trees; 30 by default. An orchestrator says for its own workspaces what is kept.
+        collect_grace_seconds: INTERLOCK_COLLECT_GRACE_SECONDS: nothing younger is collected; 3,600 by default, at
+            least 60.
+        store_max_bytes: INTERLOCK_EXECUTOR_STORE_MAX_BYTES: the most the snapshot store may take, at least 1 MiB;
+            None, the default, is half the size of the file system that `directory` is on.
+        workspace_limits: bounds on every workspace and every effect: INTERLOCK_WORKSPACE_MAX_FILES,
+            INTERLOCK_WORKSPACE_MAX_MIB, INTERLOCK_WORKSPACE_MAX_FILE_MIB, INTERLOCK_WORKSPACE_MAX_DEPTH,
+            INTERLOCK_EFFECT_MAX_FILES, INTERLOCK_EFFECT_MAX_MIB.
         copy_forks: INTERLOCK_FORK=copy instead of overlay.
         closed: the data directory, which holds the token, and the embedded database's: never part of a workspace.
     """
@@ -40,6 +50,9 @@ class ExecutorConfig:
     commands: int = 4
     patience: float = 60.0
     retention_days: int = 30
+    collect_grace_seconds: int = 3600
+    store_max_bytes: int | None = None
+    workspace_limits: WorkspaceLimits = DEFAULT_WORKSPACE_LIMITS
     copy_forks: bool = False
     closed: tuple[Path, ...] = ()
 
@@ -55,6 +68,11 @@ class ExecutorConfig:
             commands=env_int("INTERLOCK_EXECUTOR_COMMANDS", 2 * processors, minimum=1, maximum=1024, env=env),
             patience=env_float("INTERLOCK_PUBLISH_WAIT_SECONDS", 60.0, minimum=0.0, maximum=3600.0, env=env),
             retention_days=env_int("INTERLOCK_EFFECT_RETENTION_DAYS", 30, minimum=1, maximum=3650, env=env),
+            collect_grace_seconds=env_int(
+                "INTERLOCK_COLLECT_GRACE_SECONDS", 3600, minimum=60, maximum=30 * 86_400, env=env
+            ),
+            store_max_bytes=_cap(env),
+            workspace_limits=_workspace_limits(env),
             copy_forks=_fork(env),
             closed=(data_dir(env), postgres_dir()),
         )
@@ -72,6 +90,25 @@ def _limits(env: Mapping[str, str] | None) -> Limits:
         processes=of("INTERLOCK_STEP_PROCESSES", "processes", 1),
         written_bytes=of("INTERLOCK_STEP_WRITTEN_MIB", "written_bytes", MIB),
         written_files=of("INTERLOCK_STEP_WRITTEN_FILES", "written_files", 1),
+    )
+
+
+def _cap(env: Mapping[str, str] | None) -> int | None:
+    name = "INTERLOCK_EXECUTOR_STORE_MAX_BYTES"
+    return env_int(name, 0, minimum=MIB, maximum=1 << 50, env=env) if text(name, "", env) else None
+
+
+def _workspace_limits(env: Mapping[str, str] | None) -> WorkspaceLimits:
+    def of(name: str, field: str, unit: int, most: int) -> int:
+        return env_int(name, getattr(WorkspaceLimits, field) // unit, minimum=1, maximum=most, env=env) * unit
+
+    return WorkspaceLimits(
+        entries=of("INTERLOCK_WORKSPACE_MAX_FILES", "entries", 1, 10_000_000),
+        content_bytes=of("INTERLOCK_WORKSPACE_MAX_MIB", "content_bytes", MIB, 16 << 20),
+        file_bytes=of("INTERLOCK_WORKSPACE_MAX_FILE_MIB", "file_bytes", MIB, 1 << 20),
+        depth=of("INTERLOCK_WORKSPACE_MAX_DEPTH", "depth", 1, 1000),
+        changes=of("INTERLOCK_EFFECT_MAX_FILES", "changes", 1, 10_000_000),
+        effect_bytes=of("INTERLOCK_EFFECT_MAX_MIB", "effect_bytes", MIB, 16 << 20),
     )
 
 

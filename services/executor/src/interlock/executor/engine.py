@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Final, TypeVar
 
 from interlock.common import logs
@@ -21,6 +20,7 @@ from interlock.executor.domain.limits import Limits
 from interlock.executor.domain.model import EffectKey, EffectState
 from interlock.executor.effects.hub import Hub
 from interlock.executor.effects.inflight import InFlight
+from interlock.executor.effects.retention import Rule
 from interlock.executor.effects.store import EffectStore, Record
 from interlock.executor.effects.turns import WorkspaceTurns
 from interlock.executor.sandbox.base import Probe, Sandbox
@@ -61,6 +61,7 @@ class Engine:
     ) -> None:
         self.workspaces, self.sandbox, self.probe = workspaces, sandbox, probe
         self.store, self.clock, self.ids, self.rendered = store, clock, ids, rendered
+        workspaces.collector.effects = store.undecided
         self.hub, self.inflight = Hub(clock), InFlight()
         self.turns = WorkspaceTurns(patience)
         self.commands = asyncio.Semaphore(commands)
@@ -105,7 +106,7 @@ class Engine:
         if fork is not None:
             await self.call(self.workspaces.discard, fork)
 
-    def recover(self, retention: timedelta) -> None:
+    def recover(self) -> None:
         """Bring the records in line with what happened before the last end. Blocks; before any call is taken.
 
         What was being published has been finished by Workspaces: its history says whether it took effect. What was
@@ -116,9 +117,11 @@ class Engine:
         for record in self.store.in_state(EffectState.PREPARING):
             if not record.outside:
                 self.store.forget(record.key)
-        forgotten = self.store.forget_before(rfc3339(self.clock.now() - retention))
+        own = self.workspaces.collector.back_to()
+        forgotten = self.store.prune(Rule(own, others=frozenset(self.workspaces.named_since(own))))
         if forgotten:
             _log.info("forgot old effects", count=forgotten)
+        self.store.forget_sources(self.workspaces.entered())
 
     def _recover_applying(self, record: Record) -> None:
         try:

@@ -20,7 +20,9 @@ from interlock.executor.sandbox.bubblewrap import BubblewrapConfig, BubblewrapSa
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.selftest import require
 from interlock.executor.service import ExecutorService
+from interlock.executor.snapshots.database import half_of_disk
 from interlock.executor.snapshots.model import Owner
+from interlock.executor.workspaces.collector import Retention
 from interlock.executor.workspaces.manager import Workspaces
 from interlock.v1.executor_pb2_grpc import add_ExecutorServicer_to_server
 
@@ -56,7 +58,7 @@ async def open_engine(config: ExecutorConfig) -> Engine:
         commands=config.commands,
         patience=config.patience,
     )
-    await asyncio.to_thread(engine.recover, timedelta(days=config.retention_days))
+    await asyncio.to_thread(engine.recover)
     tier = probe.tier
     _log.info("sandbox", backend=tier.backend, enforcement=tier.enforcement, fork=tier.fork, uid=identity.uid)
     return engine
@@ -81,7 +83,18 @@ async def main(config: ExecutorConfig, arguments: Arguments) -> None:
 
 def _open_workspaces(config: ExecutorConfig, identity: Identity) -> Workspaces:
     owner = Owner(identity.uid, identity.gid) if identity.switch else None
-    return Workspaces(config.directory, owner=owner, copy_forks=config.copy_forks, closed=config.closed)
+    retention = Retention(
+        timedelta(days=config.retention_days), timedelta(seconds=config.collect_grace_seconds)
+    )
+    return Workspaces(
+        config.directory,
+        owner=owner,
+        limits=config.workspace_limits,
+        copy_forks=config.copy_forks,
+        closed=config.closed,
+        max_bytes=config.store_max_bytes or half_of_disk(config.directory),
+        retention=retention,
+    )
 
 
 def _make_directory(path: Path) -> None:

@@ -11,6 +11,7 @@ from interlock.common import logs
 from interlock.common.paging import decode_page_token, encode_page_token
 from interlock.common.telemetry import span
 from interlock.executor.commands.apply import apply
+from interlock.executor.commands.collect_garbage import collect_garbage, gather
 from interlock.executor.commands.create_workspace import create_workspace
 from interlock.executor.commands.discard import discard
 from interlock.executor.commands.prepare import prepare
@@ -21,12 +22,13 @@ from interlock.executor.convert import effects as to_wire
 from interlock.executor.convert import exports
 from interlock.executor.convert import info as info_to_wire
 from interlock.executor.convert import requests as from_wire
+from interlock.executor.convert import storage as storage_wire
 from interlock.executor.convert import workspaces as ws_to_wire
 from interlock.executor.domain.limits import Limits
 from interlock.executor.effects.store import Record
 from interlock.executor.engine import Engine
 from interlock.executor.exports.git import Omissions
-from interlock.executor.queries import files, output
+from interlock.executor.queries import files, output, storage
 from interlock.executor.queries.export import export
 from interlock.executor.session import run_session
 from interlock.v1 import executor_pb2 as pb
@@ -205,6 +207,16 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         )
         answer = await revert(self._engine, ask, ws_to_wire.reverted_payload)
         return pb.RevertTreeResponse.FromString(answer)
+
+    async def CollectGarbage(
+        self, requests: AsyncIterator[pb.CollectGarbageRequest], context: Any
+    ) -> pb.CollectGarbageResponse:
+        wanted = await storage_wire.read_wanted(requests, await gather(self._engine))
+        answer = await collect_garbage(self._engine, wanted, storage_wire.collected_payload)
+        return pb.CollectGarbageResponse.FromString(answer)
+
+    async def GetStorage(self, request: pb.GetStorageRequest, context: Any) -> pb.GetStorageResponse:
+        return storage_wire.storage_response(await storage.storage(self._engine, request.workspace_ids))
 
     async def GetExecutorInfo(
         self, request: pb.GetExecutorInfoRequest, context: Any

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,10 @@ from typing import Any, Final
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.caller import driven
 from interlock.executor.domain.model import EffectKey, EffectState
-from interlock.executor.snapshots.store import connect
+from interlock.executor.effects.retention import Rule, prune
+from interlock.executor.snapshots.database import connect, transaction
 
+_OPEN: Final = (EffectState.PREPARING.value, EffectState.PREPARED.value, EffectState.APPLYING.value)
 _LATER_COLUMNS: Final = ("approved_request", "owner")
 """Columns of `effects` that the first release had not, in the order in which they came: all text."""
 
@@ -114,14 +116,8 @@ class EffectStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._lock, transaction(self._db) as db:
+            yield db
 
     def _rows(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -150,13 +146,37 @@ class EffectStore:
                 "DELETE FROM effects WHERE run=? AND step=? AND attempt=?", (key.run, key.step, key.attempt)
             )
 
-    def forget_before(self, at: str) -> int:
-        """Remove finished effects and answered requests older than a time. Returns how many effects."""
-        final = (EffectState.APPLIED.value, EffectState.DISCARDED.value, EffectState.FAILED.value)
+    def undecided(self) -> list[tuple[str, str]]:
+        """Workspace and tree of everything that effects without an end stand on or lead to."""
+        rows = self._rows(
+            "SELECT workspace, base_tree, result_tree FROM effects WHERE state IN (?,?,?) AND base_tree<>''",
+            *_OPEN,
+        )
+        return [(row[0], tree) for row in rows for tree in set(row[1:])]
+
+    def previews(self) -> dict[str, int]:
+        """How many effects of each workspace wait for a decision."""
+        rows = self._rows(
+            "SELECT workspace, count(*) FROM effects WHERE state=? GROUP BY workspace", _OPEN[1]
+        )
+        return dict(rows)
+
+    def runs(self) -> set[str]:
+        """Every run that something is recorded of."""
+        rows = self._rows(
+            "SELECT run FROM effects UNION SELECT run FROM epochs UNION SELECT run FROM drivers"
+        )
+        return {row[0] for row in rows}
+
+    def prune(self, rule: Rule, *, dry_run: bool = False) -> int:
+        """Remove records that may go: effects that have ended, answered requests, epochs. Returns how many effects."""
+        return prune(self._transaction, rule, dry_run=dry_run)
+
+    def forget_sources(self, known: Iterable[str]) -> None:
+        """Only these workspaces are left."""
+        gone = {row[0] for row in self._rows("SELECT workspace FROM sources")}.difference(known)
         with self._transaction() as db:
-            db.execute("DELETE FROM requests WHERE at<?", (at,))
-            found = db.execute("DELETE FROM effects WHERE state IN (?,?,?) AND at<?", (*final, at))
-            return found.rowcount
+            db.executemany("DELETE FROM sources WHERE workspace=?", ((each,) for each in gone))
 
     def fence(self, run: str, epoch: int, at: str, driver: str = "") -> None:
         """Refuse a driver that another has followed. Raises EPOCH_STALE, EFFECT_NOT_OWNED.

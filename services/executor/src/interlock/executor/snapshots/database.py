@@ -68,6 +68,12 @@ def free_bytes(directory: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
+def half_of_disk(directory: Path) -> int:
+    """Half the size of the file system that a directory is on, in bytes."""
+    found = os.statvfs(directory)
+    return found.f_blocks * found.f_frsize // 2
+
+
 def disk_full(so: str = "Nothing was changed.") -> InterlockError:
     """STORE_FULL for a disk without space; `so` says what became of the call."""
     return InterlockError(

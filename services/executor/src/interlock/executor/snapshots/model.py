@@ -89,6 +89,7 @@ class Limits:
         file_bytes: content of one file.
         depth: components of a path.
         changes: paths that one effect changes.
+        effect_bytes: file content that one effect adds or changes.
     """
 
     entries: int = 500_000
@@ -96,6 +97,10 @@ class Limits:
     file_bytes: int = 4 << 30
     depth: int = 128
     changes: int = 200_000
+    effect_bytes: int = 4 << 30
+
+
+DEFAULT_LIMITS: Final = Limits()
 
 
 def limit_exceeded(what: str, limit: int, metadata: dict[str, str] | None = None) -> InterlockError:

@@ -345,6 +345,26 @@ class Workspaces:
         self._registry.get(workspace)
         return self._tree(workspace, tree)
 
+    def named_since(self, at: str) -> set[str]:
+        """The workspaces that somebody has named as theirs since a time."""
+        return self._registry.named_since(at)
+
+    def entered(self) -> list[str]:
+        """Every workspace's id, unfinished ones included."""
+        return [name for name, _ in self._registry.lives()]
+
+    def known_trees(self) -> set[bytes]:
+        """Every tree that some workspace has."""
+        return self._registry.known_trees()
+
+    def trees_kept(self, workspace: str) -> int:
+        """How many trees a workspace has."""
+        return len(self._registry.trees_of(workspace))
+
+    def directories(self, workspace: str) -> tuple[Path, Path]:
+        """Where the executor's checkout of a workspace is, and where its forks are."""
+        return self._layout.base(workspace), self._layout.forks(workspace)
+
     def usage(self) -> StoreSize:
         """How much the snapshot store of all workspaces holds."""
         return self.store.usage()

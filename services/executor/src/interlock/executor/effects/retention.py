@@ -1,0 +1,70 @@
+"""Which records of effects are kept, and deleting the others a bounded transaction at a time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final
+
+from interlock.executor.domain.model import EffectState
+
+PAGE: Final = 500
+_FINAL: Final = (EffectState.APPLIED.value, EffectState.DISCARDED.value, EffectState.FAILED.value)
+
+Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What must stay. Times are RFC 3339 text.
+
+    Args:
+        own: records of workspaces that nobody speaks for are kept this far back, and answers to requests.
+        history: records of the `named` workspaces, unless of one of `runs`.
+        others: workspaces that somebody else speaks for: all their records stay.
+    """
+
+    own: str
+    history: str = ""
+    named: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
+    runs: frozenset[str] = frozenset()
+
+    def may_go(self, run: str, workspace: str, at: str) -> bool:
+        """Whether the record of an effect that has ended may go."""
+        if run in self.runs or workspace in self.others:
+            return False
+        return at < (self.history if workspace in self.named else self.own)
+
+
+def prune(transaction: Transaction, rule: Rule, *, dry_run: bool) -> int:
+    """Delete what may go. Returns how many effects. Undecided ones, and ones whose outcome is unknown, never go."""
+    with transaction() as db:
+        rows = db.execute(
+            "SELECT run, step, attempt, workspace, at FROM effects WHERE state IN (?,?,?)", _FINAL
+        ).fetchall()
+    doomed = [row[:3] for row in rows if rule.may_go(row[0], row[3], row[4])]
+    if dry_run:
+        return len(doomed)
+    for start in range(0, len(doomed), PAGE):
+        with transaction() as db:
+            db.executemany(
+                "DELETE FROM effects WHERE run=? AND step=? AND attempt=?", doomed[start : start + PAGE]
+            )
+    with transaction() as db:
+        db.execute("DELETE FROM requests WHERE at<?", (rule.own,))
+        for table in ("epochs", "drivers"):
+            _forget_runs(db, table, rule)
+    return len(doomed)
+
+
+def _forget_runs(db: sqlite3.Connection, table: str, rule: Rule) -> None:
+    """Epochs of runs of which nothing else is left: who drove them has no call under way any more."""
+    old = db.execute(
+        f"SELECT run FROM {table} WHERE at<? AND run NOT IN (SELECT run FROM effects)",  # noqa: S608 fixed names
+        (min(filter(None, (rule.own, rule.history))),),
+    ).fetchall()
+    gone = [row for row in old if row[0] not in rule.runs]
+    db.executemany(f"DELETE FROM {table} WHERE run=?", gone)  # noqa: S608 fixed names
