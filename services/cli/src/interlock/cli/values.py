@@ -78,6 +78,11 @@ def parse_source(text: str, *, git: bool, ref: str, strip: int) -> WorkspaceSour
     return WorkspaceSource(directory=DirectorySource(path=str(path)))
 
 
+def absolute(text: str) -> str:
+    """A path as a service on this machine understands it; empty stays empty."""
+    return str(Path(text).expanduser().absolute()) if text else ""
+
+
 async def find_workspace(client: Client, text: str) -> Workspace:
     """A workspace by its id, or by the directory it is."""
     if text.startswith("ws-") and "/" not in text:

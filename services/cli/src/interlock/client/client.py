@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from interlock.client.approvals import ApprovalCalls
-from interlock.client.journals import JournalCalls, PlannerCalls
+from interlock.client.exports import ExportCalls
+from interlock.client.forks import ForkCalls
+from interlock.client.journals import PlannerCalls
 from interlock.client.watching import WatchCalls
 from interlock.client.workspaces import WorkspaceCalls
 
 
-class Client(WatchCalls, ApprovalCalls, WorkspaceCalls, JournalCalls, PlannerCalls):
+class Client(WatchCalls, ApprovalCalls, WorkspaceCalls, ForkCalls, ExportCalls, PlannerCalls):
     """Talks to the Interlock services. Use it as an asynchronous context manager::
 
         async with Client() as client:

@@ -15,14 +15,23 @@ def main() -> int:
     )
     parser.add_argument("file")
     parser.add_argument("--head", default="", help="digest of the last event, as known from elsewhere")
+    parser.add_argument(
+        "--parent",
+        action="append",
+        default=[],
+        help="bundle of the run this one is a fork of; again for that one's parent",
+    )
     arguments = parser.parse_args()
     try:
-        report = verify_file(arguments.file, arguments.head)
+        report = verify_file(arguments.file, arguments.head, arguments.parent)
     except OSError as error:
-        print(f"Cannot read {arguments.file}: {error.strerror}", file=sys.stderr)
+        print(f"Cannot read {error.filename or arguments.file}: {error.strerror}", file=sys.stderr)
         return 2
     for problem in report.problems:
         print(ascii(str(problem))[1:-1], file=sys.stderr)
+    if report.origin is not None:
+        checked = "compared with its journal" if report.linked else "whose journal was not given (--parent)"
+        print(ascii(f"a fork of {report.origin.run_id} after event {report.origin.seq}, {checked}")[1:-1])
     verdict = "verified" if report.ok else f"NOT verified: {len(report.problems)} problems"
     print(f"{verdict}: {report.events} events, {report.payloads} payloads, head {report.head}")
     return 0 if report.ok else 1

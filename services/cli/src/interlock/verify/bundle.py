@@ -10,12 +10,14 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from interlock.verify.chain import Chain, is_digest
+from interlock.verify.chain import Chain, Seen, is_digest
+from interlock.verify.link import Facts, Origin, broken, incomplete
 
 MAX_PROBLEMS = 100
 """Problems listed; more are counted as one last entry."""
@@ -52,12 +54,17 @@ class Problem:
 
 @dataclass(slots=True)
 class Report:
-    """What was found. `ok` means that every check passed, for all `events` events and `payloads` payloads."""
+    """What was found. `ok` means that every check passed, for all `events` events and `payloads` payloads.
+
+    `origin` is where the run of a fork comes from; `linked` the runs before it whose journals were compared.
+    """
 
     run_id: str = ""
     events: int = 0
     payloads: int = 0
     head: str = ""
+    origin: Origin | None = None
+    linked: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -73,21 +80,59 @@ class Report:
             self.problems.append(Problem(0, "bundle", "there are more problems; they are not listed"))
 
 
-def verify_file(path: str | Path, head: str = "") -> Report:
-    """Verify a bundle file. Raises OSError when it cannot be read."""
-    with open(path, "rb") as file:
-        return verify_bundle(iter(lambda: file.readline(MAX_LINE_BYTES), b""), head)
+def verify_file(path: str | Path, head: str = "", parents: Sequence[str | Path] = ()) -> Report:
+    """Verify a bundle file, and with the files of its parents (its own first) where it comes from.
+
+    Raises OSError when one cannot be read.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(open(each, "rb")) for each in (path, *parents)]
+        child, *others = [_lines_of(file) for file in files]
+        return verify_family(child, others, head)
 
 
-def verify_bundle(lines: Iterable[bytes], head: str = "") -> Report:
+def _lines_of(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.readline(MAX_LINE_BYTES), b"")
+
+
+def verify_family(child: Iterable[bytes], parents: Sequence[Iterable[bytes]], head: str = "") -> Report:
+    """Verify the bundle of a fork with those of the runs it comes from, in order: its parent first.
+
+    Findings in a parent's bundle, and in what the fork says of it, are findings of the whole.
+    """
+    facts = Facts()
+    report = verify_bundle(child, head, seen=facts)
+    here = facts
+    for lines in parents:
+        origin = here.origin
+        until, beyond = Facts(origin.seq if origin else 0), Facts()
+
+        def both(
+            seq: int, event: dict[str, Any], digest: str, until: Facts = until, beyond: Facts = beyond
+        ) -> None:
+            until(seq, event, digest)
+            beyond(seq, event, digest)
+
+        parent = verify_bundle(lines, seen=both)
+        for problem in parent.problems:
+            report.add(problem.line, f"{parent.run_id} {problem.where}", problem.message)
+        for message in broken(here, until, parent.run_id):
+            report.add(0, "fork", message)
+        report.linked.append(parent.run_id)
+        here = beyond
+    return report
+
+
+def verify_bundle(lines: Iterable[bytes], head: str = "", *, seen: Seen | None = None) -> Report:
     """Verify the lines of a bundle, each with its newline.
 
     Args:
         lines: the bundle, split after every newline.
         head: digest of the last event as known from elsewhere; empty = trust the one in the header. Without
             it a bundle proves that it is whole, not that it is the one somebody saw before.
+        seen: told of each event that could be read.
     """
-    reader = _Reader()
+    reader = _Reader(seen)
     for number, raw in enumerate(lines, 1):
         reader.line(number, raw)
     reader.finish(head)
@@ -97,9 +142,12 @@ def verify_bundle(lines: Iterable[bytes], head: str = "") -> Report:
 class _Reader:
     """Takes lines in order and checks each against what came before."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Seen | None = None) -> None:
         self.report = Report()
         self._chain = Chain(self.report)
+        self._facts = Facts()
+        self._seen = seen
+        self._chain.seen = self._note
         self._header: dict[str, Any] = {}
         self._payloads: dict[str, None] = {}
         self._lines = 0
@@ -130,7 +178,16 @@ class _Reader:
                 report.add(0, f"event {seq}", f"refers to the payload {digest}, which is missing")
         if sorted(self._payloads) == sorted(chain.wanted) and list(self._payloads) != list(chain.wanted):
             report.add(0, "bundle", "the payloads are not in the order in which events refer to them")
+        for message in incomplete(self._facts):
+            report.add(0, "fork", message)
+        report.origin = self._facts.origin
         report.events, report.payloads, report.head = chain.count, len(self._payloads), chain.head
+
+    def _note(self, seq: int, event: dict[str, Any], digest: str) -> None:
+        if seq == 1 or event.get("type") == "run.steps_inherited":
+            self._facts(seq, event, digest)
+        if self._seen is not None:
+            self._seen(seq, event, digest)
 
     def _value(self, number: int, raw: bytes) -> dict[str, Any] | None:
         if not raw.endswith(b"\n"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from interlock.verify import canonical
@@ -16,6 +17,10 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _NAMES_OF_PEOPLE = frozenset({"env", "labels", "metadata"})
 _KEYS = {"v", "run_id", "seq", "prev", "at", "type", "step", "data"}
+
+
+Seen = Callable[[int, dict[str, Any], str], None]
+"""Told of each event that could be read: its place, itself, its digest."""
 
 
 class Findings(Protocol):
@@ -34,6 +39,7 @@ class Chain:
         self.count = 0
         self.head = ZERO
         self.wanted: dict[str, int] = {}
+        self.seen: Seen | None = None
         self._findings = findings
 
     def event(self, line: int, data: bytes) -> None:
@@ -50,6 +56,8 @@ class Chain:
             self._findings.add(line, where, message)
         if isinstance(event, dict):
             self._collect(event.get("data"))
+            if self.seen is not None:
+                self.seen(self.count, event, self.head)
 
     def _wrong(self, event: Any, previous: str) -> list[str]:
         if not isinstance(event, dict) or set(event) != _KEYS:

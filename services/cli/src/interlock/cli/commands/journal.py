@@ -53,13 +53,18 @@ async def verify(
         str, typer.Argument(help="Bundle file (- = standard input), or a run id to export now.")
     ],
     head: Annotated[str, typer.Option(help="Digest of the last event, as known from elsewhere.")] = "",
+    parent: Annotated[
+        list[str] | None,
+        typer.Option(help="Bundle of the run this one is a fork of; repeat it for that one's parent."),
+    ] = None,
 ) -> int:
     """Check every byte of a journal; exit 1 naming what is wrong. A file needs no service.
 
-    A run is compared with the head the orchestrator reports as well.
+    A run is compared with the head the orchestrator reports as well, and a fork with the runs it comes from; for
+    the file of a fork, --parent names theirs.
     """
     from interlock.cli.show.journal import is_run_id, show_report, verify_path, verify_run
 
     if is_run_id(target):
         return show_report(settings, await verify_run(settings, target, head))
-    return show_report(settings, verify_path(target, head))
+    return show_report(settings, verify_path(target, head, parent or []))

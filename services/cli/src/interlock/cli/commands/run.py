@@ -167,6 +167,53 @@ async def cost(settings: Settings, run: RUN) -> None:
         show_cost(settings, await client.get_cost(run))
 
 
+@command(app, "fork")
+async def fork(
+    settings: Settings,
+    run: RUN,
+    at_step: Annotated[
+        int, typer.Option(min=0, help="Begin where this step ended; 0 = before the first.")
+    ] = 0,
+    workspace_out: Annotated[
+        str, typer.Option(help="Directory of the new workspace, absent or empty. Default: one of the executor's.")
+    ] = "",
+    without_plan: Annotated[bool, typer.Option(help="Leave the later steps of the plan out.")] = False,
+    start: Annotated[bool, typer.Option(help="Start the fork at once.")] = False,
+    label: LABEL = None,
+) -> None:
+    """Make a new run of a run's beginning, on a new workspace with the tree it had led to.
+
+    Steps up to --at-step are inherited with their results; the later ones are pending again, and what was decided
+    about any step counts no more. The run itself is not changed, and may be in any state.
+    """
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import show_run
+    from interlock.cli.values import absolute, parse_labels
+
+    path = absolute(workspace_out)
+    labels = parse_labels(label)
+    async with connect(settings) as client:
+        made = await client.fork_run(
+            run, at_step, workspace_path=path, labels=labels, without_plan=without_plan, start=start
+        )
+        show_run(settings, made)
+
+
+@command(app, "compare")
+async def compare(
+    settings: Settings,
+    run_a: Annotated[str, typer.Argument(help="The first run.")],
+    run_b: Annotated[str, typer.Argument(help="The second run; a fork of it, or any other.")],
+    diff: Annotated[bool, typer.Option("--diff", help="Show how the trees differ line by line.")] = False,
+) -> None:
+    """Show where two runs part: step by step, in the trees they ended with, and in what they cost."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.compare import show_comparison
+
+    async with connect(settings) as client:
+        show_comparison(settings, await client.compare_runs(run_a, run_b), diff=diff)
+
+
 @command(app, "rollback")
 async def rollback(
     settings: Settings,

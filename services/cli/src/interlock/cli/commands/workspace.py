@@ -74,6 +74,40 @@ async def diff(
         show_diff(settings, await client.diff_trees(found.workspace_id, from_tree, to_tree))
 
 
+@command(app, "export")
+async def export(
+    settings: Settings,
+    target: Annotated[str, typer.Argument(help="Run id, workspace id, or a directory that is a workspace.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", help="Where to write; absent, or an empty directory. - = standard output (tar)."
+        ),
+    ],
+    run: Annotated[str, typer.Option("--run", help="The run whose steps --at counts.")] = "",
+    at: Annotated[
+        int | None, typer.Option("--at", min=0, help="After this step; 0 = before the first. Default: now.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="directory, tar or git.")] = "directory",
+) -> None:
+    """Write a tree as a directory or a tar archive, or a run's history as a git repository.
+
+    In the repository every step that changed something is a commit, with run, step, effect and approver in its
+    trailers; the same run gives the same commits anywhere. What git cannot carry is listed at the end.
+    """
+    from interlock.cli.exporting import Form
+    from interlock.cli.exporting import export as write
+    from interlock.cli.session import connect
+    from interlock.cli.values import bad_value
+
+    try:
+        wanted = Form(form)
+    except ValueError:
+        raise bad_value("format", f"{form[:40]!r} is not a format.", "Use directory, tar or git.") from None
+    async with connect(settings) as client:
+        await write(settings, client, target, run, at, wanted, out)
+
+
 @command(app, "files")
 async def files(
     settings: Settings,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from interlock.cli.errors import FAILED, OK
 from interlock.cli.output import show_list, write_json
@@ -14,7 +15,10 @@ from interlock.cli.settings import Output, Settings
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1.journal_pb2 import JournalEvent
 from interlock.verify import Report, verify_bundle, verify_file
-from interlock.verify.bundle import MAX_LINE_BYTES, split_lines
+from interlock.verify.bundle import MAX_LINE_BYTES, split_lines, verify_family
+from interlock.verify.link import Origin
+
+_MOST_GENERATIONS = 100
 
 
 def list_events(settings: Settings, events: Iterable[JournalEvent]) -> None:
@@ -78,16 +82,16 @@ def is_run_id(target: str) -> bool:
     return target.startswith("run-") and not Path(target).exists()
 
 
-def verify_path(path: str, head: str) -> Report:
-    """Verify a bundle file. Raises INVALID_ARGUMENT when it cannot be read."""
+def verify_path(path: str, head: str, parents: Sequence[str] = ()) -> Report:
+    """Verify a bundle file, and a fork's with those of its parents. Raises INVALID_ARGUMENT when one cannot be read."""
     try:
-        if path == "-":
+        if path == "-" and not parents:
             return verify_bundle(iter(lambda: sys.stdin.buffer.readline(MAX_LINE_BYTES), b""), head)
-        return verify_file(path, head)
+        return verify_file(path, head, parents)
     except OSError as error:
         raise InterlockError(
             Reason.INVALID_ARGUMENT,
-            f"Cannot read {path}: {error.strerror}.",
+            f"Cannot read {error.filename or path}: {error.strerror}.",
             field="target",
             fix="Name a bundle file or a run id.",
         ) from None
@@ -98,12 +102,25 @@ async def verify_run(settings: Settings, run_id: str, head: str) -> Report:
     from interlock.cli.session import connect
 
     async with connect(settings) as client:
-        chunks = [chunk async for chunk in client.export_journal(run_id)]
         run = await client.get_run(run_id, without_steps=True)
-    report = verify_bundle(split_lines(chunks), head)
+        line, bundles = run, []
+        while True:
+            bundles.append([chunk async for chunk in client.export_journal(line.run_id)])
+            if not line.origin.run_id or len(bundles) == _MOST_GENERATIONS:
+                break
+            line = await client.get_run(line.origin.run_id, without_steps=True)
+    child, *parents = [split_lines(chunks) for chunks in bundles]
+    report = verify_family(child, parents, head)
     if run.journal_length == report.events and run.journal_head != report.head:
         report.add(0, "bundle", f"its head is not the run's, {run.journal_head}")
     return report
+
+
+def _origin_text(report: Report, origin: Origin) -> str:
+    line = f"A fork of {origin.run_id} after event {origin.seq}, {origin.head}"
+    if report.linked:
+        return f"{line}; compared with {', '.join(report.linked)}"
+    return f"{line}; not compared with its journal (--parent names that one's bundle)"
 
 
 def show_report(settings: Settings, report: Report) -> int:
@@ -111,6 +128,8 @@ def show_report(settings: Settings, report: Report) -> int:
     if settings.output is Output.TABLE:
         for problem in report.problems:
             print(escape(str(problem)), file=sys.stderr)
+        if report.origin is not None:
+            print(escape(_origin_text(report, report.origin)))
         verdict = "Verified" if report.ok else f"NOT verified ({len(report.problems)} problems)"
         print(
             escape(
@@ -120,11 +139,14 @@ def show_report(settings: Settings, report: Report) -> int:
         )
     else:
         problems = [{"line": p.line, "where": p.where, "message": p.message} for p in report.problems]
-        value = {
+        value: dict[str, Any] = {
             "ok": report.ok,
             "runId": report.run_id,
             "events": report.events,
             "payloads": report.payloads,
         }
+        if report.origin is not None:
+            origin = {"runId": report.origin.run_id, "seq": report.origin.seq, "head": report.origin.head}
+            value["origin"] = {**origin, "compared": bool(report.linked)}
         write_json({**value, "head": report.head, "problems": problems}, settings.output)
     return OK if report.ok else FAILED

@@ -94,6 +94,10 @@ def show_rollback(settings: Settings, answer: RollbackRunResponse) -> None:
     show_one(settings, answer, people)
 
 
+def _origin(run: Run) -> str:
+    return f"{run.origin.run_id}, after its step {run.origin.at_step}" if run.origin.run_id else ""
+
+
 def _people(run: Run) -> None:
     ended = run.updated_at.ToNanoseconds() - run.created_at.ToNanoseconds()
     write_fields(
@@ -105,6 +109,7 @@ def _people(run: Run) -> None:
             ("workspace", run.workspace_id),
             ("steps", f"{run.steps_done} of {run.steps_total} ended"),
             ("cost", cost_text(run.cost)),
+            ("fork of", _origin(run)),
             ("base tree", short_digest(run.base_tree)),
             ("head tree", short_digest(run.head_tree)),
             ("labels", labels_text(run.labels.items())),

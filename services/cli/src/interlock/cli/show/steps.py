@@ -63,7 +63,7 @@ def outcome(step: Step) -> str:
     if step.failure.reason:
         return f"{step.failure.reason}: {first_line(step.failure.message)}"
     effect = step.effect
-    parts = []
+    parts = ["inherited"] if step.inherited else []
     if effect.HasField("exit_code"):
         parts.append(f"exit {effect.exit_code}")
     if effect.changes_total:
