@@ -118,6 +118,22 @@ class RunCalls(Connection):
         )
         return await self.call(self.orchestrator.RollbackRun, request)
 
+    async def revert_step(
+        self, run_id: str, step: int, comment: str = "", *, validate_only: bool = False, request_id: str = ""
+    ) -> pb.RevertStepResponse:
+        """Take one step's effect out of the workspace, and keep what changed since.
+
+        `validate_only` finds out what it would do. Raises REVERT_CONFLICT, whose metadata has the `paths`.
+        """
+        request = pb.RevertStepRequest(
+            request_id=self.request_id(request_id),
+            run_id=run_id,
+            step=step,
+            comment=comment,
+            validate_only=validate_only,
+        )
+        return await self.call(self.orchestrator.RevertStep, request)
+
     async def get_cost(self, run_id: str) -> pb.GetCostResponse:
         """What the run cost so far, in all and per step that asked a model."""
         return await self.call(self.orchestrator.GetCost, pb.GetCostRequest(run_id=run_id))
@@ -125,7 +141,7 @@ class RunCalls(Connection):
     async def add_steps(
         self, run_id: str, steps: Iterable[StepSpec], *, request_id: str = ""
     ) -> pb.AddStepsResponse:
-        """Append steps to an open run."""
+        """Append steps to an open run, or to one of which something was undone."""
         request = pb.AddStepsRequest(request_id=self.request_id(request_id), run_id=run_id, steps=steps)
         return await self.call(self.orchestrator.AddSteps, request)
 
@@ -145,7 +161,7 @@ class RunCalls(Connection):
             request.page_token = page.next_page_token
 
     async def retry_step(self, run_id: str, step: int, *, request_id: str = "") -> Run:
-        """Try a FAILED, REJECTED or OUTCOME_UNKNOWN step again."""
+        """Try a FAILED, REJECTED, OUTCOME_UNKNOWN or undone step again."""
         request = pb.RetryStepRequest(request_id=self.request_id(request_id), run_id=run_id, step=step)
         return (await self.call(self.orchestrator.RetryStep, request)).run
 

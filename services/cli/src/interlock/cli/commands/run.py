@@ -223,9 +223,12 @@ async def rollback(
     ] = 0,
     comment: COMMENT = "",
 ) -> None:
-    """Put the workspace back to the tree it was at after a step, or before the run."""
+    """Put the workspace back to the tree it was at after a step, or before the run.
+
+    To undo one step and keep what came later, use `step revert`. `step retry` and `step add` go on from there.
+    """
     from interlock.cli.session import connect
-    from interlock.cli.show.runs import show_rollback
+    from interlock.cli.show.runs import show_undo
 
     async with connect(settings) as client:
-        show_rollback(settings, await client.rollback_run(run, to_step, comment))
+        show_undo(settings, await client.rollback_run(run, to_step, comment))

@@ -21,7 +21,10 @@ async def add(
     run: RUN,
     plan: Annotated[str, typer.Option("--plan", help="Plan file whose steps to append; - = standard input.")],
 ) -> None:
-    """Append the steps of a plan file to an open run. The file's policy, budget and labels are not used."""
+    """Append the steps of a plan file to an open run. The file's policy, budget and labels are not used.
+
+    A run that has ended is open again with them if something of it was undone: it goes on with `run resume`.
+    """
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_run
     from interlock.cli.values import read_document
@@ -56,7 +59,7 @@ async def show(settings: Settings, run: RUN, step: STEP) -> None:
 
 @command(app, "retry")
 async def retry(settings: Settings, run: RUN, step: STEP) -> None:
-    """Try a failed, rejected or unknown step again, as a new attempt with new gates."""
+    """Try a failed, rejected, unknown or undone step again, as a new attempt with new gates."""
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_run
     from interlock.cli.values import parse_step
@@ -64,6 +67,28 @@ async def retry(settings: Settings, run: RUN, step: STEP) -> None:
     number = parse_step(step)
     async with connect(settings) as client:
         show_run(settings, await client.retry_step(run, number))
+
+
+@command(app, "revert")
+async def revert(
+    settings: Settings,
+    run: RUN,
+    step: STEP,
+    comment: Annotated[str, typer.Option("--comment", "-m", help="Why; journaled.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and do nothing.")] = False,
+) -> None:
+    """Undo one step and keep everything that changed since.
+
+    Where a later step or somebody else changed the same, nothing is changed and the files are named.
+    """
+    from interlock.cli.session import connect
+    from interlock.cli.show.runs import show_undo
+    from interlock.cli.values import parse_step
+
+    number = parse_step(step)
+    async with connect(settings) as client:
+        answer = await client.revert_step(run, number, comment, validate_only=dry_run)
+        show_undo(settings, answer, only_look=dry_run)
 
 
 @command(app, "skip")

@@ -17,7 +17,7 @@ from interlock.cli.text import (
     short_digest,
     time_text,
 )
-from interlock.v1.orchestrator_pb2 import GetCostResponse, RollbackRunResponse
+from interlock.v1.orchestrator_pb2 import GetCostResponse, RevertStepResponse, RollbackRunResponse
 from interlock.v1.run_pb2 import Run, RunState
 from interlock.v1.step_pb2 import StepState
 
@@ -80,14 +80,17 @@ def show_cost(settings: Settings, cost: GetCostResponse) -> None:
     show_one(settings, cost, people)
 
 
-def show_rollback(settings: Settings, answer: RollbackRunResponse) -> None:
-    """What a rollback did."""
+def show_undo(
+    settings: Settings, answer: RollbackRunResponse | RevertStepResponse, *, only_look: bool = False
+) -> None:
+    """What a rollback or a revert did, or would do."""
     from interlock.cli.show.workspaces import change_line
 
     def people() -> None:
-        write_fields(
-            [("run", answer.run.run_id), ("was at", answer.previous_tree), ("is at", answer.head_tree)]
-        )
+        now = "would be at" if only_look else "is at"
+        write_fields([("run", answer.run.run_id), ("was at", answer.previous_tree), (now, answer.head_tree)])
+        if isinstance(answer, RevertStepResponse) and answer.merged:
+            print("What changed since the step is kept.")
         for change in answer.changes:
             print(f"  {change_line(change)}")
 

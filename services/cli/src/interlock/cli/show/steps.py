@@ -11,7 +11,15 @@ from interlock.cli.safe import escape, escape_block, escape_bytes
 from interlock.cli.settings import Settings
 from interlock.cli.show.diff import print_diff
 from interlock.cli.show.workspaces import change_line
-from interlock.cli.text import cost_text, enum_text, first_line, seconds_text, short_digest, size_text
+from interlock.cli.text import (
+    cost_text,
+    enum_text,
+    first_line,
+    seconds_text,
+    short_digest,
+    size_text,
+    time_text,
+)
 from interlock.v1.policy_pb2 import Gate
 from interlock.v1.step_pb2 import Effect, Output, Step, StepFailure, StepInput, StepKind, StepSpec, StepState
 
@@ -64,6 +72,7 @@ def outcome(step: Step) -> str:
         return f"{step.failure.reason}: {first_line(step.failure.message)}"
     effect = step.effect
     parts = ["inherited"] if step.inherited else []
+    parts += [f"undone by {step.undone.by}"] if step.HasField("undone") else []
     if effect.HasField("exit_code"):
         parts.append(f"exit {effect.exit_code}")
     if effect.changes_total:
@@ -132,6 +141,7 @@ def _people(step: Step) -> None:
             ("attempt", str(step.attempt or "")),
             ("gate", enum_text(Gate, step.gate).lower()),
             ("approval", step.approval_id),
+            ("undone by", _undone(step)),
             ("took", took(step)),
             ("cost", cost_text(step.cost) if step.cost.model_calls else ""),
             ("base tree", short_digest(step.effect.base_tree)),
@@ -145,6 +155,11 @@ def _people(step: Step) -> None:
     if step.reply:
         print(f"--- reply ---\n{escape_block(step.reply)}")
     print_effect(step.effect)
+
+
+def _undone(step: Step) -> str:
+    gone = step.undone
+    return f"{gone.by} {gone.operation_id} at {time_text(gone.at)}" if step.HasField("undone") else ""
 
 
 def _sandbox(effect: Effect) -> str:
