@@ -23,7 +23,18 @@ from interlock.executor.files import failpoints, kernel
 from interlock.executor.files.names import parent_and_name
 from interlock.executor.files.remove import remove_tree
 from interlock.executor.files.root import Root, chmod_fd
-from interlock.executor.snapshots.model import DIRECTORY, UNKNOWN_TIME, Change, Entry, Owner, Snapshot, Times
+from interlock.executor.snapshots.model import (
+    DIRECTORY,
+    FILE,
+    SET_ID,
+    UNKNOWN_TIME,
+    Change,
+    Entry,
+    Owner,
+    Snapshot,
+    Times,
+    file_entry,
+)
 from interlock.executor.snapshots.present import Present
 from interlock.executor.snapshots.store import Store
 from interlock.executor.snapshots.unlock import Unlocker
@@ -67,7 +78,8 @@ class Application:
     def __init__(
         self, store: Store, target: Target, changes: list[Change], new: Snapshot, token: str
     ) -> None:
-        self.store, self.target, self.changes, self.new = store, target, changes, new
+        self.store, self.target, self.new = store, target, new
+        self.changes = [_without_set_id(change) for change in changes]
         self.root = target.root
         self.staging = staging_name(token)
         self.kept: list[bytes] = []
@@ -297,6 +309,18 @@ class Application:
 def staging_name(token: str) -> bytes:
     """The name, directly below a root, under which a change with this token collects its new files."""
     return b".interlock-" + token.encode("ascii")
+
+
+def _without_set_id(change: Change) -> Change:
+    """The change between the files as they are made and looked at: older trees may hold set-id bits."""
+    old, new = change.old, change.new
+    if not ((old is not None and old.mode & SET_ID) or (new is not None and new.mode & SET_ID)):
+        return change
+    return change._replace(old=_plain(old), new=_plain(new))
+
+
+def _plain(entry: Entry | None) -> Entry | None:
+    return file_entry(entry.mode, entry.value) if entry is not None and entry.kind == FILE else entry
 
 
 def _needs_content(change: Change) -> bool:

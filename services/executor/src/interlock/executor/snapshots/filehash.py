@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.names import shown
 from interlock.executor.files.root import chmod_fd
-from interlock.executor.snapshots.model import FILE, SYMLINK, Entry, Limits
+from interlock.executor.snapshots.model import SYMLINK, Entry, Limits, file_entry
 from interlock.executor.snapshots.store import BIG_BYTES, Batch
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -55,7 +55,7 @@ def store_file(fd: int, path: bytes, batch: Batch, limits: Limits) -> tuple[Entr
         )
     else:
         object_id = batch.put_stream(_rest(b"", fd, path, limits))
-    return Entry(FILE, stat.S_IMODE(status.st_mode), object_id), status
+    return file_entry(status.st_mode, object_id), status
 
 
 def link_entry(dir_fd: int, name: bytes) -> Entry:

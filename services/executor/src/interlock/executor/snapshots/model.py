@@ -14,6 +14,9 @@ FILE: Final = "f"
 DIRECTORY: Final = "d"
 SYMLINK: Final = "l"
 
+SET_ID: Final = 0o6000
+"""Mode bits that let a file run with its owner's or its group's rights."""
+
 UNKNOWN_TIME: Final = -(1 << 63)
 """Stands in a times object where no modification time is known; never written to a file."""
 
@@ -25,13 +28,22 @@ class Entry(NamedTuple):
 
     Args:
         kind: `f` regular file, `d` directory, `l` symbolic link.
-        mode: permission bits 0o0000..0o7777; always 0 for a symlink.
+        mode: permission bits 0o0000..0o7777, of a file without its set-id bits; always 0 for a symlink.
         value: 32-byte id of the file's content or of the directory object; a symlink's target.
     """
 
     kind: str
     mode: int
     value: bytes
+
+
+def file_entry(mode: int, content_id: bytes) -> Entry:
+    """A regular file's entry.
+
+    The set-user-id and set-group-id bits give the rights of the file's owner, and trees know no owners: they are
+    left out, so that no file made from a tree has them.
+    """
+    return Entry(FILE, mode & 0o1777, content_id)
 
 
 class Times(NamedTuple):

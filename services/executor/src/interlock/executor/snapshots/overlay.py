@@ -19,6 +19,7 @@ from interlock.executor.snapshots.builder import Listing, build
 from interlock.executor.snapshots.filehash import link_entry, open_for_reading, store_file
 from interlock.executor.snapshots.model import (
     DIRECTORY,
+    SET_ID,
     UNKNOWN_TIME,
     Entry,
     Limits,
@@ -30,6 +31,7 @@ from interlock.executor.snapshots.scan import too_deep
 from interlock.executor.snapshots.store import Batch, Store
 from interlock.executor.snapshots.unlock import Unlocker
 
+SET_ID_FILE: Final = "file with a set-user-id or set-group-id bit"
 _SPACES: Final = ("user.overlay.", "trusted.overlay.")
 # An upper with these cannot be read without knowing other layers; the mounts this service makes never write them.
 _FOREIGN: Final = ("redirect", "metacopy", "protattr")
@@ -42,7 +44,7 @@ def capture_overlay(upper: Root, base: Snapshot, store: Store, limits: Limits) -
     and hard links are not part of a tree. New objects are durable in the store on return.
 
     Raises:
-        EFFECT_NOT_PUBLISHABLE: sockets, fifos, devices, or foreign overlay attributes, by name.
+        EFFECT_NOT_PUBLISHABLE: sockets, fifos, devices, set-id files, or foreign overlay attributes, by name.
         WORKSPACE_LIMIT_EXCEEDED: more entries, bytes or depth in the upper than `limits` allow.
     """
     batch = store.batch()
@@ -136,6 +138,8 @@ class _Walk:
                 _delete(listing, name)
                 return
             entry, status = store_file(fd, path, self.batch, self.limits)
+            if status.st_mode & SET_ID:
+                self.refused.append((path, SET_ID_FILE))
         finally:
             os.close(fd)
         self.put(listing, name, entry, status)

@@ -9,7 +9,7 @@ import stat
 from interlock.executor.files.names import parent_and_name
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.filehash import link_entry, open_for_reading
-from interlock.executor.snapshots.model import DIRECTORY, FILE, Entry
+from interlock.executor.snapshots.model import DIRECTORY, Entry, file_entry
 from interlock.executor.snapshots.scan import StatCache
 
 OTHER = "?"
@@ -35,7 +35,7 @@ class Present:
         if stat.S_ISREG(mode):
             known = self._cache.lookup(parent, name, status)
             if known is not None:
-                return Entry(FILE, mode & 0o7777, known)
+                return file_entry(mode, known)
         elif not stat.S_ISLNK(mode):
             return Entry(OTHER, mode & 0o7777, b"")
         return self._read(parent, name, path, stat.S_ISLNK(mode))
@@ -59,6 +59,6 @@ def _hash(dir_fd: int, name: bytes, path: bytes) -> Entry:
         digest = hashlib.sha256()
         while chunk := os.read(fd, 1 << 20):
             digest.update(chunk)
-        return Entry(FILE, stat.S_IMODE(os.fstat(fd).st_mode), digest.digest())
+        return file_entry(os.fstat(fd).st_mode, digest.digest())
     finally:
         os.close(fd)

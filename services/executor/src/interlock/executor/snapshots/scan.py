@@ -16,12 +16,13 @@ from interlock.executor.snapshots.builder import Built, Listing, build
 from interlock.executor.snapshots.filehash import link_entry, open_for_reading, store_file
 from interlock.executor.snapshots.model import (
     DIRECTORY,
-    FILE,
+    SET_ID,
     Entry,
     Limits,
     Snapshot,
     Times,
     Totals,
+    file_entry,
     limit_exceeded,
 )
 from interlock.executor.snapshots.store import Batch
@@ -63,6 +64,7 @@ class StatCache:
     def __init__(self) -> None:
         self.files: dict[bytes, dict[bytes, tuple[Signature, bytes]]] = {}
         self.built: dict[bytes, Built] = {}
+        self.set_id: set[bytes] = set()  # files that had such a bit when they were read
 
     def lookup(self, directory: bytes, name: bytes, status: os.stat_result) -> bytes | None:
         """The content id of an unchanged file; None when it must be read."""
@@ -202,12 +204,14 @@ class _Walk:
         """Enter one name that is new, changed, or no file. Raises OSError."""
         mode = status.st_mode
         if stat.S_ISREG(mode):
+            if mode & SET_ID:
+                self.cache.set_id.add(join(listing.path, name))
             content = self.cache.lookup(listing.path, name, status)
             if content is None:
                 listing.entries[name], status = self.read(fd, listing.path, name, files)
             else:
                 files[name] = (signature(status), content)
-                listing.entries[name] = Entry(FILE, mode & 0o7777, content)
+                listing.entries[name] = file_entry(mode, content)
                 self.bytes += status.st_size
         elif stat.S_ISDIR(mode):
             listing.entries[name] = Entry(DIRECTORY, mode & 0o7777, b"")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from interlock.executor.snapshots.model import FILE, UNKNOWN_TIME, Entry, Owner
+from interlock.executor.snapshots.model import FILE, SET_ID, UNKNOWN_TIME, Entry, Owner
 from interlock.executor.snapshots.store import Store
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -35,7 +35,7 @@ def write_entry(
             _write_all(fd, chunk)
         if owner is not None:
             os.fchown(fd, owner.uid, owner.gid)
-        os.fchmod(fd, entry.mode)  # after chown, which clears set-id bits
+        os.fchmod(fd, entry.mode & ~SET_ID)  # older trees may hold these; see `file_entry`
         if mtime_ns is not None and mtime_ns != UNKNOWN_TIME:
             os.utime(fd, ns=(mtime_ns, mtime_ns))
         if sync:

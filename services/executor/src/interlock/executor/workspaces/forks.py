@@ -14,8 +14,8 @@ from interlock.executor.files.remove import remove_path
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.checkout import checkout
 from interlock.executor.snapshots.compare import compare, totals_after
-from interlock.executor.snapshots.model import FILE, Change, Limits, Snapshot, Totals, limit_exceeded
-from interlock.executor.snapshots.overlay import capture_overlay, not_publishable, special_kind
+from interlock.executor.snapshots.model import Limits, Snapshot, Totals, limit_exceeded
+from interlock.executor.snapshots.overlay import SET_ID_FILE, capture_overlay, not_publishable, special_kind
 from interlock.executor.snapshots.scan import StatCache, scan
 from interlock.executor.snapshots.store import Store
 from interlock.executor.workspaces.layout import Layout
@@ -86,9 +86,12 @@ class Forks:
         with _open(fork.upper) as upper:
             if fork.mode == "overlay":
                 return capture_overlay(upper, base, self.store, self.limits)
-            scanned = scan(upper, self.store.batch(), StatCache(), self.limits)
-            if scanned.skipped:
-                raise not_publishable([(path, self._kind(upper, path)) for path in scanned.skipped])
+            cache = StatCache()
+            scanned = scan(upper, self.store.batch(), cache, self.limits)
+            refused = [(path, self._kind(upper, path)) for path in scanned.skipped]
+            refused += [(path, SET_ID_FILE) for path in cache.set_id]
+            if refused:
+                raise not_publishable(refused)
             return scanned.snapshot
 
     def capture(self, fork: Fork, base: Snapshot, size: Totals) -> Capture:
@@ -98,7 +101,6 @@ class Forks:
     def enter(self, workspace: str, base: Snapshot, size: Totals, result: Snapshot) -> Capture:
         """Enter a result in the register, if it is within the limits."""
         changes = compare(self.store, base, result, self.limits)
-        _refuse_set_id(changes)
         after = totals_after(self.store, size, changes)
         if after.entries > self.limits.entries:
             raise limit_exceeded("files and directories", self.limits.entries)
@@ -120,17 +122,6 @@ class Forks:
     def _kind(self, root: Root, path: bytes) -> str:
         status = root.lstat(path)
         return special_kind(status.st_mode) if status else "device"
-
-
-def _refuse_set_id(changes: list[Change]) -> None:
-    # Published by root into a directory of root's, such a file would give its owner's rights to everybody.
-    refused = [
-        (change.path, "file with a set-user-id or set-group-id bit")
-        for change in changes
-        if change.new is not None and change.new.kind == FILE and change.new.mode & 0o6000
-    ]
-    if refused:
-        raise not_publishable(refused)
 
 
 def _open(path: Path) -> Root:
