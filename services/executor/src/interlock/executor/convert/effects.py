@@ -16,6 +16,7 @@ from interlock.v1 import executor_pb2, step_pb2
 
 _MOST_CHANGES = 1000
 _MOST_MESSAGE = 2000
+_CUT = b"interlock: the rest of the difference is left out\n"
 _SAME_NAMES = ("memory_bytes", "processes", "open_files", "file_bytes", "written_bytes", "written_files")
 
 _STATES = {
@@ -146,11 +147,15 @@ def change(file: FileDiff) -> step_pb2.FileChange:
 
 
 def diff_text(diff: Diff, most: int) -> tuple[str, bool]:
-    """The text of a difference, at most so many bytes, cut at a line's end; and whether something is missing."""
+    """The text of a difference, at most so many bytes, cut at a line's end; and whether something is missing.
+
+    What is cut here ends with a line that says so, as what the difference itself left out does.
+    """
     text = diff.patch.decode("utf-8", "backslashreplace").encode()
     if len(text) <= most:
         return text.decode(), diff.truncated
-    return text[: text.rfind(b"\n", 0, most) + 1].decode(), True
+    kept = text[: text.rfind(b"\n", 0, most - len(_CUT)) + 1]
+    return (kept + _CUT).decode(), True
 
 
 def _add_diff(effect: step_pb2.Effect, diff: Diff) -> None:
