@@ -85,6 +85,16 @@ def test_a_difference_is_cut_at_a_lines_end() -> None:
     assert diff_text(diff, 3) == ("", True)
 
 
+@pytest.mark.parametrize("most", [50, 51, 100, 119, 120])
+def test_a_cut_difference_says_so_within_its_limit(most: int) -> None:
+    file = FileDiff("f", "f", "added", None, 0o644, 0, 1, False, 41, 0, False, b"+x\n" * 41)
+    text, truncated = diff_text(Diff((file,), 1, 41, 0, False), most)
+    assert truncated
+    assert len(text) <= most
+    assert text.endswith("interlock: the rest of the difference is left out\n")
+    assert set(text.splitlines()[:-1]) <= {"+x"}
+
+
 def test_listing_tokens() -> None:
     tree, path = "sha256:" + "0" * 64, "/".join(10 * [b"x\xff".decode("utf-8", "surrogateescape") * 100])
     assert read_files_token(files_token(tree, path)) == (tree, path)

@@ -154,8 +154,9 @@ def diff_text(diff: Diff, most: int) -> tuple[str, bool]:
     text = diff.patch.decode("utf-8", "backslashreplace").encode()
     if len(text) <= most:
         return text.decode(), diff.truncated
-    kept = text[: text.rfind(b"\n", 0, most - len(_CUT)) + 1]
-    return (kept + _CUT).decode(), True
+    mark = _CUT if most >= len(_CUT) else b""
+    kept = text[: text.rfind(b"\n", 0, most - len(mark)) + 1]
+    return (kept + mark).decode(), True
 
 
 def _add_diff(effect: step_pb2.Effect, diff: Diff) -> None:
