@@ -317,3 +317,29 @@ def _example() -> bytes:
     ]
     whole: bytes = b"".join(module.make_bundle(module.make_events(datas), [one, two]))
     return whole
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"#!/bin/sh\necho\n",
+        b"{}\n{}\n",
+        b'{"a": 1}\nx\ny\nz',
+        b"\x7fELF\0\0\n" * 9,
+        b"\n" * 50,
+        b"no newline",
+    ],
+)
+def test_another_file_is_one_problem(junk: bytes, tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(junk)
+    report = verify_file(tmp_path / "other", "sha256:" + "0" * 64, [tmp_path / "other"])
+    assert [str(problem) for problem in report.problems] == [
+        "line 1: header: this is not an Interlock journal bundle, or its first line was changed"
+    ]
+
+
+def test_an_empty_file_is_one_problem(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    assert [str(problem) for problem in verify_file(tmp_path / "empty").problems] == [
+        "bundle: the file is empty"
+    ]

@@ -102,6 +102,8 @@ def verify_family(child: Iterable[bytes], parents: Sequence[Iterable[bytes]], he
     """
     facts = Facts()
     report = verify_bundle(child, head, seen=facts)
+    if not report.run_id:
+        return report  # not a bundle: nothing can be compared with it
     here = facts
     for lines in parents:
         origin = here.origin
@@ -135,6 +137,8 @@ def verify_bundle(lines: Iterable[bytes], head: str = "", *, seen: Seen | None =
     reader = _Reader(seen)
     for number, raw in enumerate(lines, 1):
         reader.line(number, raw)
+        if reader.is_foreign:
+            break  # whatever else could be said of the file only hides that
     reader.finish(head)
     return reader.report
 
@@ -152,6 +156,7 @@ class _Reader:
         self._payloads: dict[str, None] = {}
         self._lines = 0
         self._ended = False
+        self.is_foreign = False
 
     def line(self, number: int, raw: bytes) -> None:
         self._lines = number
@@ -165,6 +170,14 @@ class _Reader:
 
     def finish(self, head: str) -> None:
         report, chain = self.report, self._chain
+        if not self._lines:
+            report.add(0, "bundle", "the file is empty")
+            return
+        if self.is_foreign:
+            report.problems[:] = [
+                Problem(1, "header", "this is not an Interlock journal bundle, or its first line was changed")
+            ]
+            return
         if not self._ended:
             report.add(self._lines, "bundle", "the end line is missing: the file was cut")
         if self._header and self._header.get("events") != chain.count:
@@ -208,7 +221,7 @@ class _Reader:
 
     def _read_header(self, value: dict[str, Any] | None) -> None:
         if value is None or list(value) != _HEADER or value["bundle"] != "interlock-journal":
-            self.report.add(1, "header", "this is not an Interlock journal bundle")
+            self.is_foreign = True
             return
         if value["version"] != 1 or isinstance(value["version"], bool):
             self.report.add(1, "header", f"bundle version {value['version']!r} is not known here; 1 is")
