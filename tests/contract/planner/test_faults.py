@@ -71,7 +71,7 @@ FAULTS: list[tuple[str, Answer, Reason]] = [
     ("too deep", Answer(200, b"[" * 100_000), Reason.MODEL_REPLY_INVALID),
     ("10 MB", Answer(200, b" " * (10 * 1024 * 1024)), Reason.MODEL_REPLY_INVALID),
     ("broken off", Answer(200, b'{"a": "' + b"x" * 1000, fault="cut"), Reason.MODEL_REPLY_INVALID),
-    ("closed", Answer(fault="close"), Reason.MODEL_REPLY_INVALID),
+    ("closed", Answer(fault="close"), Reason.MODEL_UNAVAILABLE),
     ("bad gzip", Answer(200, b"not gzip", {"content-encoding": "gzip"}), Reason.MODEL_REPLY_INVALID),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import random
 import ssl
@@ -74,7 +75,8 @@ class Transport:
     ) -> HttpReply:
         """The server's answer to a JSON body, after retries; the caller judges its status.
 
-        Raises ModelError: MODEL_UNAVAILABLE (no connection), MODEL_TIMEOUT, MODEL_REPLY_INVALID (cut or too large).
+        Raises ModelError: MODEL_UNAVAILABLE (no connection, or one closed without a reply), MODEL_TIMEOUT,
+        MODEL_REPLY_INVALID (cut or too large).
         """
         return await self._call("POST", path, body, timeout_s, retried)
 
@@ -133,7 +135,14 @@ class Transport:
     async def _once(self, method: str, path: str, body: bytes | None) -> HttpReply:
         started = self._clock.monotonic()
         headers = {"content-type": "application/json"} if body is not None else {}
-        async with self._client.stream(method, path, content=body, headers=headers) as response:
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                stream = self._client.stream(method, path, content=body, headers=headers)
+                response = await stack.enter_async_context(stream)
+            except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+                if isinstance(error, httpx.ReadError) or "without sending a response" in str(error):
+                    raise _NoReply(str(error)) from None
+                raise
             raw = await self._read(response)
         elapsed = max(0, round((self._clock.monotonic() - started) * 1000))
         return HttpReply(response.status_code, response.headers, raw, elapsed)
@@ -151,6 +160,10 @@ class Transport:
                 raise ModelError(Reason.MODEL_REPLY_INVALID, message)
             parts.append(part)
         return b"".join(parts)
+
+
+class _NoReply(httpx.TransportError):
+    """The connection ended before a reply had begun."""
 
 
 def retry_after_s(headers: httpx.Headers, clock: Clock) -> float | None:
@@ -182,6 +195,12 @@ def _translated(error: httpx.TransportError) -> ModelError:
                 fix="Correct the address, or trust its authority by SSL_CERT_FILE.",
             )
         return ModelError(Reason.MODEL_UNAVAILABLE, "The model's server cannot be reached.")
+    if isinstance(error, _NoReply):
+        return ModelError(
+            Reason.MODEL_UNAVAILABLE,
+            "The model's server closed the connection without a reply.",
+            fix="Look at the server's log: it may be starting, overloaded, or have crashed on the request.",
+        )
     if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)):
         return ModelError(
             Reason.MODEL_REPLY_INVALID, "The model's server broke off in the middle of its reply."
