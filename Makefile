@@ -16,7 +16,7 @@ ARGS ?=
 GOAL ?=
 export GOAL
 
-.PHONY: help install demo test lint format gen check-gen proto-baseline docs lock up bench torture clean
+.PHONY: help install demo test lint format gen check-gen proto-baseline docs lock up bench torture test-containers test-interop clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ demo: $(STAMP) ## Run a real plan on a real library, approve, verify, roll back 
 	@$(BIN)/python scripts/demo.py $(if $(GOAL),--goal "$$GOAL")
 
 test: $(STAMP) lint ## Lint, then run every test (WORKERS=n, ARGS="-k name" or paths)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not bench and not torture" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not bench and not torture and not interop" $(ARGS)
 
 lint: $(STAMP) check-gen ## ruff, mypy --strict, import contracts, buf lint and breaking, generated code
 	@$(BIN)/ruff check .
@@ -54,7 +54,7 @@ proto-baseline: $(STAMP) ## Accept the protos as they are as the new baseline fo
 	@$(BIN)/python scripts/protos.py baseline
 
 docs: $(STAMP) ## Write the generated parts of docs/ from the code
-	@for page in state_machine_doc journal_doc error_docs; do $(BIN)/python scripts/$$page.py; done
+	@for page in state_machine_doc journal_doc error_docs effect_vectors; do $(BIN)/python scripts/$$page.py; done
 
 lock: $(STAMP) ## Renew the hash-locked requirements (ARGS=--upgrade for newer versions)
 	@scripts/lock $(ARGS)
@@ -67,6 +67,11 @@ bench: $(STAMP) ## Measure the hot path on this machine
 
 torture: $(STAMP) ## Long randomized tests: kills, races, hostile steps
 	@$(BIN)/python -m pytest -n $(WORKERS) -m torture tests $(ARGS)
+
+test-interop: test-containers ## What needs other programs: the containers
+
+test-containers: $(STAMP) ## Build the images and run docker-compose.yml on a private engine (root; CONTAINERS_ENGINE=podman)
+	@scripts/containers $(BIN)/python -m pytest -p no:xdist -m interop tests/interop/containers $(ARGS)
 
 # Root's demo keeps its executor's state outside the repository: see executor_dir in interlock.common.config.
 clean: ## Remove .venv, caches, build output and the demo's files

@@ -1,0 +1,97 @@
+"""The vectors in docs/vectors are what the code makes, do not change by accident, and hold in another language."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[4]
+FILE = ROOT / "docs/vectors/effect-digest.json"
+VECTORS: dict[str, dict[str, Any]] = {v["name"]: v for v in json.loads(FILE.read_text())["vectors"]}
+NODE = shutil.which("node")
+
+FROZEN = "0a31b8a59161c51c80ab7d682871bf147ef50dc1d823d7c98e6d85dc519db308"
+"""Over every digest of version 1, in order. A change here means that approvals given before are worth nothing."""
+
+
+def test_they_are_what_the_code_makes() -> None:
+    made = subprocess.run(
+        [sys.executable, "scripts/effect_vectors.py", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (made.returncode, made.stderr) == (0, "")
+
+
+def test_version_1_is_frozen() -> None:
+    digests = [v[part]["digest"] for v in VECTORS.values() for part in ("request", "effect") if part in v]
+    assert hashlib.sha256("\n".join(digests).encode()).hexdigest() == FROZEN
+
+
+def test_they_cover_every_kind_gate_and_ending() -> None:
+    kinds = {v["request"]["document"]["kind"] for v in VECTORS.values()}
+    assert kinds == {"read_file", "edit_file", "run_command"}
+    assert {v["gate"] for v in VECTORS.values()} == {"none", "command", "effect", "both"}
+    effects = [v["effect"]["document"] for v in VECTORS.values() if "effect" in v]
+    assert any(e["signal"] for e in effects)
+    assert {e["failure"] for e in effects} >= {"", "COMMAND_FAILED", "COMMAND_TIMED_OUT"}
+    assert {None, 0, 2, 7} <= {e["exit_code"] for e in effects}
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_by_hand(name: str) -> None:
+    """Without the code: the domain line and the canonical bytes that stand in the file."""
+    for part in ("request", "effect"):
+        sealed = VECTORS[name].get(part)
+        if sealed is None:
+            continue
+        assert json.loads(sealed["canonical"]) == sealed["document"]
+        found = hashlib.sha256(f"{sealed['domain']}\n{sealed['canonical']}".encode()).hexdigest()
+        assert sealed["digest"] == "sha256:" + found
+        assert sealed["domain"] == f"interlock.executor.{part}.v1"
+
+
+def node(path: Path) -> subprocess.CompletedProcess[str]:
+    assert NODE is not None
+    program = ROOT / "tests/support/effect_digest.mjs"
+    return subprocess.run([NODE, str(program), str(path)], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
+def test_another_language_finds_the_same() -> None:
+    made = node(FILE)
+    assert (made.returncode, made.stdout, made.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("request", "document", "step"), 3, ["canonical", "digest"]),
+        (("request", "digest"), "sha256:" + "2" * 64, ["digest", "the request of the effect"]),
+        (("effect", "document", "exit_code"), None, ["canonical", "digest"]),
+        (("effect", "document", "streams", "stdout", "bytes"), 4, ["canonical", "digest", "stdout bytes"]),
+        (("texts", "effect.streams.stdout"), "AAAA", ["stdout digest"]),
+        (("request", "domain"), "interlock.executor.request.v2", ["domain"]),
+    ],
+)
+def test_another_language_sees_every_change(
+    tmp_path: Path, place: tuple[str, ...], value: Any, told: list[str]
+) -> None:
+    vector = json.loads(json.dumps(VECTORS["command and its effect"]))
+    at = vector
+    for key in place[:-1]:
+        at = at[key]
+    assert at[place[-1]] != value
+    at[place[-1]] = value
+    changed = tmp_path / "changed.json"
+    changed.write_text(json.dumps({"vectors": [vector]}))
+    made = node(changed)
+    assert made.returncode >= len(told)
+    for what in told:
+        assert what in made.stdout
