@@ -68,6 +68,10 @@ def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dir").mkdir()
     assert parse_source("dir", git=False, ref="", strip=0).directory.path == str(tmp_path / "dir")
     assert parse_source("a.tar.gz", git=False, ref="", strip=1).archive.strip_components == 1
+    elsewhere = parse_source("/elsewhere/b.TGZ", git=False, ref="", strip=0)
+    assert elsewhere.archive.path == "/elsewhere/b.TGZ", "only the executor's machine has it"
+    (tmp_path / "named.zip").mkdir()
+    assert parse_source("named.zip", git=False, ref="", strip=0).directory.path == str(tmp_path / "named.zip")
     assert parse_source("dir", git=True, ref="main", strip=0).git.url == str(tmp_path / "dir")
     for url in ("https://example.org/x.git", "git@example.org:x.git", "ssh://host/x"):
         assert parse_source(url, git=False, ref="", strip=0).git.url == url

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from interlock.client import Client
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|[\w.-]+@[\w.-]+:")
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 
@@ -68,12 +69,15 @@ def parse_step(text: str) -> int:
 
 
 def parse_source(text: str, *, git: bool, ref: str, strip: int) -> WorkspaceSource:
-    """What a workspace is made of: a URL is cloned, a file unpacked, a directory used in place."""
+    """What a workspace is made of: a URL is cloned, a file unpacked, a directory used in place.
+
+    The executor may see what this machine does not: a path that is not here counts as an archive by its name.
+    """
     if git or ref or _URL.match(text):
         url = text if _URL.match(text) else str(Path(text).expanduser().absolute())
         return WorkspaceSource(git=GitSource(url=url, ref=ref))
     path = Path(text).expanduser().absolute()
-    if path.is_file():
+    if path.is_file() or (path.name.lower().endswith(_ARCHIVES) and not path.exists()):
         return WorkspaceSource(archive=ArchiveSource(path=str(path), strip_components=strip))
     return WorkspaceSource(directory=DirectorySource(path=str(path)))
 
