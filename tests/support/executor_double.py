@@ -50,6 +50,12 @@ class Executor:
     count: int = 0
     inside: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
     undone: dict[str, tuple[str, str]] = field(default_factory=dict)
+    planted: set[tuple[int, int]] = field(default_factory=set)
+
+    def plant(self, step: int, attempt: int) -> None:
+        """Someone else puts an effect under an attempt that nothing is recorded under."""
+        if (step, attempt) not in self.effects:
+            self.planted.add((step, attempt))
 
     def present(self) -> frozenset[tuple[str, str]]:
         """The effects in the head."""
@@ -70,6 +76,8 @@ class Executor:
     def prepare(self, run: Run, action: a.Prepare, outcome: str) -> Result:
         """Computes once per key. `outcome`: changed, unchanged, failed, unknown, or the name of a reason."""
         key = (action.step, action.attempt)
+        if key in self.planted:
+            return error("EFFECT_NOT_OWNED")
         known = self.effects.get(key)
         if known is not None:
             return self._answer(known)
@@ -104,6 +112,7 @@ class Executor:
     def apply(self, run: Run, action: a.Apply, disjoint: bool) -> Result:
         """Publishes what was reviewed, once; refuses on an overlap."""
         effect = self.effects.get((action.step, action.attempt))
+        assert (action.step, action.attempt) not in self.planted, "asked to publish someone else's effect"
         if effect is None:
             return error("EFFECT_NOT_FOUND")
         if effect.state == "APPLIED":
@@ -125,6 +134,8 @@ class Executor:
     def discard(self, action: a.Discard) -> Result:
         """Throws an attempt away; it is never computed or published afterwards."""
         key = (action.step, action.attempt)
+        if key in self.planted:
+            return "ok", None  # refused, which the worker takes for done
         known = self.effects.get(key)
         assert known is None or known.state != "APPLIED", "asked to throw away what is published"
         self.effects[key] = (

@@ -87,6 +87,11 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
         change = step_pb2.FileChange(path="a.txt", kind=step_pb2.CHANGE_KIND_MODIFIED)
         return x.DiffTreesResponse(from_tree=request.from_tree, to_tree=request.to_tree, changes=[change])
 
+    async def CompareEffects(
+        self, request: x.CompareEffectsRequest, context: Any
+    ) -> x.CompareEffectsResponse:
+        return x.CompareEffectsResponse()
+
     async def RestoreTree(self, request: x.RestoreTreeRequest, context: Any) -> x.RestoreTreeResponse:
         key = (request.run_id, 0, 0)
         self.script.calls.append(("restore", key))

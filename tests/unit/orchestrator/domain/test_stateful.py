@@ -162,6 +162,10 @@ class RunMachine(RuleBasedStateMachine):
     def someone_edits_the_directory(self) -> None:
         self.run.executor.drift()
 
+    @rule(step=st.integers(1, 3), attempt=st.integers(1, 3))
+    def someone_plants_an_effect(self, step: int, attempt: int) -> None:
+        self.run.executor.plant(step, attempt)
+
     # -- the executor and the planner -------------------------------------------------------------------------
 
     @rule(pick=st.integers(0, 5), outcome=_OUTCOME, disjoint=st.booleans())

@@ -306,6 +306,40 @@ def test_a_workspace_that_never_stands_still_fails_the_step_in_the_end() -> None
     assert driven.current.superseded.times == 1, "a person's retry counts from the start"
 
 
+@pytest.mark.parametrize("gate", ["none", "command", "effect", "both"])
+def test_an_attempt_that_someone_else_put_an_effect_under_is_passed_over(gate: str) -> None:
+    driven = one(gate)
+    for attempt in (1, 2):
+        driven.executor.plant(1, attempt)
+    while driven.run.state is not RunState.COMPLETED:
+        driven.settle()
+        if driven.run.state is RunState.AWAITING_APPROVAL:
+            driven.decide()
+    assert driven.executor.ran == [(1, 3)]
+    assert driven.types().count("step.preview_superseded") == 2
+    assert driven.executor.kept() == []
+
+
+def test_more_planted_effects_than_previews_may_be_replaced_do_not_fail_the_step() -> None:
+    driven = one("effect")
+    for attempt in range(1, MAX_SUPERSEDED + 3):
+        driven.executor.plant(1, attempt)
+    driven.settle()
+    assert driven.run.state is RunState.AWAITING_APPROVAL
+    assert driven.executor.ran == [(1, MAX_SUPERSEDED + 3)]
+
+
+def test_planted_effects_under_every_attempt_fail_the_step_with_the_reason() -> None:
+    driven = one("effect")
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        driven.executor.plant(1, attempt)
+    driven.settle()
+    assert driven.run.state is RunState.FAILED
+    assert driven.run.failure is not None
+    assert driven.run.failure.reason == "EFFECT_NOT_OWNED"
+    assert driven.executor.ran == []
+
+
 def test_a_renewed_preview_drafts_again() -> None:
     driven = DrivenRun([drafted()], policy=FREE, start=True)
     driven.act(a.Draft)

@@ -212,7 +212,9 @@ def _moved(run: Run, step: Step, failure: Failure, *, ran: bool) -> list[e.Event
     """
     if step.attempt >= MAX_ATTEMPTS or (ran and step.spec.input.get("network")):
         return failed(step, failure)
-    if step.superseded is not None and step.superseded.times >= MAX_SUPERSEDED:
+    # Past other people's effects the step goes as far as there are attempts: nothing was computed for it.
+    counts = failure.reason != Reason.EFFECT_NOT_OWNED
+    if counts and step.superseded is not None and step.superseded.times >= MAX_SUPERSEDED:
         return failed(step, _too_often(run, step, failure))
     if is_drafted(step.spec) and not budget_left(run):
         # The draft was about the old content. As PENDING the step waits for its run's budget, which pauses.
