@@ -27,6 +27,8 @@ RECORDS: dict[str, type[Any]] = {
     "model call": model.ModelCall,
     "prepared": model.Prepared,
     "approval": model.Approval,
+    "fork": model.ForkOf,
+    "inherited step": model.InheritedStep,
 }
 _NAMES = {cls: name for name, cls in RECORDS.items()}
 _PLAIN = {str: "text", int: "integer", bool: "boolean"}

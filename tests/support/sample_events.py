@@ -17,7 +17,9 @@ from interlock.orchestrator.domain.model import (
     Approval,
     Budget,
     Failure,
+    ForkOf,
     Gate,
+    InheritedStep,
     ModelCall,
     OnFailure,
     Policy,
@@ -25,6 +27,7 @@ from interlock.orchestrator.domain.model import (
     RejectAction,
     StepKind,
     StepSpec,
+    StepState,
     Verdict,
 )
 
@@ -118,6 +121,19 @@ SAMPLES: tuple[e.Event, ...] = (
     e.StepRevertRequested("op-2", _digest("0"), _digest("d"), "ann", "undo it", step=2),
     e.StepReverted("op-2", _digest("8"), _digest("0"), True, step=2),
     e.StepRevertFailed("op-2", _FAILURE, step=2),
+    e.RunCreated(
+        "Another way",
+        "ws-2",
+        "bob",
+        _POLICY,
+        Budget(1_000_000, 20),
+        {"team": "core"},
+        "00-ab-cd-01",
+        ForkOf("run-01jd9x5m7qv4s2k8t6w3y1z0aa", 17, _digest("2"), _digest("0"), 2),
+    ),
+    e.StepsInherited(
+        1, (InheritedStep(_SPEC, StepState.FAILED, 3, _PREPARED, _digest("7"), _FAILURE, _digest("0")),)
+    ),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from interlock.orchestrator.commands.create_run import create_run
 from interlock.orchestrator.commands.execute_next import execute_next
+from interlock.orchestrator.commands.fork_run import fork_run
 from interlock.orchestrator.commands.mutate import mutate
 from interlock.orchestrator.commands.plan_run import plan_run
 from interlock.orchestrator.commands.record_decision import record_decision
@@ -15,9 +16,9 @@ from interlock.orchestrator.commands.rollback_run import rollback_run
 from interlock.orchestrator.convert import inputs, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import decide_run
-from interlock.orchestrator.queries import approvals, journal, runs, watch
+from interlock.orchestrator.queries import approvals, compare, journal, runs, watch
+from interlock.v1 import fork_pb2, orchestrator_pb2_grpc
 from interlock.v1 import orchestrator_pb2 as o
-from interlock.v1 import orchestrator_pb2_grpc
 
 
 class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
@@ -122,6 +123,14 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
 
     async def RevertStep(self, request: o.RevertStepRequest, context: Any) -> o.RevertStepResponse:
         return await revert_step(self._deps, request)
+
+    async def ForkRun(self, request: fork_pb2.ForkRunRequest, context: Any) -> fork_pb2.ForkRunResponse:
+        return await fork_run(self._deps, request)
+
+    async def CompareRuns(
+        self, request: fork_pb2.CompareRunsRequest, context: Any
+    ) -> fork_pb2.CompareRunsResponse:
+        return await compare.compare_runs(self._deps, request)
 
     async def RecordDecision(
         self, request: o.RecordDecisionRequest, context: Any

@@ -26,7 +26,7 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
         policy=inputs.policy(message.policy),
         budget=inputs.budget(message.budget),
         labels=dict(message.labels),
-        traceparent=telemetry.inject() or _new_trace(),
+        traceparent=telemetry.inject() or new_trace(),
         start=message.start,
     )
     outcome = await deps.transactions.create(
@@ -46,6 +46,6 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
     return o.CreateRunResponse(run=views.run(outcome.run))
 
 
-def _new_trace() -> str:
+def new_trace() -> str:
     """A W3C traceparent of a trace nobody records, so that every run has a trace id."""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"

@@ -14,6 +14,7 @@ from interlock.orchestrator.domain import effects
 from interlock.orchestrator.domain.model import (
     Budget,
     Failure,
+    ForkOf,
     Gate,
     ModelCall,
     OnFailure,
@@ -168,6 +169,7 @@ def step(run: Run, value: Step, bodies: Bodies) -> step_pb2.Step:
         started_at=timestamp(value.started_at),
         ended_at=timestamp(value.ended_at),
         key=value.key,
+        inherited=value.inherited,
         undone=undone(value),
     )
 
@@ -204,6 +206,20 @@ def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:
         created_by=value.created_by,
         created_at=timestamp(value.created_at),
         updated_at=timestamp(value.updated_at),
+        origin=origin(value.fork),
+    )
+
+
+def origin(value: ForkOf | None) -> run_pb2.RunOrigin | None:
+    """Where a fork comes from; None stays unset."""
+    if value is None:
+        return None
+    return run_pb2.RunOrigin(
+        run_id=value.run_id,
+        at_step=value.at_step,
+        journal_length=value.seq,
+        journal_head=value.head,
+        tree=value.tree,
     )
 
 

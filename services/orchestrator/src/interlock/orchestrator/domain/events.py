@@ -12,6 +12,8 @@ from interlock.orchestrator.domain.model import (
     Approval,
     Budget,
     Failure,
+    ForkOf,
+    InheritedStep,
     Json,
     ModelCall,
     Policy,
@@ -34,6 +36,16 @@ class RunCreated(Event):
     budget: Budget = field(default_factory=Budget)
     labels: Json = field(default_factory=dict)
     traceparent: str = ""
+    fork: ForkOf | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepsInherited(Event):
+    """Steps that had ended in the run this one is a fork of, numbered from `first`; at most 200 an event."""
+
+    type = "run.steps_inherited"
+    first: int
+    steps: tuple[InheritedStep, ...]
 
 
 @dataclass(frozen=True, slots=True)

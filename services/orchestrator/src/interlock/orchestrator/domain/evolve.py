@@ -10,6 +10,7 @@ from typing import Any
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain import undo
 from interlock.orchestrator.domain.actions import Prepare, step_action
+from interlock.orchestrator.domain.inherit import inherited_steps
 from interlock.orchestrator.domain.model import (
     STEP_ACTIVE,
     STEP_FINAL,
@@ -85,6 +86,9 @@ def _created(record: Recorded) -> Run:
         budget=event.budget,
         labels=event.labels,
         traceparent=event.traceparent,
+        fork=event.fork,
+        base_tree=event.fork.tree if event.fork else "",
+        head_tree=event.fork.tree if event.fork else "",
         seq=1,
         head=record.digest,
     )
@@ -104,7 +108,7 @@ def _planned_state(run: Run, event: Any) -> RunState:
 
 
 def _unplanned_state(run: Run, event: Any) -> RunState:
-    return RunState.PLANNED if run.steps else RunState.CREATED
+    return RunState.PLANNED if len(run.steps) > run.inherited else RunState.CREATED
 
 
 _RUN_CHOICE: dict[type[e.Event], Callable[[Run, Any], RunState]] = {
@@ -122,6 +126,16 @@ def _steps_added(run: Run, event: e.StepsAdded, at: datetime) -> dict[str, Any]:
         raise IllegalTransitionError(f"steps from {event.first} cannot follow {len(run.steps)} steps")
     added = [Step(number, spec) for number, spec in enumerate(event.specs, event.first)]
     return {"steps": run.steps.extend(added)}
+
+
+def _steps_inherited(run: Run, event: e.StepsInherited, at: datetime) -> dict[str, Any]:
+    last = len(run.steps) + len(event.steps)
+    if event.first != len(run.steps) + 1 or last > run.inherited:
+        raise IllegalTransitionError(f"steps from {event.first} to {last} are not those of a fork")
+    if any(step.state not in STEP_FINAL for step in event.steps):
+        raise IllegalTransitionError("a step that has not ended cannot be inherited")
+    steps = run.steps.extend(inherited_steps(event.first, event.steps))
+    return {"steps": steps, "steps_done": len(steps), "scan_from": len(steps) + 1}
 
 
 def _planned(run: Run, event: e.Planned, at: datetime) -> dict[str, Any]:
@@ -173,6 +187,7 @@ def _called(run: Run, event: e.ModelCalled, at: datetime) -> dict[str, Any]:
 
 _RUN_FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]] = {
     e.StepsAdded: _steps_added,
+    e.StepsInherited: _steps_inherited,
     e.PlanningStarted: lambda run, ev, at: {
         "planning": Planning(ev.additional_context, ev.max_steps, ev.feedback, asked=run.seq + 1)
     },
@@ -213,6 +228,7 @@ def _step(step: Step, event: e.Event, at: datetime, head_tree: str) -> Step:
     if isinstance(event, e.StepStarted):
         changes["started_at"] = step.started_at or at
     if state is not step.state:
+        changes["inherited"] = False
         changes.update(_ended(step, state, at, head_tree), **changes)
     return replace(step, state=state, **changes)
 

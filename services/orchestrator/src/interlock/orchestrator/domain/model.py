@@ -269,6 +269,33 @@ class Superseded:
 
 
 @dataclass(frozen=True, slots=True)
+class ForkOf:
+    """Where a fork comes from: event `seq` of another run's journal, its digest `head`, and the tree it began with.
+
+    Steps up to `at_step` are inherited.
+    """
+
+    run_id: str
+    seq: int
+    head: str
+    tree: str
+    at_step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InheritedStep:
+    """A step of another run as it had ended there: what was asked and what came of it, nothing that was decided."""
+
+    spec: StepSpec
+    state: StepState
+    attempt: int = 0
+    prepared: Prepared | None = None
+    reply_payload: str = ""
+    failure: Failure | None = None
+    head_tree: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step as the journal tells it.
 
@@ -302,6 +329,7 @@ class Step:
     effects: Effects = ()
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    inherited: bool = False
 
     @property
     def key(self) -> str:
@@ -364,6 +392,7 @@ class Run:
     budget: Budget = Budget()
     labels: Json = default(default_factory=dict)
     traceparent: str = ""
+    fork: ForkOf | None = None
     state: RunState = RunState.CREATED
     pause_reason: str = ""
     steps_allowed: int | None = None
@@ -384,6 +413,11 @@ class Run:
     head_tree: str = ""
     seq: int = 0
     head: str = ZERO_DIGEST
+
+    @property
+    def inherited(self) -> int:
+        """Number of steps that came with the fork."""
+        return self.fork.at_step if self.fork else 0
 
     def step(self, number: int) -> Step | None:
         """The step with this number, if there is one."""

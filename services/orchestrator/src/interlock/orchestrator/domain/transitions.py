@@ -22,6 +22,7 @@ RUN: dict[str, dict[R, tuple[R, ...]]] = {
         R.CREATED: (R.PLANNED,),
         **_stay(R.PLANNED, R.RUNNING, R.AWAITING_APPROVAL, R.PAUSED, R.FAILED),
     },
+    "run.steps_inherited": _stay(R.CREATED),
     "run.planning_started": {R.CREATED: (R.PLANNING,), R.PLANNED: (R.PLANNING,), R.RUNNING: (R.PLANNING,)},
     "run.planned": {R.PLANNING: (R.PLANNED, R.RUNNING)},
     "run.planning_failed": {R.PLANNING: (R.CREATED, R.PLANNED)},

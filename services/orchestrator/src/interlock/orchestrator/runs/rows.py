@@ -117,5 +117,5 @@ def _holds(run: Run | None) -> bool:
     if run.rollback is not None or run.revert is not None:
         return True
     waiting = (RunState.CREATED, RunState.PLANNED)
-    fresh = run.state in waiting or (run.state is RunState.PLANNING and not run.base_tree)
+    fresh = run.state in waiting or (run.state is RunState.PLANNING and run.cursor == 0)
     return not fresh and run.state not in RUN_FINAL
