@@ -85,6 +85,11 @@ def rollback(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
     return {"head": done.head_tree, "how": done.how, "kept": list(done.kept)}
 
 
+def revert(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    done = spaces.revert(ask["workspace"], ask["result"], ask["base"], key="v")
+    return {"head": done.head_tree, "how": done.how, "kept": list(done.kept)}
+
+
 def fork(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
     """Look for drift and adopt it."""
     made = spaces.fork(ask["workspace"])
@@ -110,6 +115,7 @@ ACTIONS = {
     "create": create,
     "publish": publish,
     "rollback": rollback,
+    "revert": revert,
     "fork": fork,
     "recover": recover,
 }

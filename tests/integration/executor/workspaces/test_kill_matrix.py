@@ -143,6 +143,30 @@ def test_a_rollback_killed_anywhere_is_done_whole_or_not_at_all(room: Path, prog
     assert kills > 40
 
 
+def test_a_revert_killed_anywhere_is_done_whole_or_not_at_all(room: Path, program: Any) -> None:
+    """With an edit of the user's beside it, which stays whenever the kill comes."""
+    scene = Scene(room, program)
+    program.run("publish", **scene.ids)
+    (scene.live / "mine").write_bytes(b"mine\n")
+    program.give(scene.live / "mine")
+    scene.save()
+    mine = {b"mine": ("f", 0o644, b"mine\n")}
+    kills = 0
+    while True:
+        scene.restore()
+        if program.run("revert", f"*:{kills + 1}", **scene.ids) is not None:
+            break
+        kills += 1
+        found = program.run("recover")
+        published = found["heads"][scene.ids["workspace"]] == scene.ids["result"]
+        assert read_tree(scene.live) == {**(scene.new if published else OLD), **mine}
+        assert kills == 1 or not published, "a kill after the record was written ends in the new tree"
+        assert program.run("revert", **scene.ids)["how"] == ("merged" if published else "already")
+        scene.both({**OLD, **mine})
+    scene.both({**OLD, **mine})
+    assert kills > 40
+
+
 def test_an_import_killed_anywhere_leaves_nothing_and_can_be_repeated(room: Path, program: Any) -> None:
     live = room / "state" / "live"
     live.mkdir()
