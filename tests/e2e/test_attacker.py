@@ -42,6 +42,7 @@ class Attacker:
         self.key = x.EffectKey(run_id=run.run_id, step=number, attempt=attempt)
         self.digests: set[str] = set()
         self.trees: set[str] = set()
+        self.base = ""
         self.ends: list[str] = []
 
     async def look(self, shown: Any) -> None:
@@ -54,6 +55,7 @@ class Attacker:
             return
         self.digests |= {found.request_digest, found.effect_digest}
         self.trees.add(found.result_tree)
+        self.base = found.base_tree
 
     async def try_(self, call: Callable[[], Awaitable[Any]], *fine: str) -> None:
         try:
@@ -102,7 +104,7 @@ class Attacker:
             ):
                 restore = x.RestoreTreeRequest(**ask, tree=tree, epoch=2**62, **secret)
                 await self.try_(lambda r=restore: self.stub.RestoreTree(r))  # type: ignore[misc]
-                revert = x.RevertTreeRequest(**ask, from_tree=tree, to_tree=tree, epoch=2**62, **secret)
+                revert = x.RevertTreeRequest(**ask, from_tree=self.base, to_tree=tree, epoch=2**62, **secret)
                 await self.try_(lambda r=revert: self.stub.RevertTree(r))  # type: ignore[misc]
 
 
