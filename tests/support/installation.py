@@ -63,7 +63,7 @@ class Installation:
             executor=found.get("executor", ""),
             planner=found.get("planner", ""),
             approval=found.get("approval", ""),
-            retry=Retry(attempts=200, longest=0.5) if patient else None,
+            retry=Retry(seconds=100, longest=0.5) if patient else None,
         )
 
     def project(self, **files: str) -> Path:

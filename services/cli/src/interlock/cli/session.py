@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from interlock.cli.output import progress
 from interlock.cli.settings import Settings
 from interlock.client import Client, Retry
 from interlock.client.endpoints import Endpoints, defaults, from_env, parse_servers
+from interlock.common.errors import InterlockError
 
-_RETRY = Retry(attempts=5)
+_UNSEEN_SECONDS = 1.5
+
+
+def _tell(error: InterlockError, seconds: float) -> None:
+    progress(f"{error.message} Waiting up to {seconds:.0f} s for it to come back.")
+
+
+_RETRY = Retry(unseen=_UNSEEN_SECONDS, tell=_tell)
 
 
 @asynccontextmanager

@@ -64,7 +64,7 @@ class ApprovalCalls(Connection):
             return self.stream(self.approval.Subscribe, request)
 
         while True:
-            async for message in resuming(open_at, cursor, self.retry):
+            async for message in resuming(open_at, cursor, self.delays):
                 cursor = message.cursor or cursor
                 yield message
 

@@ -12,11 +12,11 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from interlock.client.endpoints import Endpoints, resolve
-from interlock.client.retry import Retry, may_repeat
+from interlock.client.endpoints import Endpoints, is_locked, resolve
+from interlock.client.retry import Delays, Retry, is_repeatable, may_repeat
 from interlock.common.client import channel, error_from_rpc
 from interlock.common.clock import SystemClock
-from interlock.common.config import load_token
+from interlock.common.config import data_dir, load_token
 from interlock.common.ids import UlidIds
 from interlock.v1.approval_pb2_grpc import ApprovalStub
 from interlock.v1.executor_pb2_grpc import ExecutorStub
@@ -43,7 +43,7 @@ class Connection:
         token: the bearer token; by default `INTERLOCK_TOKEN`, then the data directory's token file.
         directory: the data directory; by default `INTERLOCK_DATA_DIR` or the user's.
         timeout: seconds a call may take, unless it says otherwise. Streams have none.
-        retry: how often and how fast a call is repeated when its service is not reached.
+        retry: how long and how fast a call is repeated when its service is not reached.
     """
 
     def __init__(
@@ -64,6 +64,8 @@ class Connection:
         given = Endpoints(orchestrator, executor, planner, approval)
         self.endpoints = resolve(given, env=env)
         self.retry = retry or Retry()
+        self._directory = data_dir(env)
+        self._answered = False
         self._token = token or load_token(create=False, env=env)
         self._timeout = timeout
         self._ids = UlidIds(SystemClock())
@@ -112,6 +114,14 @@ class Connection:
         stub: ApprovalStub = self._stub("approval")
         return stub
 
+    def delays(self) -> Delays:
+        """The waits of one call or stream."""
+        return self.retry.delays(self._is_there)
+
+    def _is_there(self) -> bool:
+        """Whether the services are known to exist, so that one that does not answer may be about to come back."""
+        return self._answered or is_locked(self._directory)
+
     async def call(
         self,
         rpc: grpc.UnaryUnaryMultiCallable[RequestT, ResponseT],
@@ -121,19 +131,21 @@ class Connection:
     ) -> ResponseT:
         """One call, repeated while its service cannot be reached. Raises InterlockError.
 
-        A mutation must have its `request_id` set, so that the repetition is the same request. `seconds` is the
-        deadline of each try.
+        A mutation is repeated only with its `request_id` set, so that the repetition is the same request.
+        `seconds` is the deadline of each try.
         """
         multicallable: Any = rpc
         deadline = self._timeout if seconds is None else seconds
-        delays = self.retry.delays()
+        delays = self.delays()
         while True:
             try:
                 response: ResponseT = await multicallable(request, timeout=deadline)
+                self._answered = True
                 return response
             except grpc.aio.AioRpcError as failure:
                 error = error_from_rpc(failure, self._name_of(rpc))
-            delay = next(delays, None) if may_repeat(error) else None
+            self._answered = self._answered or not may_repeat(error)
+            delay = delays.after(error) if may_repeat(error) and is_repeatable(request) else None
             if delay is None:
                 raise error
             await asyncio.sleep(delay)
@@ -149,6 +161,7 @@ class Connection:
         call = multicallable(request)
         try:
             async for message in call:
+                self._answered = True
                 yield message
         except grpc.aio.AioRpcError as failure:
             raise error_from_rpc(failure, self._name_of(rpc)) from None

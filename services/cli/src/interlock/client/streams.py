@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol, TypeVar
 
-from interlock.client.retry import Retry, may_repeat
+from interlock.client.retry import Delays, may_repeat
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1.orchestrator_pb2 import WatchRunResponse
 from interlock.v1.run_pb2 import RunState
@@ -30,23 +30,24 @@ MessageT = TypeVar("MessageT", bound=HasCursor)
 
 
 async def resuming(
-    open_at: Callable[[str], AsyncIterator[MessageT]], cursor: str, retry: Retry
+    open_at: Callable[[str], AsyncIterator[MessageT]], cursor: str, begin: Callable[[], Delays]
 ) -> AsyncIterator[MessageT]:
     """The messages of a stream, reopened at the last cursor when it breaks. Ends when the server ends it.
 
-    The number of tries counts anew after every message. A reader that was too slow (RESOURCE_EXHAUSTED) goes on
-    where it was. Raises the last InterlockError when the tries are used up, and any other one at once.
+    The tries, whose waits `begin` makes, count anew after every message. A reader that was too slow
+    (RESOURCE_EXHAUSTED) goes on where it was. Raises the last InterlockError when the tries are used up, and any
+    other one at once.
     """
-    delays = retry.delays()
+    delays = begin()
     while True:
         try:
             async for message in open_at(cursor):
                 cursor = message.cursor or cursor
-                delays = retry.delays()
+                delays = begin()
                 yield message
             return
         except InterlockError as error:
-            delay = next(delays, None) if _resumable(error) else None
+            delay = delays.after(error) if _resumable(error) else None
             if delay is None:
                 raise
         await asyncio.sleep(delay)

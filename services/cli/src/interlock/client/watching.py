@@ -37,7 +37,7 @@ class WatchCalls(RunCalls):
                 )
                 return self.stream(self.orchestrator.WatchRun, request)
 
-            async for message in resuming(open_at, cursor, self.retry):
+            async for message in resuming(open_at, cursor, self.delays):
                 cursor = message.cursor or cursor
                 if message.HasField("run"):
                     state = message.run.state

@@ -19,7 +19,8 @@ _SHIM = (
     "os.getppid()==int(sys.argv[1]) or sys.exit(1);"
     "os.execv(sys.argv[2],sys.argv[2:])"
 )
-_FIRST_DELAY, _LONGEST_DELAY, _STEADY_SECONDS = 0.5, 30.0, 60.0
+# A client waits 30 s for a service (interlock.client.retry): the longest pause and a start must fit into that.
+_FIRST_DELAY, _LONGEST_DELAY, _STEADY_SECONDS = 0.5, 10.0, 60.0
 _LINE_LIMIT = 1024 * 1024
 
 Report = Callable[[str], None]
