@@ -45,6 +45,7 @@ class Facts:
         self.inherited: dict[int, dict[str, Any]] = {}
         self.steps: dict[int, dict[str, Any]] = {}
         self.head = ""
+        self.seq = 0
         self.tree = ""
         self._until = until
 
@@ -52,7 +53,7 @@ class Facts:
         """The next event. One that is malformed is somebody else's finding: it is passed over."""
         if self._until is not None and seq > self._until:
             return
-        self.head = digest
+        self.seq, self.head = seq, digest
         try:
             self._take(seq, event)
         except (KeyError, TypeError, AttributeError, ValueError):
@@ -116,7 +117,7 @@ def broken(child: Facts, parent: Facts, parent_run: str) -> list[str]:
     if origin.run_id != parent_run:
         return [f"it is a fork of {origin.run_id}, not of {parent_run}"]
     found = []
-    if parent.head != origin.head:
+    if (parent.seq, parent.head) != (origin.seq, origin.head):
         found.append(f"event {origin.seq} of {parent_run} is not the one it names, {origin.head}")
     if parent.tree and parent.tree != origin.tree:
         found.append(f"{parent_run} was at {parent.tree} then, not at {origin.tree}")

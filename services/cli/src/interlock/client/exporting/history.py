@@ -111,7 +111,7 @@ class _Reader:
         """Enter a commit when the event moved the workspace to another tree."""
         base = (data.get("prepared") or data.get("fork") or {}).get(_BASE.get(event.type, ""), "")
         if base and not self.tree:
-            self.commit(base, _first(self.run_id, created), created)
+            self.commit(base, _first(self.run_id, created, base), created)
         tree = data.get("head_tree") or (data.get("to_tree") if event.type in _DRIFTS else "")
         if tree and self.tree and tree != self.tree:
             self.commit(tree, self.message(event, data, tree), event)
@@ -155,9 +155,9 @@ _SUBJECTS = {
 }
 
 
-def _first(run_id: str, created: JournalEvent) -> str:
+def _first(run_id: str, created: JournalEvent, tree: str) -> str:
     goal = json.loads(created.canonical_json)["data"]["goal"]
-    trailers = [("Run", run_id), ("Step", "0"), ("Event", f"{created.seq} {created.digest}")]
+    trailers = [("Run", run_id), ("Step", "0"), ("Tree", tree), ("Event", f"{created.seq} {created.digest}")]
     return _message(f"Before: {goal}", trailers)
 
 

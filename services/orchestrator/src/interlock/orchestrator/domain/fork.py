@@ -53,8 +53,11 @@ class Prefix:
         self.run = evolve(before, record)
         if isinstance(event, e.StepStarted) and event.step > self.at_step:
             self._settled = True
-        if not self._settled and self._ended(before, event):
-            self.point = self.run
+        if not self._settled:
+            if self._ended(before, event):
+                self.point = self.run
+            elif self._open:
+                self.point = None  # one of them is tried again
         self._plan(event)
 
     def _ended(self, before: Run | None, event: e.Event) -> bool:
