@@ -109,11 +109,28 @@ def env_list(name: str, default: tuple[str, ...] = (), env: Env | None = None) -
 
 
 def data_dir(env: Env | None = None) -> Path:
-    """`INTERLOCK_DATA_DIR`, else `$XDG_DATA_HOME/interlock`, else `~/.local/share/interlock`. Not created."""
+    """`INTERLOCK_DATA_DIR`, else `$XDG_DATA_HOME/interlock`, else `~/.local/share/interlock`. Not created.
+
+    Raises INVALID_ARGUMENT where nothing is set and the user has no home.
+    """
+    if env_text("INTERLOCK_DATA_DIR", env=env):
+        return env_path("INTERLOCK_DATA_DIR", Path("/"), env)
     base = env_text("XDG_DATA_HOME", env=env)
     # The XDG specification: a relative value is invalid and ignored.
-    home = Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "share"
-    return env_path("INTERLOCK_DATA_DIR", home / "interlock", env)
+    home = Path(base) if base and Path(base).is_absolute() else _home() / ".local" / "share"
+    return home / "interlock"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            f"There is no default data directory: HOME is not set, and uid {os.getuid()} has no entry in /etc/passwd.",
+            field="INTERLOCK_DATA_DIR",
+            fix="Set INTERLOCK_DATA_DIR (or --data-dir) to a directory that this user can write.",
+        ) from None
 
 
 def executor_dir(env: Env | None = None) -> Path:

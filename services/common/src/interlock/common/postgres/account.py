@@ -61,9 +61,20 @@ def server_account(data: Path) -> Account:
 
 
 def initdb_account(server: Account) -> Account:
-    """The account that `initdb` runs as: it insists on one that has a name, the server does not."""
-    if not server.drop or _named(server.uid):
+    """The account that `initdb` runs as: it insists on one that has a name, the server does not.
+
+    Raises DATABASE_UNAVAILABLE where there is none.
+    """
+    if _named(server.uid):
         return server
+    if not server.drop:
+        raise InterlockError(
+            Reason.DATABASE_UNAVAILABLE,
+            f"The embedded database cannot be created: uid {server.uid}, which this process runs as, has no name "
+            "(no entry in /etc/passwd), and PostgreSQL's initdb needs one.",
+            fix="Run as a uid that has an entry, add one for this uid (`useradd --uid`; in a container, in its "
+            "image), or set INTERLOCK_DATABASE_URL to a PostgreSQL server.",
+        )
     for name in ("nobody", "daemon", "postgres"):
         try:
             entry = pwd.getpwnam(name)

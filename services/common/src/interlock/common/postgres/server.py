@@ -125,6 +125,8 @@ class EmbeddedPostgres:
 
     def _prepare_directory(self) -> Account:
         account = server_account(self.data)
+        if not self.data.is_dir():
+            initdb_account(account)  # said before anything is started
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o711)
             if account.drop:
