@@ -50,6 +50,8 @@ plain = st.one_of(
     st.tuples(st.just("decide"), verdicts),
     st.tuples(st.just("decide"), verdicts),
     st.tuples(st.just("rollback"), small, small),
+    st.tuples(st.just("revert"), small, small),
+    st.tuples(st.just("fork"), small, small),
 )
 killed = st.lists(st.sampled_from(SERVICES), min_size=1, max_size=2, unique=True).map(tuple)
 kills = st.one_of(
@@ -97,4 +99,20 @@ def test_after_every_action_everything_agrees_with_the_model(
 def test_also_when_services_are_killed_at_any_moment(
     crashing: Installation, actions: list[tuple[Any, ...]]
 ) -> None:
+    asyncio.run(play(crashing, actions))
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(7200)
+@settings(PROFILE, max_examples=1000)
+@given(st.lists(plain, min_size=3, max_size=25))
+def test_many_long_programs(crashing: Installation, actions: list[tuple[Any, ...]]) -> None:
+    asyncio.run(play(crashing, actions))
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(7200)
+@settings(PROFILE, max_examples=100)
+@given(st.lists(st.one_of(plain, kills), min_size=4, max_size=16))
+def test_many_programs_with_kills(crashing: Installation, actions: list[tuple[Any, ...]]) -> None:
     asyncio.run(play(crashing, actions))

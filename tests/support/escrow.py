@@ -6,6 +6,8 @@ An action is data, so that hypothesis can shrink a program that fails:
     ("run", [program, …], gate)     a new run of commands, one step each
     ("decide", verdict)             about what is pending: approve, skip, reject-skip or reject-fail
     ("rollback", run, step)         one of the finished runs, back to after one of its steps
+    ("revert", run, step)           one step of a finished run taken out again
+    ("fork", run, step)             a new run on a new workspace with the tree after a step
     ("kill", services)              SIGKILL; the supervisor starts them again
     ("while", services, after, action)   the action, and the services killed `after` milliseconds into it
 
@@ -55,6 +57,8 @@ class Known:
     gate: str
     base: Tree
     ends: list[tuple[str, Tree]] = field(default_factory=list)
+    effects: list[tuple[Tree, Tree] | None] = field(default_factory=list)
+    in_place: set[int] = field(default_factory=set)
     ended: bool = False
 
     def tree_after(self, number: int) -> Tree:
@@ -127,10 +131,9 @@ class Escrow:
         await self._settle()
 
     async def rollback(self, run: int, number: int) -> None:
-        ended = [known for known in self.runs if known.ended and known.ends]
-        if self.active is not None or not ended:
+        known = self._finished(run)
+        if known is None:
             return
-        known = ended[run % len(ended)]
         to = number % (len(known.ends) + 1)
         target = merged(self.head, known.tree_after(to), self.live)
         answer, refused = await _outcome(self.client.rollback_run(known.run_id, to))
@@ -140,6 +143,40 @@ class Escrow:
         assert answer is not None, refused
         assert answer.head_tree == tree_id(target)
         self.live = self.head = target
+        known.in_place = {each for each, effect in enumerate(known.effects, 1) if effect and each <= to}
+
+    async def revert(self, run: int, number: int) -> None:
+        known = self._finished(run)
+        if known is None:
+            return
+        which = number % len(known.ends) + 1
+        answer, refused = await _outcome(self.client.revert_step(known.run_id, which))
+        if which not in known.in_place:
+            assert refused == "STEP_WRONG_STATE", (refused, answer)
+            return
+        effect = known.effects[which - 1]
+        assert effect is not None
+        base, result = effect
+        target = merged(result, base, self.live)
+        if target is None and refused:
+            assert refused == "REVERT_CONFLICT"
+            return
+        assert answer is not None, refused
+        # Where whole paths overlap, texts may still merge by lines: that has tests of its own.
+        self.live = self.head = read_tree(self.directory) if target is None else target
+        assert answer.head_tree == tree_id(self.live)
+        known.in_place.discard(which)
+
+    async def fork(self, run: int, number: int) -> None:
+        known = self._finished(run)
+        if known is None:
+            return
+        at = number % (len(known.ends) + 1)
+        child = await self.client.fork_run(known.run_id, at)
+        workspace = await self.client.get_workspace(child.workspace_id)
+        assert workspace.head_tree == tree_id(known.tree_after(at)), "the fork's head"
+        assert read_tree(workspace.path) == known.tree_after(at), "the fork's directory"
+        await self.client.cancel_run(child.run_id)
 
     async def kill(self, services: tuple[str, ...]) -> None:
         self._kill(services)
@@ -149,6 +186,11 @@ class Escrow:
     @property
     def active(self) -> Known | None:
         return self.runs[-1] if self.runs and not self.runs[-1].ended else None
+
+    def _finished(self, run: int) -> Known | None:
+        """One of the runs that have ended, while none is under way."""
+        ended = [known for known in self.runs if known.ended and known.ends]
+        return ended[run % len(ended)] if ended and self.active is None else None
 
     async def _settle(self) -> None:
         """Until the run waits for a decision or has ended, with every step that ended on the way checked."""
@@ -182,7 +224,7 @@ class Escrow:
         elif expected is None:
             await self._asked_again(known, shown)
         else:
-            self._ends(known, "SUCCEEDED", expected)
+            self._ends(known, "SUCCEEDED", expected, (self.base, self.result))
             self.live = self.head = expected
 
     async def _asked_again(self, known: Known, shown: Any) -> None:
@@ -194,10 +236,16 @@ class Escrow:
 
     def _takes_effect(self, known: Known, before: Tree) -> None:
         result = after(before, known.programs[len(known.ends)])
-        self._ends(known, "SUCCEEDED", result)
+        self._ends(known, "SUCCEEDED", result, (before, result))
         self.live = self.head = result
 
-    def _ends(self, known: Known, how: str, tree: Tree | None = None) -> None:
+    def _ends(
+        self, known: Known, how: str, tree: Tree | None = None, effect: tuple[Tree, Tree] | None = None
+    ) -> None:
+        changed = effect is not None and effect[0] != effect[1]
+        known.effects.append(effect if changed else None)
+        if changed:
+            known.in_place.add(len(known.effects))
         known.ends.append((how, self.head if tree is None else tree))
 
     async def _resting(self, known: Known, but_not: str = "") -> Run:
