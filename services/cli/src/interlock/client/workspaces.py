@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from interlock.client.connection import Connection
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1 import executor_pb2 as pb
+from interlock.v1.orchestrator_pb2 import CollectStorageRequest
 from interlock.v1.workspace_pb2 import DirectorySource, FileEntry, Snapshot, Workspace, WorkspaceSource
 
 IMPORT_TIMEOUT = 900.0
 """Seconds the import of a workspace may take: all its content is read once."""
+
+STORAGE_TIMEOUT = 900.0
+"""Seconds that looking at everything in the store may take."""
 
 
 class WorkspaceCalls(Connection):
@@ -99,6 +104,20 @@ class WorkspaceCalls(Connection):
         """Trees the workspace has been at, newest first, at most 1,000."""
         request = pb.ListSnapshotsRequest(workspace_id=workspace_id, page_size=min(limit, 1000))
         return list((await self.call(self.executor.ListSnapshots, request)).snapshots)
+
+    async def storage(self, workspace_ids: Sequence[str] = ()) -> pb.GetStorageResponse:
+        """What the executor's directory holds, in all and for these workspaces (by default all of them)."""
+        request = pb.GetStorageRequest(workspace_ids=workspace_ids)
+        return await self.call(self.executor.GetStorage, request, seconds=STORAGE_TIMEOUT)
+
+    async def collect_storage(
+        self, *, dry_run: bool = False, retention: timedelta | None = None, request_id: str = ""
+    ) -> pb.CollectGarbageResponse:
+        """Have the executor remove what no run refers to; with `dry_run`, only count it."""
+        request = CollectStorageRequest(request_id=self.request_id(request_id), dry_run=dry_run)
+        if retention is not None:
+            request.retention.FromTimedelta(retention)
+        return (await self.call(self.orchestrator.CollectStorage, request, seconds=STORAGE_TIMEOUT)).executor
 
     async def executor_info(self) -> pb.GetExecutorInfoResponse:
         """Sandbox tier, limits and findings of the executor's self-test."""

@@ -21,6 +21,10 @@ class Config:
         token: the shared bearer token.
         lease_seconds: INTERLOCK_LEASE_SECONDS, silence after which another orchestrator may take over, 1 to 300.
         pool: INTERLOCK_DATABASE_POOL, connections for queries and commands, 2 to 100.
+        collect_seconds: INTERLOCK_COLLECT_INTERVAL_SECONDS, between collections of garbage on the executor; 6 hours
+            by default, 0 is never.
+        retention_days: INTERLOCK_RUN_RETENTION_DAYS, how long the trees of ended runs are kept: 1 to 3,650, 30 by
+            default.
         ready_file: INTERLOCK_READY_FILE, written with the bound address.
     """
 
@@ -31,6 +35,8 @@ class Config:
     token: str
     lease_seconds: float = 6.0
     pool: int = 8
+    collect_seconds: float = 21_600.0
+    retention_days: int = 30
     ready_file: Path | None = None
 
 
@@ -53,5 +59,9 @@ def from_env() -> Config:
         token=load_token(),
         lease_seconds=env_float("INTERLOCK_LEASE_SECONDS", 6.0, minimum=1.0, maximum=300.0),
         pool=env_int("INTERLOCK_DATABASE_POOL", 8, minimum=2, maximum=100),
+        collect_seconds=env_float(
+            "INTERLOCK_COLLECT_INTERVAL_SECONDS", 21_600.0, minimum=0.0, maximum=30 * 86_400.0
+        ),
+        retention_days=env_int("INTERLOCK_RUN_RETENTION_DAYS", 30, minimum=1, maximum=3650),
         ready_file=Path(ready) if ready else None,
     )

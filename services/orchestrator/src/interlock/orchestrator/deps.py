@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from interlock.common.ids import Ids
 from interlock.orchestrator.clients.executor import ExecutorClient
@@ -25,3 +26,4 @@ class Deps:
     executor: ExecutorClient
     executor_address: str
     ids: Ids
+    retention: timedelta = timedelta(days=30)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 from interlock.common.client import channel
 from interlock.common.clock import SystemClock
@@ -24,6 +25,7 @@ from interlock.orchestrator.store.feed import Feed
 from interlock.orchestrator.store.journal import Journal
 from interlock.orchestrator.store.migrate import check_revision
 from interlock.orchestrator.store.notifier import Notifier
+from interlock.orchestrator.worker.collector import Collector
 from interlock.orchestrator.worker.drivers import Drivers
 from interlock.orchestrator.worker.executing import Executing
 from interlock.orchestrator.worker.performer import Performer
@@ -79,4 +81,12 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         thinking = Thinking(planner_channel, executor, payloads)
         await drivers.start(feed, transactions, Performer(executing, thinking, clock))
         stack.push_async_callback(drivers.close)
-        yield Deps(database, feed, book, payloads, transactions, executor, str(config.executor), ids)
+        retention = timedelta(days=config.retention_days)
+        collector = Collector(
+            database, executor, str(config.executor), interval=config.collect_seconds, retention=retention
+        )
+        collector.start()
+        stack.push_async_callback(collector.close)
+        yield Deps(
+            database, feed, book, payloads, transactions, executor, str(config.executor), ids, retention
+        )

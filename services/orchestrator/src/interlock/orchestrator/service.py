@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+from interlock.orchestrator.commands.collect_storage import collect_storage
 from interlock.orchestrator.commands.create_run import create_run
 from interlock.orchestrator.commands.execute_next import execute_next
 from interlock.orchestrator.commands.fork_run import fork_run
@@ -131,6 +132,11 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
         self, request: fork_pb2.CompareRunsRequest, context: Any
     ) -> fork_pb2.CompareRunsResponse:
         return await compare.compare_runs(self._deps, request)
+
+    async def CollectStorage(
+        self, request: o.CollectStorageRequest, context: Any
+    ) -> o.CollectStorageResponse:
+        return await collect_storage(self._deps, request)
 
     async def RecordDecision(
         self, request: o.RecordDecisionRequest, context: Any

@@ -123,3 +123,39 @@ async def files(
     async with connect(settings) as client:
         found = await find_workspace(client, workspace)
         list_files(settings, [each async for each in client.list_files(found.workspace_id, tree, path)])
+
+
+@command(app, "du")
+async def du(
+    settings: Settings,
+    workspace: Annotated[
+        list[str] | None, typer.Argument(help="Workspace ids or directories; default: all.")
+    ] = None,
+) -> None:
+    """Show what workspaces take on the executor's disk."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.storage import show_storage
+    from interlock.cli.values import find_workspace
+
+    async with connect(settings) as client:
+        wanted = [(await find_workspace(client, each)).workspace_id for each in workspace or ()]
+        show_storage(settings, await client.storage(wanted))
+
+
+@command(app, "gc")
+async def gc(
+    settings: Settings,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
+    keep_days: Annotated[
+        int, typer.Option("--keep-days", min=0, help="Days that ended runs are kept; 0 = as configured.")
+    ] = 0,
+) -> None:
+    """Remove what no run refers to any more and is past retention."""
+    from datetime import timedelta
+
+    from interlock.cli.session import connect
+    from interlock.cli.show.storage import show_collected
+
+    retention = timedelta(days=keep_days) if keep_days else None
+    async with connect(settings) as client:
+        show_collected(settings, await client.collect_storage(dry_run=dry_run, retention=retention))

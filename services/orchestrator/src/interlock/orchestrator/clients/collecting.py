@@ -1,0 +1,68 @@
+"""A collection on an executor: everything that runs refer to, told in bounded messages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from interlock.common.client import rpc_errors
+from interlock.common.errors import InterlockError
+from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.store.readers import kept
+from interlock.v1 import executor_pb2 as pb
+
+PAGE: Final = 10_000
+_RUNS: Final = 200
+_SECONDS: Final = 3600.0
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What is asked: a dry run or not, and how far back the history of ended runs is kept."""
+
+    retention: timedelta
+    dry_run: bool = False
+    request_id: str = ""
+
+
+async def collect(database: Database, executor: ExecutorClient, ask: Collection) -> pb.CollectGarbageResponse:
+    """Has the executor remove what no run refers to. Raises UNAVAILABLE, DATABASE_UNAVAILABLE.
+
+    A run that comes to life after it was read has only young trees, which the executor keeps anyway. Where the
+    reading fails, the executor gets no last message, and removes nothing.
+    """
+    failed: list[InterlockError] = []
+    try:
+        with rpc_errors("executor"):
+            messages = _until_failure(_messages(database, ask), failed)
+            return await executor.stub.CollectGarbage(messages, timeout=_SECONDS)
+    except InterlockError as error:
+        raise (failed or [error])[0] from None
+
+
+async def _until_failure(
+    messages: AsyncIterator[pb.CollectGarbageRequest], failed: list[InterlockError]
+) -> AsyncIterator[pb.CollectGarbageRequest]:
+    # gRPC takes an error here for a cancelled call. The stream ends early instead, and the executor refuses it.
+    try:
+        async for message in messages:
+            yield message
+    except InterlockError as error:
+        failed.append(error)
+
+
+async def _messages(database: Database, ask: Collection) -> AsyncIterator[pb.CollectGarbageRequest]:
+    first = pb.CollectGarbageRequest(request_id=ask.request_id, dry_run=ask.dry_run)
+    first.retention.FromTimedelta(ask.retention)
+    yield first
+    async for names in kept.workspaces(database, PAGE):
+        yield pb.CollectGarbageRequest(workspace_ids=names)
+    async for ids in kept.run_ids(database, ask.retention, _RUNS):
+        trees = await kept.trees(database, ids)
+        yield pb.CollectGarbageRequest(run_ids=ids, trees=trees[:PAGE])
+        for start in range(PAGE, len(trees), PAGE):
+            yield pb.CollectGarbageRequest(trees=trees[start : start + PAGE])
+    yield pb.CollectGarbageRequest(last=True)

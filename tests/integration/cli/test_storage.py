@@ -1,0 +1,100 @@
+"""`workspace du` and `workspace gc`, against a real orchestrator and executor."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.orchestrator import TOKEN
+from tests.support.stack import EFFECT, NONE, Stack, edit, open_place, stack
+from typer.testing import CliRunner, Result
+
+from interlock.cli.main import app
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with open_place() as path:
+        yield path
+
+
+@pytest.fixture(name="stack")
+async def fixture_stack(place: Path, database_url: str) -> AsyncIterator[Stack]:
+    async with stack(place, database_url) as both:
+        yield both
+
+
+@pytest.fixture
+def interlock(stack: Stack, place: Path) -> Run:
+    """The command on these services; with `-o json` its answer."""
+    env = {
+        "INTERLOCK_DATA_DIR": str(place / "data"),
+        "INTERLOCK_TOKEN": TOKEN,
+        "INTERLOCK_ORCHESTRATOR_ADDRESS": str(stack.orchestrator.address),
+        "INTERLOCK_EXECUTOR_ADDRESS": stack.executor.address,
+    }
+
+    async def call(*arguments: str, code: int = 0) -> Any:
+        done: Result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=env)
+        assert done.exit_code == code, done.output
+        return json.loads(done.stdout) if "json" in arguments else done.stdout + done.stderr
+
+    return call
+
+
+async def test_what_workspaces_take(stack: Stack, place: Path, interlock: Run) -> None:
+    ids = []
+    for name in ("one", "two"):
+        live = place / name
+        live.mkdir()
+        (live / "shared").write_bytes(b"s" * 3_000_000)
+        (live / "own").write_bytes(name.encode() * 500_000)
+        ids.append(await stack.executor.workspace(live))
+    run = await stack.run(ids[0], edit("new", "x\n", gate=NONE), edit("new", "y\n", gate=EFFECT))
+    await stack.pending(run)
+
+    found = await interlock("workspace", "du", "-o", "json")
+    one, two = sorted(found["workspaces"], key=lambda each: each["path"])
+    assert [one["workspaceId"], two["workspaceId"]] == ids
+    assert (one["previewsPending"], one["treesKept"]) == ("1", "3")
+    assert "previewsPending" not in two
+    assert two["treesKept"] == "1"
+    assert int(one["liveBytes"]) == 3_000_000 + 1_500_000 + 2
+    assert int(two["entries"]) == 2
+    for each in (one, two):
+        assert 3_000_000 < int(each["sharedBytes"]) < 3_001_000, "one big file is in both"
+        assert 1_500_000 < int(each["exclusiveBytes"]) < 1_510_000
+        assert int(each["baseBytes"]) >= 4_500_000
+    store = int(found["storeBytes"])
+    exclusive = sum(int(each["exclusiveBytes"]) for each in (one, two))
+    counted = exclusive + int(one["sharedBytes"]) + int(found.get("unreferencedBytes", 0))
+    assert 0 <= store - counted < 1000, "what the last look at a directory saw is kept beside its trees"
+    assert store < int(found["storeMaxBytes"])
+    assert int(found["diskFreeBytes"]) > 0
+
+    only = await interlock("workspace", "du", str(place / "two"), "-o", "json")
+    assert [each["workspaceId"] for each in only["workspaces"]] == [ids[1]]
+    table = await interlock("workspace", "du")
+    assert ids[0] in table
+    assert "gc would free" in table
+    assert "WORKSPACE_NOT_FOUND" in await interlock("workspace", "du", "ws-none", code=5)
+
+
+async def test_collecting_by_hand(stack: Stack, place: Path, interlock: Run) -> None:
+    live = place / "live"
+    live.mkdir()
+    workspace = await stack.executor.workspace(live)
+    run = await stack.run(workspace, edit("a", "a\n", gate=NONE))
+    await stack.until(run, "COMPLETED")
+    counted = await interlock("workspace", "gc", "--dry-run", "-o", "json")
+    assert counted["dryRun"] is True
+    kept = counted["objectsKept"]
+    assert f"0 removed, {kept} kept" in await interlock("workspace", "gc", "--keep-days", "7")
+    assert "would be removed" in await interlock("workspace", "gc", "--dry-run")
+    assert (live / "a").read_text() == "a\n"

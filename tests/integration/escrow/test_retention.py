@@ -1,0 +1,177 @@
+"""What the orchestrator speaks for survives a collection, however old the executor thinks it is; the rest goes."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from tests.support.stack import EFFECT, NONE, Stack, edit
+
+from interlock.common.client import rpc_errors
+from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.worker.collector import Collector
+from interlock.v1 import executor_pb2 as x
+from interlock.v1 import orchestrator_pb2 as o
+from interlock.v1 import run_pb2
+
+OLD = "2020-01-01T00:00:00.000000Z"
+
+
+async def age_executor(stack: Stack) -> None:
+    """Everything the executor has, except what is newest, seems years old to it."""
+    await stack.executor.kill()
+    for name, tables in (
+        ("workspaces.db", ("heads", "snapshots", "publications")),
+        ("effects.db", ("effects",)),
+    ):
+        with sqlite3.connect(stack.executor.state / name) as db:
+            for table in tables:
+                db.execute(f"UPDATE {table} SET at=?", (OLD,))
+        db.close()
+    with sqlite3.connect(stack.executor.state / "store" / "objects.db") as db:
+        db.execute("UPDATE objects SET added=0")
+    db.close()
+    await stack.executor.start()
+
+
+async def age_run(stack: Stack, run_id: str) -> None:
+    statement = text("UPDATE runs SET updated_at = now() - interval '40 days' WHERE id = :id RETURNING id")
+    assert await stack.orchestrator.deps.database.write(statement.bindparams(id=run_id))
+
+
+async def collect(stack: Stack, **more: Any) -> x.CollectGarbageResponse:
+    with rpc_errors("orchestrator"):
+        return (await stack.stub.CollectStorage(o.CollectStorageRequest(**more))).executor
+
+
+async def trees_kept(stack: Stack) -> int:
+    found = await stack.executor.stub.GetStorage(x.GetStorageRequest())
+    return int(found.workspaces[0].trees_kept)
+
+
+async def rollback(stack: Stack, run_id: str, to_step: int = 0) -> str:
+    with rpc_errors("orchestrator"):
+        done = await stack.stub.RollbackRun(o.RollbackRunRequest(run_id=run_id, to_step=to_step))
+    return str(done.head_tree)
+
+
+async def finished(stack: Stack, workspace: str, *contents: str) -> run_pb2.Run:
+    run = await stack.run(workspace, *(edit("f", content, gate=NONE) for content in contents))
+    return await stack.until(run, "COMPLETED")
+
+
+async def test_live_and_recent_runs_keep_their_trees_and_old_ones_do_not(stack: Stack, live: Path) -> None:
+    workspace = await stack.executor.workspace(live)
+    old = await finished(stack, workspace, "old 1\n", "old 2\n", "old 3\n")
+    recent = await finished(stack, workspace, "recent 1\n", "recent 2\n")
+    waiting = await stack.run(workspace, edit("f", "waiting\n", gate=EFFECT))
+    shown = await stack.pending(waiting)
+    assert (await collect(stack)).trees_removed == 0  # the executor has heard of the orchestrator from now on
+    await age_executor(stack)
+    await age_run(stack, old.run_id)
+
+    foreseen = await collect(stack, dry_run=True)
+    assert (await collect(stack, dry_run=True)) == foreseen, "nothing went"
+    done = await collect(stack)
+    foreseen.dry_run = False
+    assert done == foreseen
+    # `old 3` is where the recent run began.
+    assert (done.trees_removed, done.effects_removed) == (2, 3)
+    assert done.objects_removed > 0
+    assert done.bytes_freed > 0
+    assert (await collect(stack)).objects_removed == 0
+
+    approved = await stack.decide(shown)
+    assert approved.state
+    await stack.until(waiting, "COMPLETED")
+    assert (live / "f").read_text() == "waiting\n"
+    await rollback(stack, recent.run_id, 1)
+    assert (live / "f").read_text() == "recent 1\n"
+    await rollback(stack, recent.run_id)
+    assert (live / "f").read_text() == "old 3\n"
+    with pytest.raises(InterlockError) as caught:
+        await rollback(stack, old.run_id, 1)
+    assert caught.value.reason is Reason.TREE_NOT_FOUND
+    assert (live / "f").read_text() == "old 3\n"
+    await rollback(stack, old.run_id)  # the first tree of a workspace always stays
+    assert not (live / "f").exists()
+
+
+async def test_a_step_of_a_live_run_can_be_reverted_after_a_collection(stack: Stack, live: Path) -> None:
+    workspace = await stack.executor.workspace(live)
+    run = await stack.run(
+        workspace, edit("a", "a\n", gate=NONE), edit("b", "b\n", gate=NONE), edit("c", "c\n", gate=EFFECT)
+    )
+    await stack.pending(run)
+    await age_executor(stack)
+    assert (await collect(stack)).trees_removed == 0
+    with rpc_errors("orchestrator"):
+        await stack.stub.CancelRun(o.CancelRunRequest(run_id=run))
+        await stack.until(run, "CANCELLED")
+        await stack.stub.RevertStep(o.RevertStepRequest(run_id=run, step=1))
+    assert not (live / "a").exists()
+    assert (live / "b").exists()
+
+
+async def test_a_repeated_request_gets_the_first_answer(stack: Stack, live: Path) -> None:
+    workspace = await stack.executor.workspace(live)
+    old = await finished(stack, workspace, "1\n", "2\n", "3\n")
+    await age_executor(stack)
+    await age_run(stack, old.run_id)
+    first = await collect(stack, request_id="once")
+    assert first.trees_removed == 2
+    assert await collect(stack, request_id="once") == first
+    with pytest.raises(InterlockError) as caught:
+        await collect(stack, request_id="once", dry_run=True)
+    assert caught.value.reason is Reason.REQUEST_ID_REUSED
+
+
+async def test_a_stream_without_its_end_removes_nothing(stack: Stack, live: Path) -> None:
+    workspace = await stack.executor.workspace(live)
+    await finished(stack, workspace, "1\n", "2\n", "3\n")
+    await age_executor(stack)
+    before = await stack.executor.stub.GetStorage(x.GetStorageRequest())
+    with pytest.raises(InterlockError) as caught, rpc_errors("executor"):
+        await stack.executor.stub.CollectGarbage(iter([x.CollectGarbageRequest(workspace_ids=[workspace])]))
+    assert caught.value.reason is Reason.INVALID_ARGUMENT
+    assert (await stack.executor.stub.GetStorage(x.GetStorageRequest())).store_bytes == before.store_bytes
+
+
+async def test_of_all_orchestrators_one_collects_when_it_is_due(stack: Stack) -> None:
+    deps = stack.orchestrator.deps
+    both = [
+        Collector(deps.database, deps.executor, "here", interval=3600.0, retention=timedelta(days=30))
+        for _ in range(2)
+    ]
+    assert sorted(await asyncio.gather(*(each.once() for each in both))) == [False, True]
+    assert [await each.once() for each in both] == [False, False], "not due for an hour"
+    over = "UPDATE drivers SET until = now() - interval '1 second' WHERE owner LIKE 'collector %' RETURNING owner"
+    assert await deps.database.write(text(over))
+    assert await both[1].once()
+    assert await deps.database.write(text(over))
+    await stack.executor.kill()
+    assert not await both[0].once(), "the executor is away"
+    assert not await both[1].once(), "for a little while nobody tries again"
+
+
+async def test_it_happens_by_itself(stack: Stack, live: Path) -> None:
+    deps = stack.orchestrator.deps
+    workspace = await stack.executor.workspace(live)
+    old = await finished(stack, workspace, "1\n", "2\n", "3\n")
+    await age_executor(stack)
+    await age_run(stack, old.run_id)
+    collector = Collector(
+        deps.database, deps.executor, "here", interval=3600.0, retention=timedelta(days=30), look=0.01
+    )
+    collector.start()
+    try:
+        async with asyncio.timeout(30):
+            while await trees_kept(stack) > 2:  # noqa: ASYNC110 another process's state
+                await asyncio.sleep(0.05)
+    finally:
+        await collector.close()
