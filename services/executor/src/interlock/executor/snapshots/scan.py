@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.names import MAX_PATH_BYTES, join, shown
@@ -58,18 +58,35 @@ class Scanned(NamedTuple):
     hashed: int
 
 
+Known = dict[bytes, tuple[Signature, bytes]]
+"""Files of one directory by name: how they looked when they were read, and the id of what was read."""
+
+
 class StatCache:
-    """What an earlier scan of the same directory saw. Not thread-safe; owned by one workspace."""
+    """What an earlier scan of the same directory saw. Not thread-safe; owned by one workspace.
+
+    `linked` are files with more than one name, `skipped` what no tree holds, `totals` the size: each as of the last
+    complete scan, kept up by `rescan`.
+    """
 
     def __init__(self) -> None:
-        self.files: dict[bytes, dict[bytes, tuple[Signature, bytes]]] = {}
+        self.files: dict[bytes, Known] = {}
         self.built: dict[bytes, Built] = {}
         self.set_id: set[bytes] = set()  # files that had such a bit when they were read
+        self.linked: set[tuple[bytes, bytes]] = set()
+        self.skipped: set[bytes] = set()
+        self.totals = Totals(0, 0)
 
     def lookup(self, directory: bytes, name: bytes, status: os.stat_result) -> bytes | None:
         """The content id of an unchanged file; None when it must be read."""
         found = self.files.get(directory, {}).get(name)
         return found[1] if found is not None and found[0] == signature(status) else None
+
+
+class Watcher(Protocol):
+    """Is told of every directory, open as `fd`, just before it is listed."""
+
+    def enter(self, path: bytes, fd: int) -> None: ...
 
 
 def signature(status: os.stat_result) -> Signature:
@@ -83,6 +100,8 @@ def scan(
     cache: StatCache,
     limits: Limits,
     progress: ProgressFn | None = None,
+    *,
+    watcher: Watcher | None = None,
 ) -> Scanned:
     """Read everything below `root` into `batch` (committed here) and refresh `cache`.
 
@@ -90,11 +109,13 @@ def scan(
     Raises WORKSPACE_LIMIT_EXCEEDED, PERMISSION_DENIED, WORKSPACE_SOURCE_INVALID (a mount inside).
     """
     with Unlocker(root) as unlocker:
-        walk = _Walk(root, batch, cache, limits, progress, unlocker)
+        walk = Walk(root, batch, cache, limits, progress, unlocker, watcher)
         return walk.run()
 
 
-class _Walk:
+class Walk:
+    """A walk over a directory or parts of it: fills `listings` and what a `StatCache` holds."""
+
     def __init__(
         self,
         root: Root,
@@ -103,28 +124,34 @@ class _Walk:
         limits: Limits,
         progress: ProgressFn | None,
         unlocker: Unlocker,
+        watcher: Watcher | None,
     ) -> None:
         self.root, self.batch, self.cache, self.limits = root, batch, cache, limits
-        self.progress, self.unlocker = progress, unlocker
+        self.progress, self.unlocker, self.watcher = progress, unlocker, watcher
         self.listings: dict[bytes, Listing] = {}
-        self.files: dict[bytes, dict[bytes, tuple[Signature, bytes]]] = {}
-        self.skipped: list[bytes] = []
+        self.files: dict[bytes, Known] = {}
+        self.linked: set[tuple[bytes, bytes]] = set()
+        self.skipped: set[bytes] = set()
         self.entries = self.bytes = self.hashed = 0
         self.reported = 0
 
     def run(self) -> Scanned:
-        waiting = [(b"", 0)]
-        while waiting:
-            path, depth = waiting.pop()
-            waiting.extend((join(path, name), depth + 1) for name in self.directory(path, depth))
+        self.descend(b"", 0)
         built = build(list(self.listings.values()), self.batch)
         self.batch.commit()
-        self.cache.files, self.cache.built = self.files, built
+        cache, totals = self.cache, Totals(self.entries, self.bytes)
+        cache.files, cache.built, cache.totals = self.files, built, totals
+        cache.linked, cache.skipped = self.linked, self.skipped
         if self.progress:
             self.progress(Progress("scan", self.entries, self.bytes))
-        return Scanned(
-            built[b""].snapshot, Totals(self.entries, self.bytes), tuple(sorted(self.skipped)), self.hashed
-        )
+        return Scanned(built[b""].snapshot, totals, tuple(sorted(self.skipped)), self.hashed)
+
+    def descend(self, path: bytes, depth: int) -> None:
+        """Read a directory and all below it."""
+        waiting = [(path, depth)]
+        while waiting:
+            here, level = waiting.pop()
+            waiting.extend((join(here, name), level + 1) for name in self.directory(here, level))
 
     def directory(self, path: bytes, depth: int) -> list[bytes]:
         """Read one directory; returns the names of its subdirectories."""
@@ -136,6 +163,8 @@ class _Walk:
         try:
             listing = Listing(path, known=self.cache.built.get(path))
             self.listings[path] = listing
+            if self.watcher is not None:
+                self.watcher.enter(path, fd)
             return self.names(fd, listing, depth)
         finally:
             os.close(fd)
@@ -150,12 +179,13 @@ class _Walk:
         parent, _, name = path.rpartition(b"/")
         above = self.listings[parent]
         del above.entries[name], above.times[name]
+        self.entries -= 1
 
     def names(self, fd: int, listing: Listing, depth: int) -> list[bytes]:
         path, entries, times, built = listing.path, listing.entries, listing.times, listing.known
         known = self.cache.files.get(path, {}) if built is not None else {}
         before, before_times = (built.entries, built.times) if built is not None else ({}, {})
-        files: dict[bytes, tuple[Signature, bytes]] = {}
+        files: Known = {}
         directories: list[bytes] = []
         unchanged = size = 0
         with os.scandir(fd) as found:
@@ -164,6 +194,8 @@ class _Walk:
                 try:
                     status = item.stat(follow_symlinks=False)
                     old = known.get(name)
+                    if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+                        self.linked.add((path, name))
                     # This loop is the cost of looking for drift: an unchanged file takes its earlier values.
                     if old is not None and old[0] == (
                         status.st_ino,
@@ -198,7 +230,7 @@ class _Walk:
         listing: Listing,
         name: bytes,
         status: os.stat_result,
-        files: dict[bytes, tuple[Signature, bytes]],
+        files: Known,
         directories: list[bytes],
     ) -> os.stat_result:
         """Enter one name that is new, changed, or no file. Raises OSError."""
@@ -219,12 +251,10 @@ class _Walk:
         elif stat.S_ISLNK(mode):
             listing.entries[name] = link_entry(fd, name)
         else:
-            self.skipped.append(join(listing.path, name))
+            self.skipped.add(join(listing.path, name))
         return status
 
-    def read(
-        self, fd: int, path: bytes, name: bytes, files: dict[bytes, tuple[Signature, bytes]]
-    ) -> tuple[Entry, os.stat_result]:
+    def read(self, fd: int, path: bytes, name: bytes, files: Known) -> tuple[Entry, os.stat_result]:
         here = join(path, name)
         started = time.time_ns()
         file = open_for_reading(fd, name, here)

@@ -37,10 +37,12 @@ from interlock.executor.workspaces.model import (
 from interlock.executor.workspaces.moves import Moves
 from interlock.executor.workspaces.publications import Look, Publications, Request
 from interlock.executor.workspaces.queries import Listing, list_tree, read_live, read_tree
+from interlock.executor.workspaces.reading import Reader
 from interlock.executor.workspaces.registry import Record, Registry
 from interlock.executor.workspaces.reverts import Revert, Reverted, revert
 from interlock.executor.workspaces.runtime import Runtime, Runtimes
 from interlock.executor.workspaces.tree_imports import TreeImports
+from interlock.executor.workspaces.watches import Watches
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Workspaces:
         closed: more directories that no workspace may contain or be in: tokens and databases.
         max_bytes: the most the snapshot store may take; 0 is no cap.
         retention: what `collector` keeps of itself.
+        watches: how live directories are watched for changes; closed with this. By default as `Watches()` does.
 
     Opening it finishes or cleans up whatever an earlier process left (see `recovered`), and removes all forks.
     """
@@ -84,6 +87,7 @@ class Workspaces:
         closed: tuple[Path, ...] = (),
         max_bytes: int = 0,
         retention: Retention | None = None,
+        watches: Watches | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.copy_forks = copy_forks
@@ -98,11 +102,13 @@ class Workspaces:
         self._tree_imports = TreeImports(self._layout, self.store, self._registry, self._imports, clock)
         self._forks = Forks(*parts, self._ids, self._ids_lock)
         self._moves = Moves(*parts, clock)
-        self._publications = Publications(self.store, self._registry, self._moves, self.limits, clock)
         self.collector = Collector(
             self.store, self._registry, self._forks, self._runtimes, clock, retention or Retention()
         )
         self.store.on_full = self.collector.make_room
+        self._watches = Watches() if watches is None else watches
+        reader = Reader(self.store, self.limits, self._watches)
+        self._publications = Publications(self.store, self._registry, self._moves, self.limits, clock, reader)
         self._closed = False
         self.recovered = self._recover()
 
@@ -111,6 +117,7 @@ class Workspaces:
         if self._closed:
             return
         self._closed = True
+        self._watches.close()
         known = {workspace.id for workspace in self._registry.workspaces()}
         for name, cache in self._runtimes.loaded():
             if name in known:
@@ -161,6 +168,7 @@ class Workspaces:
         """
         with self._locked(workspace) as (here, runtime, _):
             self._no_forks(workspace, runtime, 0.0)
+            self._watches.drop(workspace)
             self._imports.remove(here)
         self._runtimes.drop(workspace)
 

@@ -16,11 +16,12 @@ from interlock.executor.snapshots.compare import compare, totals_after
 from interlock.executor.snapshots.merge import merge
 from interlock.executor.snapshots.model import DIRECTORY, Change, Entry, Limits, Snapshot, Totals
 from interlock.executor.snapshots.present import Present
-from interlock.executor.snapshots.scan import Scanned, scan
+from interlock.executor.snapshots.scan import Scanned
 from interlock.executor.snapshots.store import Store, missing
 from interlock.executor.workspaces.livedir import open_live
 from interlock.executor.workspaces.model import Drift, PublishResult, Workspace, path_changes
 from interlock.executor.workspaces.moves import Moves
+from interlock.executor.workspaces.reading import Reader
 from interlock.executor.workspaces.registry import Record, Registry
 from interlock.executor.workspaces.runtime import Runtime
 
@@ -52,6 +53,7 @@ class Publications:
     moves: Moves
     limits: Limits
     clock: Clock
+    reader: Reader
 
     def known(self, workspace: str, tree: bytes) -> tuple[Snapshot, Totals]:
         """A tree of this workspace. Raises TREE_NOT_FOUND for one that never was its head or a result for it."""
@@ -63,7 +65,7 @@ class Publications:
     def look(self, workspace: Workspace, runtime: Runtime, head: Snapshot) -> tuple[Scanned, Drift | None]:
         """Read the live directory; what differs from `head` is entered in the register as a tree."""
         with open_live(workspace.live) as live:
-            scanned = scan(live, self.store.batch(), runtime.cache, self.limits)
+            scanned = self.reader.read(workspace.id, workspace.live, live, runtime.cache)
         if scanned.snapshot.tree == head.tree:
             return scanned, None
         self.registry.put_snapshot(workspace.id, scanned.snapshot, scanned.totals)
