@@ -160,6 +160,12 @@ class Stack:
             return (await self.stub.RecordDecision(request)).approval
 
 
+    def forget_payloads(self) -> None:
+        """As after a restart: what the orchestrator knows of payloads comes from its database."""
+        payloads = self.orchestrator.deps.payloads
+        payloads.__init__(payloads._database)  # type: ignore[misc]
+
+
 @asynccontextmanager
 async def stack(place: Path, database_url: str) -> AsyncIterator[Stack]:
     """Both, started; ended on leaving."""

@@ -90,7 +90,7 @@ def test_damage_is_noticed(store: Store, tmp_path: Path) -> None:
     for object_id in (small, packed, big):
         with pytest.raises(InterlockError, match="damaged") as caught:
             store.get(object_id)
-        assert caught.value.reason is Reason.INTERNAL
+        assert caught.value.reason is Reason.EFFECT_TAMPERED
     path.unlink()
     with pytest.raises(InterlockError) as caught:
         store.get(big)

@@ -119,7 +119,7 @@ class Store:
         return int(row[0])
 
     def get(self, object_id: bytes) -> bytes:
-        """All of an object's bytes, checked against its id. Raises TREE_NOT_FOUND; INTERNAL when damaged."""
+        """All of an object's bytes, checked against its id. Raises TREE_NOT_FOUND; EFFECT_TAMPERED when damaged."""
         return b"".join(self.chunks(object_id))
 
     def chunks(self, object_id: bytes) -> Iterator[bytes]:
@@ -155,15 +155,15 @@ class Store:
         return found
 
     def times(self, times: bytes) -> Mapping[bytes, Times]:
-        """A times object decoded; empty for `b""` and where it is not known. Shared: never change it."""
+        """A times object decoded; empty for `b""` and where it is not known or damaged. Shared: never change it."""
         if not times:
             return {}
         found = self._times.get(times)
         if found is None:
             try:
                 found = decode_times(self.get(times)) if self.has(times) else {}
-            except Malformed:
-                found = {}
+            except (Malformed, InterlockError):
+                found = {}  # times are no content: without them nothing is lost, and nothing stops half-way
             self._times.put(times, found)
         return found
 
@@ -411,9 +411,9 @@ def missing(object_id: bytes) -> InterlockError:
 
 def _damaged(object_id: bytes) -> InterlockError:
     return InterlockError(
-        Reason.INTERNAL,
+        Reason.EFFECT_TAMPERED,
         f"Object sha256:{object_id.hex()} in the snapshot store is damaged: its bytes do not match its id.",
-        fix="Check the disk; restore the executor's store from a backup.",
+        fix="Check the disk, and who can write to the executor's directory; prepare the step again.",
     )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from interlock.common.clock import Clock, rfc3339
@@ -24,6 +25,7 @@ from interlock.executor.files.names import to_text
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.apply import Application, Target
 from interlock.executor.snapshots.compare import compare
+from interlock.executor.snapshots.database import disk_full
 from interlock.executor.snapshots.model import Limits, Snapshot
 from interlock.executor.snapshots.present import Present
 from interlock.executor.snapshots.store import Store
@@ -58,19 +60,32 @@ class Moves:
 
     def _carry_out(self, record: Record, runtime: Runtime, *, redo: bool) -> tuple[str, ...]:
         workspace = self.registry.get(record.workspace)
-        with self.layout.open_base(record.workspace) as base:
-            target = Target(base, "publish.base", self.layout.owner, redo=redo)
-            work = [self._application(record, record.base, target)]
-            if record.live is None:
-                self._run(record, work, redo=redo)
-                kept: tuple[str, ...] = ()
-            else:
-                with open_live(workspace.live) as live:
+        with ExitStack() as opened:
+            try:
+                base = opened.enter_context(self.layout.open_base(record.workspace))
+                target = Target(base, "publish.base", self.layout.owner, redo=redo)
+                work = [self._application(record, record.base, target)]
+                if record.live is not None:
+                    live = opened.enter_context(open_live(workspace.live))
                     work.append(self._application(record, record.live, self._live(live, runtime, redo=redo)))
-                    kept = self._run(record, work, redo=redo)
-        self.registry.finish(record, rfc3339(self.clock.now()))
+                self._stage(record, work, redo=redo)
+            except InterlockError:
+                if not redo:
+                    self._abandon(record)
+                raise
+            kept = self._run(work)
+        try:
+            self.registry.finish(record, rfc3339(self.clock.now()))
+        except InterlockError as error:
+            raise _half_way(OSError(errno.ENOSPC, "")) from error  # both directories are there already
         failpoints.hit("publish.committed")
         return kept
+
+    def _abandon(self, record: Record) -> None:
+        try:
+            self.registry.abandon(record)
+        except InterlockError as error:
+            raise _half_way(OSError(errno.ENOSPC, "")) from error  # the record stays, and will be carried out
 
     def _live(self, live: Root, runtime: Runtime, *, redo: bool) -> Target:
         guard = Present(live, runtime.cache)
@@ -85,16 +100,21 @@ class Moves:
         known = self.registry.snapshot(record.workspace, tree)
         return known[0] if known else Snapshot(tree)
 
-    def _run(self, record: Record, work: list[Application], *, redo: bool) -> tuple[str, ...]:
+    def _stage(self, record: Record, work: list[Application], *, redo: bool) -> None:
+        """Raises what is wrong with the new content (EFFECT_TAMPERED, TREE_NOT_FOUND) or with the disk."""
         try:
             for application in work:
                 application.stage()
-        except OSError as error:
+        except (OSError, InterlockError) as error:
             for application in work:
                 application.cancel()
-            if not redo:
-                self.registry.abandon(record)
-            raise _failed(error, "Nothing was changed.") from error
+            if isinstance(error, InterlockError):
+                raise
+            # A move that is done again has perhaps begun: it may not be called failed, and then happen.
+            raise (_half_way(error) if redo else _failed(error, "Nothing was changed.")) from error
+
+    def _run(self, work: list[Application]) -> tuple[str, ...]:
+        """The paths that were left alone in the last of the directories."""
         kept: tuple[bytes, ...] = ()
         try:
             for application in work:
@@ -116,11 +136,7 @@ def _half_way(error: OSError) -> InterlockError:
 def _failed(error: OSError, so: str) -> InterlockError:
     why = os.strerror(error.errno or 0)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InterlockError(
-            Reason.RESOURCE_EXHAUSTED,
-            f"Publishing ran out of disk space. {so}",
-            fix="Free disk space and publish again.",
-        )
+        return disk_full(so)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return InterlockError(
             Reason.PERMISSION_DENIED,

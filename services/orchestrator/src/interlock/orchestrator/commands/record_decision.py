@@ -6,7 +6,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
 from interlock.orchestrator.commands.mutate import request_of
 from interlock.orchestrator.convert import inputs
-from interlock.orchestrator.convert.approvals import record_of
+from interlock.orchestrator.convert.approvals import preview_digest, record_of
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import decide_approval
 from interlock.orchestrator.queries.approvals import record_view
@@ -18,6 +18,9 @@ async def record_decision(deps: Deps, message: o.RecordDecisionRequest) -> o.Rec
     """Records the first decision about an approval."""
     row = await approvals.get(deps.database, message.approval_id)
     _check_target(row, message)
+    if message.decision.HasField("approve"):
+        # What cannot be shown as it was recorded cannot have been reviewed.
+        await deps.payloads.need([preview_digest(row.doc)])
     subject = current_identity().subject
     decision, payloads = inputs.decision(message.decision, subject=subject)
     request = request_of(message, lambda run: o.RecordDecisionResponse())

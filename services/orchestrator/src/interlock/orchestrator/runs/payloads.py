@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from interlock.common.digests import digest_bytes, digest_text
+from interlock.common import logs
+from interlock.common.digests import digest_bytes, digest_text, sha256_text
+from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.readers import others
 from interlock.orchestrator.store.records import Payload
+
+_log = logs.get("payloads")
 
 
 class Payloads:
@@ -30,7 +34,7 @@ class Payloads:
             self._put(digest_text(payload.digest), payload.body)
 
     async def get(self, digests: Sequence[str]) -> dict[str, bytes]:
-        """Bodies by digest; empty digests and what is not stored are left out."""
+        """Bodies by digest; empty digests and what is not stored, or is not what its digest says, are left out."""
         found = {}
         for digest in dict.fromkeys(digests):
             if digest in self._bodies:
@@ -40,8 +44,24 @@ class Payloads:
         if missing:
             for raw, body in (await others.payload_bodies(self._database, missing)).items():
                 digest = digest_text(raw)
+                if sha256_text(body) != digest:
+                    _log.error("a payload was changed in the database", digest=digest)
+                    continue
                 found[digest] = body
                 self._put(digest, body)
+        return found
+
+    async def need(self, digests: Sequence[str]) -> dict[str, bytes]:
+        """As `get`, but all of them. Raises EFFECT_TAMPERED where one is gone or changed."""
+        found = await self.get(digests)
+        for digest in digests:
+            if digest and digest not in found:
+                raise InterlockError(
+                    Reason.EFFECT_TAMPERED,
+                    f"The stored content {digest} is gone, or is not what it was when it was recorded.",
+                    fix="Find out who wrote to the database; restore it from a backup.",
+                    metadata={"digest": digest},
+                )
         return found
 
     def _put(self, digest: str, body: bytes) -> None:

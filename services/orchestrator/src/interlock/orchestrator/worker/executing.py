@@ -138,7 +138,7 @@ class Executing:
     async def _action(self, run: Run, action: a.StepAction) -> executor_pb2.Action:
         step = run.steps[action.step - 1]
         digests = [*texts.references(step.spec.input), step.draft_payload]
-        found = await self._payloads.get(digests)
+        found = await self._payloads.need(digests)
         draft = found[step.draft_payload].decode() if step.draft_payload else None
         return results.action(step.spec, texts.inline(step.spec.input, found), draft)
 
