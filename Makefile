@@ -70,7 +70,7 @@ torture: $(STAMP) ## Long randomized tests: kills, races, hostile steps
 
 test-interop: test-containers ## What needs other programs: the containers
 
-test-containers: $(STAMP) ## Build the images and run docker-compose.yml on a private engine (root; CONTAINERS_ENGINE=podman)
+test-containers: $(STAMP) ## Build the images and run docker-compose.yml on a private Docker engine (as root)
 	@scripts/containers $(BIN)/python -m pytest -p no:xdist -m interop tests/interop/containers $(ARGS)
 
 # Root's demo keeps its executor's state outside the repository: see executor_dir in interlock.common.config.

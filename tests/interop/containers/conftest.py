@@ -36,7 +36,6 @@ for path in glob.glob("/proc/[0-9]*"):
 class Stack:
     """The containers, the engine's commands, and the command line of Interlock against the published ports."""
 
-    engine: str
     run: str
     compose_command: str
     shared: Path
@@ -47,33 +46,28 @@ class Stack:
         """Standard output of a compose command."""
         return _output([self.compose_command, *arguments], check)
 
-    def engine_do(self, *arguments: str, check: bool = True) -> str:
-        """Standard output of docker or podman."""
-        return _output([self.run, self.engine, *arguments], check)
+    def docker(self, *arguments: str, check: bool = True) -> str:
+        """Standard output of a docker command."""
+        return _output([self.run, "docker", *arguments], check)
 
     def container(self, service: str) -> str:
         """The id of a service's container, running or not."""
-        label = "com.docker.compose.service" if self.engine == "docker" else "io.podman.compose.service"
-        found = self.engine_do("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}={service}")
+        label = f"label=com.docker.compose.service={service}"
+        found = self.docker("ps", "--all", "--quiet", "--no-trunc", "--filter", label)
         assert len(found.split()) == 1, (service, found)
         return found.strip()
 
     def inspect(self, service: str) -> dict[str, Any]:
         """What the engine knows of a service's container."""
-        found: list[dict[str, Any]] = json.loads(self.engine_do("inspect", self.container(service)))
+        found: list[dict[str, Any]] = json.loads(self.docker("inspect", self.container(service)))
         return found[0]
 
     def inside(self, service: str, *command: str, check: bool = True) -> str:
         """Standard output of a command in a service's container."""
-        return self.engine_do("exec", self.container(service), *command, check=check)
+        return self.docker("exec", self.container(service), *command, check=check)
 
     def health(self, service: str) -> str:
-        """`starting`, `healthy` or `unhealthy`, or the state of a container that does not run.
-
-        Podman leaves running the checks to systemd, which is not there: they are run from here.
-        """
-        if self.engine == "podman":
-            self.engine_do("healthcheck", "run", self.container(service), check=False)
+        """`starting`, `healthy` or `unhealthy`, or the state of a container that does not run."""
         state = self.inspect(service)["State"]
         if not state["Running"]:
             return str(state["Status"])
@@ -161,10 +155,7 @@ class Stack:
 
     def up(self) -> None:
         """Start what does not run, until everything is healthy."""
-        if self.engine == "docker":
-            self.compose("up", "--no-build", "--wait", "--wait-timeout", "240")
-        else:
-            self.compose("up", "--no-build", "--detach")
+        self.compose("up", "--no-build", "--wait", "--wait-timeout", "240")
         self.healthy("postgres", *SERVICES)
 
 
@@ -189,7 +180,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     if "CONTAINERS_RUN" not in os.environ:
         pytest.fail("No engine was prepared: run `make test-containers`.")
     found = Stack(
-        os.environ["CONTAINERS_ENGINE"],
         os.environ["CONTAINERS_RUN"],
         os.environ["CONTAINERS_COMPOSE"],
         Path(os.environ["CONTAINERS_SHARED"]),
