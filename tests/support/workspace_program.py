@@ -20,7 +20,7 @@ from tests.support.trees_mutator import run
 
 from interlock.common.errors import InterlockError
 from interlock.executor.files import failpoints
-from interlock.executor.workspaces import DirectorySource, Owner, Workspaces
+from interlock.executor.workspaces import DirectorySource, Owner, TreeSource, Workspaces
 
 
 def main() -> None:
@@ -98,6 +98,15 @@ def fork(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
     return {"head": spaces.get(ask["workspace"]).head, "drift": changes}
 
 
+def branch(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    """Make a tree of a workspace a workspace of its own; one that is there already is enough."""
+    known = {workspace.id: workspace.head for workspace in spaces.list_workspaces()}
+    if ask["name"] not in known:
+        source = TreeSource(ask["workspace"], ask["tree"], Path(ask["out"]))
+        known[ask["name"]] = spaces.create(source, workspace=ask["name"]).head
+    return {"head": known[ask["name"]], "drift": spaces.look_for_drift(ask["name"]) is not None}
+
+
 def recover(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
     """What opening the directory did, and how things stand after it."""
     found = spaces.recovered
@@ -116,6 +125,7 @@ ACTIONS = {
     "publish": publish,
     "rollback": rollback,
     "revert": revert,
+    "branch": branch,
     "fork": fork,
     "recover": recover,
 }

@@ -21,11 +21,13 @@ def refused(name: bytes) -> bool:
 
 
 def _hfs(name: bytes) -> bool:
+    # Where git finds bytes that are no character, it takes the name to end.
     try:
         text = name.decode()
-    except UnicodeDecodeError:
-        return name.lower() == b".git"
-    return "".join(char for char in text if ord(char) not in _HFS_IGNORED).lower() == ".git"
+    except UnicodeDecodeError as error:
+        text = name[: error.start].decode()
+    end = next((at for at, char in enumerate(text) if ord(char) in (0xFFFE, 0xFFFF)), len(text))
+    return "".join(char for char in text[:end] if ord(char) not in _HFS_IGNORED).lower() == ".git"
 
 
 def _ntfs(name: bytes) -> bool:
