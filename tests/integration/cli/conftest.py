@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
+import signal
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from tests.support.command_line import SECONDS, Installation
 
 from interlock.cli.supervisor.supervisor import Supervisor
 
@@ -81,3 +86,48 @@ def fixture_until() -> Callable[..., Any]:
 @pytest.fixture(name="alive")
 def fixture_alive() -> Callable[[int], bool]:
     return alive
+
+
+@pytest.fixture(scope="session")
+def make() -> Iterator[Callable[[], Installation]]:
+    """Makes installations in directories that the steps' user can enter; nothing of them may be left running."""
+    made: list[Installation] = []
+
+    def installation() -> Installation:
+        home = Path(tempfile.mkdtemp(prefix="interlock-cli-"))
+        home.chmod(0o755)
+        made.append(Installation(home))
+        return made[-1]
+
+    yield installation
+    for each in made:
+        left = [" ".join(process.cmdline()) for process in each.processes()]
+        shutil.rmtree(each.home, ignore_errors=True)
+        assert left == []
+
+
+@pytest.fixture(scope="session")
+def interlock(make: Callable[[], Installation]) -> Iterator[Installation]:
+    """An installation whose services run."""
+    installation = make()
+    with installation.start("up", "--port-base", "0", "-o", "jsonl") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        services = json.loads(line)["services"]
+        assert [each["service"] for each in services] == ["orchestrator", "executor", "planner", "approval"]
+        assert all(each["serving"] for each in services)
+        yield installation
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0
+        assert "nothing is left running" in errors
+
+
+@pytest.fixture
+def project(interlock: Installation) -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="project-", dir=interlock.home))
+    directory.chmod(0o755)
+    (directory / "a.py").write_text("print('a')\n")
+    return directory
