@@ -47,7 +47,7 @@ def test_a_full_disk_while_staging_changes_nothing(
     fail_at(where, errno.ENOSPC)
     with pytest.raises(InterlockError, match="Nothing was changed") as caught:
         spaces.publish(workspace.id, captured.base_tree, captured.result_tree, key="k")
-    assert caught.value.reason is Reason.RESOURCE_EXHAUSTED
+    assert caught.value.reason is Reason.STORE_FULL
     assert read_tree(live) == read_tree(spaces._layout.base(workspace.id)) == START
     assert spaces.get(workspace.id).head == workspace.head
     done = spaces.publish(workspace.id, captured.base_tree, captured.result_tree, key="k")

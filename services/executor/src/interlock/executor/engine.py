@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from interlock.common import logs
 from interlock.common.clock import Clock, rfc3339
-from interlock.common.errors import InterlockError
+from interlock.common.errors import InterlockError, Reason
 from interlock.common.ids import Ids
 from interlock.executor.domain.caller import Caller
 from interlock.executor.domain.limits import Limits
@@ -80,6 +80,31 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: context.run(function, *arguments)
         )
+
+    async def note(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """Record what has happened. A full disk makes that UNAVAILABLE: called failed, it would be taken for undone.
+
+        Whoever repeats the call finds what happened, and records it.
+        """
+        try:
+            return await self.call(function, *arguments)
+        except InterlockError as error:
+            if error.reason is not Reason.STORE_FULL:
+                raise
+            raise InterlockError(
+                Reason.UNAVAILABLE,
+                "It was done, but the disk is too full to record it. It is recorded as soon as there is space.",
+                fix="Free space on the disk of the executor's directory.",
+            ) from error
+
+    async def note_if_possible(self, function: Callable[..., object], *arguments: object) -> None:
+        """Record a failure that is being reported. Where the disk is full, what was recorded before stands."""
+        try:
+            await self.call(function, *arguments)
+        except InterlockError as error:
+            if error.reason is not Reason.STORE_FULL:
+                raise
+            _log.warning("the disk is too full to record a failure")
 
     async def fence(self, run: str, caller: Caller) -> None:
         """Refuse a driver that another has followed. Raises EPOCH_STALE, EFFECT_NOT_OWNED."""

@@ -67,7 +67,8 @@ async def _publish(engine: Engine, record: Record, approval: str) -> Record:
     try:
         result = await engine.call(_publish_blocking, engine, record)
     except InterlockError:
-        await engine.call(engine.store.put, replace(record, state=EffectState.PREPARED, approval=""))
+        undone = replace(record, state=EffectState.PREPARED, approval="")
+        await engine.note_if_possible(engine.store.put, undone)
         raise
     return await _applied(engine, record, approval, result)
 
@@ -92,7 +93,7 @@ async def _applied(engine: Engine, record: Record, approval: str, result: Publis
         merged=record.changes and result.head_tree != record.result_tree,
         applied_at=engine.now(),
     )
-    await engine.call(engine.store.put, done)
+    await engine.note(engine.store.put, done)
     await engine.drop_fork(record.key)
     return done
 

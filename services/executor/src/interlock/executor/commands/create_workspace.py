@@ -57,7 +57,7 @@ async def _create(
             )
         except InterlockError:
             if request_id:
-                await engine.call(engine.store.drop_request, _METHOD, request_id)
+                await engine.note_if_possible(engine.store.drop_request, _METHOD, request_id)
             raise
 
 

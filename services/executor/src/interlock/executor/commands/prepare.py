@@ -192,7 +192,7 @@ class _Preparation:
                 await engine.keep_fork(request.key, fork)
             return record
         except InterlockError:
-            await engine.call(engine.store.forget, request.key)
+            await engine.note_if_possible(engine.store.forget, request.key)
             raise
         finally:
             if not kept:

@@ -90,9 +90,9 @@ async def _revert(
         async with engine.turns.publish(ask.workspace):
             answer = render(await engine.call(_revert_blocking, engine, ask, before))
     except InterlockError:
-        await engine.call(engine.store.drop_request, ask.method, ask.request_id)
+        await engine.note_if_possible(engine.store.drop_request, ask.method, ask.request_id)
         raise
-    await engine.call(engine.store.answer_request, ask.method, ask.request_id, answer)
+    await engine.note(engine.store.answer_request, ask.method, ask.request_id, answer)
     return answer
 
 

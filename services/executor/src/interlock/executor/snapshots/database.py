@@ -28,6 +28,8 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only has an effect on a file without tables
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+    # Some builds overwrite what is deleted, and log that: deleting would need the space that it is to free.
+    connection.execute("PRAGMA secure_delete=FAST").fetchall()
     connection.execute("PRAGMA cache_size=-16384")
     return connection
 

@@ -69,6 +69,6 @@ class Marks:
             return self._store.get(object_id)
         except InterlockError as error:
             # What is lost keeps nothing; damage elsewhere must not stop a full disk from being emptied.
-            if error.reason not in (Reason.TREE_NOT_FOUND, Reason.INTERNAL):
+            if error.reason not in (Reason.TREE_NOT_FOUND, Reason.EFFECT_TAMPERED, Reason.INTERNAL):
                 raise
             return b""

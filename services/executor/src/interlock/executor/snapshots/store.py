@@ -34,6 +34,7 @@ from interlock.executor.snapshots.database import (
 )
 from interlock.executor.snapshots.encoding import Malformed, decode_directory, decode_times
 from interlock.executor.snapshots.model import Entry, Times
+from interlock.executor.snapshots.room import Reserve
 from interlock.executor.snapshots.sessions import Sessions
 
 __all__ = ["BIG_BYTES", "Batch", "Store", "StoreSize", "Stored", "connect", "missing", "newer", "store_full"]
@@ -96,6 +97,7 @@ class Store:
         self._times: Lru[Mapping[bytes, Times]] = Lru(20_000)
         self._write_lock = threading.Lock()
         self._writer = self._connect()
+        self.reserve = Reserve(directory)
         self._upgrade()
         for left in self._big.glob(".new-*"):
             left.unlink()  # of a process that was killed: only one at a time uses the directory
@@ -197,18 +199,18 @@ class Store:
         """Raises STORE_FULL when that many more bytes would pass the cap, also after freeing what may go."""
         if not self._passes_cap(incoming):
             return
-        if self.on_full is not None:
-            self.on_full()
+        self._relieve()
         if self._passes_cap(incoming):
             raise store_full(self.usage().disk_bytes, incoming, self.max_bytes)
 
     @contextlib.contextmanager
     def full_disk(self) -> Iterator[None]:
-        """Turns the system's errors about a full disk into STORE_FULL."""
+        """Turns the system's errors about a full disk into STORE_FULL, after collecting what may go."""
         try:
             yield
         except OSError as error:
             if disk_is_full(error, self.directory):
+                self._relieve()
                 raise disk_full() from error
             raise
 
@@ -218,9 +220,9 @@ class Store:
         try:
             self._insert(rows)
         except InterlockError as error:
-            if error.reason is not Reason.STORE_FULL or self.on_full is None:
+            if error.reason is not Reason.STORE_FULL:
                 raise
-            self.on_full()
+            self._relieve()
             self._insert(rows)
 
     def remove(self, ids: Iterable[bytes]) -> list[Stored]:
@@ -313,6 +315,10 @@ class Store:
                 db.execute("ALTER TABLE objects ADD COLUMN added INTEGER NOT NULL DEFAULT 0")
             db.execute(_COUNT, (FILE, OVERHEAD))
             db.execute(f"PRAGMA user_version={VERSION}")
+
+    def _relieve(self) -> None:
+        if self.on_full is not None:
+            self.on_full()
 
     def _passes_cap(self, incoming: int) -> bool:
         return bool(self.max_bytes) and self.usage().disk_bytes + incoming > self.max_bytes

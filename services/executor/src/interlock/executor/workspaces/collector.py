@@ -87,8 +87,6 @@ class Collector:
                 fix="Try again when it has ended.",
             )
         try:
-            if not dry_run:
-                self._registry.name(ask.named)
             return self._collect(ask, self.retention.grace, dry_run=dry_run)
         finally:
             self._running.release()
@@ -117,6 +115,12 @@ class Collector:
         return self._marked(self._registry.roots())
 
     def _collect(self, ask: Ask, grace: timedelta, *, dry_run: bool) -> Collected:
+        with self._store.reserve.given_up():
+            if not dry_run:
+                self._registry.name(ask.named)
+            return self._in_order(ask, grace, dry_run=dry_run)
+
+    def _in_order(self, ask: Ask, grace: timedelta, *, dry_run: bool) -> Collected:
         self._store.sessions.begin_collection()
         try:
             pruned, roots = self._registry.prune(self._keep(ask), dry_run=dry_run)

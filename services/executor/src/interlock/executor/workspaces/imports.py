@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from interlock.executor.files import failpoints, kernel
 from interlock.executor.files.names import shown
 from interlock.executor.files.remove import remove_path
 from interlock.executor.snapshots.checkout import checkout
+from interlock.executor.snapshots.database import disk_full
 from interlock.executor.snapshots.model import Limits
 from interlock.executor.snapshots.scan import ProgressFn, Scanned, StatCache, scan
 from interlock.executor.snapshots.store import Store
@@ -53,7 +55,8 @@ class Imports:
                 self._fetch(source, workspace)
             scanned = self._import(workspace, progress)
         except BaseException as error:
-            self._undo(workspace.id, workspace.live, managed=workspace.managed)
+            self._clear(workspace.id, workspace.live, managed=workspace.managed)
+            self.registry.forget_failed(workspace.id)
             if isinstance(error, OSError):
                 raise _failed(error) from error
             raise
@@ -134,10 +137,13 @@ class Imports:
         return scanned
 
     def _undo(self, workspace: str, live: Path, *, managed: bool) -> None:
+        self._clear(workspace, live, managed=managed)
+        self.registry.forget(workspace)
+
+    def _clear(self, workspace: str, live: Path, *, managed: bool) -> None:
         if managed:
             remove_path(live)
         remove_path(self.layout.workspace(workspace))
-        self.registry.forget(workspace)
 
 
 def describe(source: Source) -> str:
@@ -150,6 +156,8 @@ def describe(source: Source) -> str:
 
 
 def _failed(error: OSError) -> InterlockError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full("Nothing of the import stays.")
     why = os.strerror(error.errno or 0)
     return InterlockError(
         Reason.WORKSPACE_SOURCE_INVALID,

@@ -87,6 +87,7 @@ class Registry:
         self._lock = threading.RLock()
         self._sessions = sessions or Sessions()
         self._now = now
+        self._to_forget: set[str] = set()
         self._db = connect(path)
         self._db.executescript(_SCHEMA)
         self._upgrade(path)
@@ -154,6 +155,17 @@ class Registry:
             for table in ("heads", "snapshots", "records", "publications", "stat_cache", "named"):
                 db.execute(f"DELETE FROM {table} WHERE workspace=?", (workspace,))  # noqa: S608 fixed names
 
+    def forget_failed(self, workspace: str) -> None:
+        """`forget` for an import that failed, perhaps because the disk is full: then later, before the next one."""
+        try:
+            self.forget(workspace)
+        except InterlockError as error:
+            if error.reason is not Reason.STORE_FULL:
+                raise
+            self._to_forget.add(workspace)
+        else:
+            self._to_forget.discard(workspace)
+
     def unfinished(self) -> list[tuple[str, Path, bool]]:
         """Workspaces whose import was cut off: id, live directory, whether the executor made that."""
         rows = self._rows("SELECT id, live, managed FROM workspaces WHERE ready=0")
@@ -161,7 +173,10 @@ class Registry:
 
     def lives(self) -> list[tuple[str, Path]]:
         """Every workspace's live directory, unfinished ones included."""
-        return [(row[0], _path(row[1])) for row in self._rows("SELECT id, live FROM workspaces")]
+        for workspace in list(self._to_forget):
+            self.forget_failed(workspace)
+        rows = self._rows("SELECT id, live FROM workspaces")
+        return [(row[0], _path(row[1])) for row in rows if row[0] not in self._to_forget]
 
     def workspaces(self, after: str = "", limit: int = 1000, workspace: str = "") -> list[Workspace]:
         """Ready workspaces in order of id, after one; or only the one named."""

@@ -6,6 +6,7 @@ sees nothing, or all of it. An existing empty destination gives its owner and mo
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -22,6 +23,7 @@ from interlock.executor.files.names import join, shown
 from interlock.executor.files.remove import remove_path, remove_tree
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.checkout import checkout
+from interlock.executor.snapshots.database import disk_full
 from interlock.executor.snapshots.model import DIRECTORY, FILE, Owner, Snapshot, Times
 from interlock.executor.snapshots.scan import ProgressFn, StatCache, signature
 from interlock.executor.snapshots.store import Store, missing
@@ -187,7 +189,7 @@ class TreeImports:
         if made:
             remove_path(workspace.live)
         remove_path(self.layout.workspace(workspace.id))
-        self.registry.forget(workspace.id)
+        self.registry.forget_failed(workspace.id)
 
 
 def _staging(live: Path, name: str) -> Path:
@@ -228,6 +230,8 @@ def _invalid(path: Path, why: str, fix: str) -> InterlockError:
 
 
 def _failed(error: OSError) -> InterlockError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full("Nothing of the new workspace stays.")
     why = os.strerror(error.errno or 0)
     return InterlockError(
         Reason.WORKSPACE_SOURCE_INVALID,
