@@ -240,6 +240,30 @@ def _covered(path: bytes, tree: Tree, named: set[bytes]) -> bool:
     return bool((above | below) & named)
 
 
+def test_a_directory_that_becomes_empty_and_a_mode_that_changes_are_named_when_they_do(room: Room) -> None:
+    full: Tree = {b"d": ("d", 0o755), b"d/f": ("f", 0o644, b"x"), b"m": ("f", 0o644, b"m")}
+    later: Tree = {b"d": ("d", 0o755), b"m": ("f", 0o640, b"m")}
+    omissions = Omissions()
+    commits = [Commit(room.tree(tree), b"c\n", 1) for tree in (full, later, full)]
+    path = room.repository(commits, omissions)
+    assert {(one.commit, one.path, one.kind) for one in omissions.kept} == {
+        (1, b"d", "empty_directory"),
+        (1, b"m", "mode"),
+    }
+    assert checked_out(room, path, "main~1") == {b"m": ("f", 0o644, b"m")}
+    assert checked_out(room, path, "main") == full
+
+
+def test_a_link_called_gitmodules_is_left_out_and_a_file_is_not(room: Room) -> None:
+    link: Tree = {b".gitmodules": ("l", b"x"), b"a": ("f", 0o644, b"a")}
+    file: Tree = {b".gitmodules": ("f", 0o644, b""), b"a": ("f", 0o644, b"a")}
+    omissions = Omissions()
+    path = room.repository([Commit(room.tree(t), b"c\n", 1) for t in (link, file, link)], omissions)
+    assert git(path, "fsck", "--strict") == b""
+    assert [len(checked_out(room, path, commit)) for commit in ("main~2", "main~1", "main")] == [1, 2, 1]
+    assert [(one.commit, one.kind) for one in omissions.kept] == [(0, "name"), (2, "name")]
+
+
 def test_a_damaged_object_ends_the_export(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = room.tree({b"a": ("f", 0o644, b"content")})
 
