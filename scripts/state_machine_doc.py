@@ -21,7 +21,7 @@ Table = Mapping[str, Mapping[Any, tuple[Any, ...]]]
 RUN_STATES: dict[RunState, str] = {
     RunState.CREATED: "It exists and has no steps.",
     RunState.PLANNING: "The planner is asked for steps.",
-    RunState.PLANNED: "It has steps and was not started.",
+    RunState.PLANNED: "It has steps and was not started; with `run.waiting`, it starts when its workspace is free.",
     RunState.RUNNING: "A step is under way.",
     RunState.AWAITING_APPROVAL: "The step under way waits for a decision.",
     RunState.PAUSED: "A person, a budget, a single step or a step of unknown outcome holds it.",
@@ -77,6 +77,8 @@ RULES = """\
 - A single step (`ExecuteNextStep`) is one step with its own retries, or the step under way if there is one.
 - When the workspace moves under a preview, `step.preview_superseded` voids the approval and the next attempt asks anew.
   A command with network that has run is not run again by itself: it fails.
+- A run has its workspace from `run.started` to its end, PAUSED included, and while it undoes something. One that
+  waits for it (`run.waiting`) is PLANNED; it starts by itself, first come, first served, unless it is cancelled.
 - Undoing (`run.rollback_requested`, `step.revert_requested`) is recorded before it happens, one at a time, and only
   while no step is under way other than one that waits for a decision. It changes no state: the steps stay SUCCEEDED,
   and each tells in `undone` which rollback or revert took its effect out of the workspace.

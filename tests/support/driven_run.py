@@ -193,6 +193,8 @@ class DrivenRun:
             return self.executor.restore(action)
         if isinstance(action, a.TakeOut):
             return self.executor.take_out(action, conflict=outcome == "failed")
+        if isinstance(action, a.Begin):
+            return "ok", None
         if outcome == "failed":
             return error("MODEL_UNAVAILABLE")
         return "ok", digest("text", repr(action))
@@ -210,15 +212,10 @@ class DrivenRun:
                 return decide_run.planning_failed(run, ctx, value, calls, planning=action.planning)
             planned = value if isinstance(value, list) else [spec(), spec("read_file")]
             return decide_run.planned(run, ctx, planned, calls, planning=action.planning)
-        if isinstance(action, a.Restore):
-            if kind == "error":
-                return undo.rollback_failed(run, ctx, action.operation_id, value)
-            return undo.rolled_back(run, ctx, action.operation_id, *value)
-        if isinstance(action, a.TakeOut):
-            if kind == "error":
-                return undo.revert_failed(run, ctx, action.operation_id, value)
-            head, previous = value
-            return undo.reverted(run, ctx, action.operation_id, head, previous, merged=True)
+        if isinstance(action, (a.Restore, a.TakeOut)):
+            return self._undone(action, kind, value)
+        if isinstance(action, a.Begin):
+            return decide_run.begin(run, ctx)
         assert isinstance(action, a.StepAction)
         at = (run, ctx, action.step, action.attempt)
         if isinstance(action, a.Expire):
@@ -239,6 +236,12 @@ class DrivenRun:
             return decide_step.prepared(*at, *value)
         assert isinstance(action, a.Apply)
         return decide_step.applied(*at, value[0], merged=value[1])
+
+    def _undone(self, action: a.Restore | a.TakeOut, kind: str, value: Any) -> list[e.Event]:
+        at = (self.run, self.ctx(), action.operation_id)
+        if isinstance(action, a.Restore):
+            return undo.rollback_failed(*at, value) if kind == "error" else undo.rolled_back(*at, *value)
+        return undo.revert_failed(*at, value) if kind == "error" else undo.reverted(*at, *value, merged=True)
 
     def act(self, kind: type[a.Action], outcome: str = "changed", **options: Any) -> list[e.Event]:
         """Performs the one action of this kind and delivers its result."""

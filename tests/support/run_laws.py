@@ -197,4 +197,6 @@ class Laws:
         assert (run.rollback is not None) == any(isinstance(x, a.Restore) for x in todo)
         assert (run.revert is not None) == any(isinstance(x, a.TakeOut) for x in todo)
         assert run.rollback is None or run.revert is None, "one undo at a time"
+        assert (run.waiting is not None) == any(isinstance(x, a.Begin) for x in todo)
+        assert run.waiting is None or run.state is RunState.PLANNED, "only what has not started waits"
         assert (run.state is RunState.PLANNING) == any(isinstance(x, a.AskPlan) for x in todo)

@@ -134,6 +134,7 @@ SAMPLES: tuple[e.Event, ...] = (
     e.StepsInherited(
         1, (InheritedStep(_SPEC, StepState.FAILED, 3, _PREPARED, _digest("7"), _FAILURE, _digest("0")),)
     ),
+    e.RunWaiting("ann", "run-0"),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

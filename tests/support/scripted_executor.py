@@ -102,6 +102,18 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
         self.script.heads[request.workspace_id] = request.tree
         return x.RestoreTreeResponse(head_tree=request.tree, previous_tree=previous)
 
+    async def RevertTree(self, request: x.RevertTreeRequest, context: Any) -> x.RevertTreeResponse:
+        key = (request.run_id, 0, 0)
+        self.script.calls.append(("revert", key))
+        if (error := self.script.errors("revert", key)) is not None:
+            raise error
+        previous = self.head(request.workspace_id)
+        head = digest("revert", previous, request.from_tree)
+        if not request.validate_only:
+            self.script.heads[request.workspace_id] = head
+        change = step_pb2.FileChange(path="a.txt", kind=step_pb2.CHANGE_KIND_MODIFIED)
+        return x.RevertTreeResponse(head_tree=head, previous_tree=previous, changes=[change], merged=True)
+
     async def StreamOutput(
         self, request: x.StreamOutputRequest, context: Any
     ) -> AsyncIterator[x.StreamOutputResponse]:

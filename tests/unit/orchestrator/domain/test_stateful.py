@@ -99,6 +99,10 @@ class RunMachine(RuleBasedStateMachine):
     def command(self, name: str) -> None:
         self.attempt(name)
 
+    @rule()
+    def wait_to_start(self) -> None:
+        self.attempt("wait_to_start", "run-0")
+
     @rule(sure=st.integers(0, 6))
     def cancel(self, sure: int) -> None:
         if sure == 6:

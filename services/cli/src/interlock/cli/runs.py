@@ -33,17 +33,21 @@ class Wanted:
     goal: str
     plan: Plan | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    wait: bool = False
 
     @classmethod
-    def read(cls, workspace: str, plan: str, goal: str, labels: list[str] | None) -> Wanted:
+    def read(
+        cls, workspace: str, plan: str, goal: str, labels: list[str] | None, *, wait: bool = False
+    ) -> Wanted:
         """From the options; the plan file is read and checked before anything is started."""
         if bool(plan) == bool(goal):
             raise bad_value("plan", "Give either --plan or --goal.", "A plan file carries its goal.")
         given = parse_labels(labels)
         if not plan:
-            return cls(workspace, goal, None, given)
+            return cls(workspace, goal, None, given, wait)
         parsed = parse_plan(read_document(plan, "plan"))
-        return cls(workspace, parsed.goal, replace(parsed, labels={**parsed.labels, **given}))
+        merged = replace(parsed, labels={**parsed.labels, **given})
+        return cls(workspace, parsed.goal, merged, wait=wait)
 
 
 async def create(client: Client, wanted: Wanted) -> Run:
@@ -76,10 +80,13 @@ async def _opened(client: Client, directory: str) -> str:
         opening.cancel()
 
 
-async def started(client: Client, run: Run) -> Run:
-    """Start a run that was just made; when that is refused, say that it is there."""
+async def started(client: Client, run: Run, *, wait: bool = False) -> Run:
+    """Start a run that was just made, or have it wait in line; when that is refused, say that it is there."""
     try:
-        return await client.start_run(run.run_id)
+        run = await client.start_run(run.run_id, wait_for_workspace=wait)
+        if run.HasField("waiting"):
+            progress(f"{run.run_id} waits for its workspace: {run.waiting.holder_run_id} has it.")
+        return run
     except InterlockError:
         progress(f"{run.run_id} is made but not started: `interlock run start {run.run_id}` tries again.")
         raise
@@ -89,7 +96,7 @@ async def execute_run(settings: Settings, wanted: Wanted, approve: str, within: 
     """Create, start and follow a run; returns the exit code."""
     mode, seconds = _mode(approve), parse_duration(within, "timeout")
     async with connect(settings) as client:
-        run = await started(client, await create(client, wanted))
+        run = await started(client, await create(client, wanted), wait=wanted.wait)
         run = await client.get_run(run.run_id)
         reporter = _reporter()
         keeper = Gatekeeper(client, mode, Terminal() if settings.may_ask else None, reporter)

@@ -16,6 +16,10 @@ PLANNING_TIMEOUT = 600.0
 _PAGE = 500
 
 
+def _on_busy(wait: bool) -> pb.OnBusy.ValueType:
+    return pb.ON_BUSY_WAIT if wait else pb.ON_BUSY_REFUSE
+
+
 class RunCalls(Connection):
     """Calls of the orchestrator about runs and their steps. Every mutation gets a `request_id`."""
 
@@ -29,9 +33,13 @@ class RunCalls(Connection):
         budget: Budget | None = None,
         labels: Mapping[str, str] | None = None,
         start: bool = False,
+        wait_for_workspace: bool = False,
         request_id: str = "",
     ) -> Run:
-        """Create a run, with or without steps (at most 10,000), and start it where asked."""
+        """Create a run, with or without steps (at most 10,000), and start it where asked.
+
+        While another run has the workspace, the start is refused (WORKSPACE_BUSY), or waits: see `start_run`.
+        """
         request = pb.CreateRunRequest(
             request_id=self.request_id(request_id),
             goal=goal,
@@ -41,6 +49,7 @@ class RunCalls(Connection):
             budget=budget,
             labels=labels or {},
             start=start,
+            on_busy=_on_busy(wait_for_workspace),
         )
         return (await self.call(self.orchestrator.CreateRun, request)).run
 
@@ -82,9 +91,14 @@ class RunCalls(Connection):
         )
         return (await self.call(self.orchestrator.PlanRun, request, seconds=PLANNING_TIMEOUT)).run
 
-    async def start_run(self, run_id: str, *, request_id: str = "") -> Run:
-        """Start a planned run."""
-        request = pb.StartRunRequest(request_id=self.request_id(request_id), run_id=run_id)
+    async def start_run(self, run_id: str, *, wait_for_workspace: bool = False, request_id: str = "") -> Run:
+        """Start a planned run. With `wait_for_workspace`, it may come back PLANNED, with `waiting` set.
+
+        Raises WORKSPACE_BUSY, whose metadata names the `holder_run_id`, when it is not to wait.
+        """
+        request = pb.StartRunRequest(
+            request_id=self.request_id(request_id), run_id=run_id, on_busy=_on_busy(wait_for_workspace)
+        )
         return (await self.call(self.orchestrator.StartRun, request)).run
 
     async def execute_next_step(

@@ -79,7 +79,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         )
         executing = Executing(executor, payloads, keys)
         thinking = Thinking(planner_channel, executor, payloads)
-        await drivers.start(feed, transactions, Performer(executing, thinking, clock))
+        await drivers.start(feed, transactions, Performer(executing, thinking, drivers.line, clock))
         stack.push_async_callback(drivers.close)
         retention = timedelta(days=config.retention_days)
         collector = Collector(

@@ -14,6 +14,7 @@ from interlock.orchestrator.commands.plan_run import plan_run
 from interlock.orchestrator.commands.record_decision import record_decision
 from interlock.orchestrator.commands.revert_step import revert_step
 from interlock.orchestrator.commands.rollback_run import rollback_run
+from interlock.orchestrator.commands.start_run import start_run
 from interlock.orchestrator.convert import inputs, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import decide_run
@@ -57,9 +58,7 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
         return await plan_run(self._deps, request)
 
     async def StartRun(self, request: o.StartRunRequest, context: Any) -> o.StartRunResponse:
-        return await mutate(
-            self._deps, request, decide_run.start, lambda run: o.StartRunResponse(run=views.run(run))
-        )
+        return await start_run(self._deps, request)
 
     async def ExecuteNextStep(
         self, request: o.ExecuteNextStepRequest, context: Any

@@ -19,6 +19,12 @@ TIMEOUT = Annotated[
 PLAN = Annotated[str, typer.Option("--plan", help="Plan file, YAML or JSON; - = standard input.")]
 GOAL = Annotated[str, typer.Option("--goal", help="Let the model plan towards this goal.")]
 LABEL = Annotated[list[str] | None, typer.Option("--label", help="KEY=VALUE; repeatable.")]
+IN_LINE = Annotated[
+    bool,
+    typer.Option(
+        "--wait-for-workspace", help="While another run has the workspace, wait in line instead of failing."
+    ),
+]
 WORKSPACE = Annotated[
     str,
     typer.Option("--workspace", "-w", help="Directory to work on (made a workspace if needed), or `ws-…`."),
@@ -36,6 +42,7 @@ async def execute(
     ] = "ask",
     within: TIMEOUT = "",
     label: LABEL = None,
+    wait_for_workspace: IN_LINE = False,
 ) -> int:
     """Execute a plan, or a goal the model plans, and follow it to its end.
 
@@ -43,7 +50,8 @@ async def execute(
     """
     from interlock.cli.runs import Wanted, execute_run
 
-    return await execute_run(settings, Wanted.read(workspace, plan, goal, label), approve, within)
+    wanted = Wanted.read(workspace, plan, goal, label, wait=wait_for_workspace)
+    return await execute_run(settings, wanted, approve, within)
 
 
 @command(app, "start")
@@ -54,6 +62,7 @@ async def start(
     plan: PLAN = "",
     goal: GOAL = "",
     label: LABEL = None,
+    wait_for_workspace: IN_LINE = False,
 ) -> None:
     """Start a planned run, or create and start one, without following it."""
     from interlock.cli.runs import Wanted, create, started
@@ -65,12 +74,12 @@ async def start(
         raise bad_value(
             "run", "Give either a run id or --workspace.", "For a new run: --workspace and --plan."
         )
-    wanted = Wanted.read(workspace, plan, goal, label) if workspace else None
+    wanted = Wanted.read(workspace, plan, goal, label, wait=wait_for_workspace) if workspace else None
     async with connect(settings) as client:
         if wanted is None:
-            show_run(settings, await client.start_run(run))
+            show_run(settings, await client.start_run(run, wait_for_workspace=wait_for_workspace))
         else:
-            show_run(settings, await started(client, await create(client, wanted)))
+            show_run(settings, await started(client, await create(client, wanted), wait=wait_for_workspace))
 
 
 @command(app, "get")
@@ -175,7 +184,8 @@ async def fork(
         int, typer.Option(min=0, help="Begin where this step ended; 0 = before the first.")
     ] = 0,
     workspace_out: Annotated[
-        str, typer.Option(help="Directory of the new workspace, absent or empty. Default: one of the executor's.")
+        str,
+        typer.Option(help="Directory of the new workspace, absent or empty. Default: one of the executor's."),
     ] = "",
     without_plan: Annotated[bool, typer.Option(help="Leave the later steps of the plan out.")] = False,
     start: Annotated[bool, typer.Option(help="Start the fork at once.")] = False,

@@ -101,6 +101,14 @@ def _origin(run: Run) -> str:
     return f"{run.origin.run_id}, after its step {run.origin.at_step}" if run.origin.run_id else ""
 
 
+def _waits_for(run: Run) -> str:
+    """Who has the workspace that the run waits for, and who else comes before it."""
+    if not run.HasField("waiting"):
+        return ""
+    ahead = f", and {run.waiting.ahead} before it" if run.waiting.ahead else ""
+    return f"its workspace, which {run.waiting.holder_run_id or 'nobody'} has{ahead}"
+
+
 def _people(run: Run) -> None:
     ended = run.updated_at.ToNanoseconds() - run.created_at.ToNanoseconds()
     write_fields(
@@ -109,6 +117,7 @@ def _people(run: Run) -> None:
             ("goal", first_line(run.goal)),
             ("state", run_state(run)),
             ("paused for", run.pause_reason),
+            ("waits for", _waits_for(run)),
             ("workspace", run.workspace_id),
             ("steps", f"{run.steps_done} of {run.steps_total} ended"),
             ("cost", cost_text(run.cost)),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 
 from interlock.common import telemetry
+from interlock.common.errors import InterlockError
 from interlock.common.identity import current_identity
 from interlock.orchestrator.commands.mutate import request_of
+from interlock.orchestrator.commands.start_run import waits
 from interlock.orchestrator.convert import inputs, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import decide_run
+from interlock.orchestrator.domain.events import RunWaiting
 from interlock.orchestrator.store.records import NewWorkspace, WorkspaceChange
 from interlock.v1 import orchestrator_pb2 as o
 
@@ -29,18 +33,24 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
         traceparent=telemetry.inject() or new_trace(),
         start=message.start,
     )
-    outcome = await deps.transactions.create(
+    new = NewWorkspace(deps.executor_address, workspace.path, workspace.head_tree)
+    create = partial(
+        deps.transactions.create,
         deps.ids.new("run"),
-        events,
-        WorkspaceChange(
-            message.workspace_id,
-            create=NewWorkspace(deps.executor_address, workspace.path, workspace.head_tree),
-        ),
+        workspace=WorkspaceChange(message.workspace_id, create=new),
         payloads=payloads,
         request=request_of(message, lambda run: o.CreateRunResponse(run=views.run(run))),
         goal=message.goal,
         labels=dict(message.labels),
     )
+    try:
+        outcome = await create(events)
+    except InterlockError as error:
+        if not waits(message.on_busy, error):
+            raise
+        holder = error.metadata.get("holder_run_id", "")
+        # In place of its start, which is the last event.
+        outcome = await create([*events[:-1], RunWaiting(current_identity().subject, holder)])
     if outcome.replayed is not None:
         return o.CreateRunResponse.FromString(outcome.replayed)
     return o.CreateRunResponse(run=views.run(outcome.run))

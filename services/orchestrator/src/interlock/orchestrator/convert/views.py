@@ -207,7 +207,16 @@ def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:
         created_at=timestamp(value.created_at),
         updated_at=timestamp(value.updated_at),
         origin=origin(value.fork),
+        waiting=waiting(value),
     )
+
+
+def waiting(value: Run) -> run_pb2.WorkspaceWait | None:
+    """What the run waits for, as it was when it began to; None stays unset."""
+    if value.waiting is None:
+        return None
+    since = timestamp(value.waiting.since)
+    return run_pb2.WorkspaceWait(holder_run_id=value.waiting.holder, since=since)
 
 
 def origin(value: ForkOf | None) -> run_pb2.RunOrigin | None:

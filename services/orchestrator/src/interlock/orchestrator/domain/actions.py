@@ -77,6 +77,11 @@ class AskPlan(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Begin(Action):
+    """Start the run as soon as it is its turn on its workspace."""
+
+
+@dataclass(frozen=True, slots=True)
 class Restore(Action):
     """Have the executor publish an older tree."""
 
@@ -109,6 +114,8 @@ def actions(run: Run) -> tuple[Action, ...]:
         wanted.append(Restore(run.rollback.operation_id, run.rollback.tree))
     if (revert := run.revert) is not None:
         wanted.append(TakeOut(revert.operation_id, revert.step, revert.from_tree, revert.to_tree))
+    if run.waiting is not None and not run.cancelling:
+        wanted.append(Begin())
     if run.planning is not None and not run.cancelling:
         wanted.append(AskPlan(run.planning))
     current = run.current

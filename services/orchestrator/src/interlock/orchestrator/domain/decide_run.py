@@ -77,6 +77,8 @@ def add_steps(run: Run, ctx: Context, specs: Sequence[StepSpec]) -> list[e.Event
 def plan(run: Run, ctx: Context, *, additional_context: str = "", max_steps: int = 0) -> list[e.Event]:
     """Starts planning towards the run's goal."""
     require_run(run, (RunState.CREATED, RunState.PLANNED), "plan it")
+    if run.waiting is not None:
+        raise _waits(run, "plan it")
     if not budget_left(run):
         raise budget_reached(run, "planning")
     return [e.PlanningStarted(additional_context, max_steps, by=ctx.subject)]
@@ -128,6 +130,21 @@ def start(run: Run, ctx: Context) -> list[e.Event]:
         raise _empty_plan(f"The run {run.run_id}")
     require_run(run, (RunState.PLANNED,), "start it")
     return [e.RunStarted(ctx.subject)]
+
+
+def wait_to_start(run: Run, ctx: Context, holder: str) -> list[e.Event]:
+    """Has a planned run start when its workspace is free; nothing, if it waits already."""
+    if run.state is RunState.CREATED:
+        raise _empty_plan(f"The run {run.run_id}")
+    require_run(run, (RunState.PLANNED,), "start it")
+    return [] if run.waiting is not None else [e.RunWaiting(ctx.subject, holder)]
+
+
+def begin(run: Run, ctx: Context) -> list[e.Event]:
+    """Starts a run that has waited; nothing, if it does not wait any more."""
+    if run.waiting is None or run.cancelling:
+        return []
+    return [e.RunStarted(run.waiting.by)]
 
 
 def execute_next(run: Run, ctx: Context) -> list[e.Event]:
@@ -267,6 +284,20 @@ def _check_budget(budget: Budget) -> None:
                 field=f"budget.{name}",
                 fix="Use 0 for no limit.",
             )
+
+
+def _waits(run: Run, verb: str) -> InterlockError:
+    return InterlockError(
+        Reason.RUN_WRONG_STATE,
+        f"The run {run.run_id} is to start and waits for its workspace; to {verb} it must not wait.",
+        fix="Let it start, or cancel it and make another one.",
+        metadata={
+            "run_id": run.run_id,
+            "current": run.state.value,
+            "allowed": "",
+            "busy": "waiting for its workspace",
+        },
+    )
 
 
 def _empty_plan(what: str) -> InterlockError:

@@ -96,6 +96,15 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RunWaiting(Event):
+    """The run is to start as soon as its workspace is free and nobody waits before it; `holder_run` has it now."""
+
+    type = "run.waiting"
+    by: str = ""
+    holder_run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunPaused(Event):
     """No further step starts; the one under way goes on to its end or its gate."""
 

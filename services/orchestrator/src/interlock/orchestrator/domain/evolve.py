@@ -24,6 +24,7 @@ from interlock.orchestrator.domain.model import (
     StepState,
     Superseded,
     Verdict,
+    Waiting,
 )
 from interlock.orchestrator.domain.steps import Chunked
 from interlock.orchestrator.domain.transitions import IllegalTransitionError, run_targets, step_targets
@@ -151,7 +152,7 @@ def _cancel_requested(run: Run, event: e.CancelRequested, at: datetime) -> dict[
 
 def _cancelled(run: Run, event: e.RunCancelled, at: datetime) -> dict[str, Any]:
     ended = _end_pending(run, StepState.CANCELLED, at)
-    return {"cancelling": False, "planning": None, "pause_reason": "", **ended}
+    return {"cancelling": False, "planning": None, "waiting": None, "pause_reason": "", **ended}
 
 
 def _end_pending(run: Run, state: StepState, at: datetime) -> dict[str, Any]:
@@ -193,7 +194,8 @@ _RUN_FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]]
     },
     e.Planned: _planned,
     e.PlanningFailed: lambda run, ev, at: {"planning": None},
-    e.RunStarted: lambda run, ev, at: {"steps_allowed": 1 if ev.single_step else None},
+    e.RunStarted: lambda run, ev, at: {"steps_allowed": 1 if ev.single_step else None, "waiting": None},
+    e.RunWaiting: lambda run, ev, at: {"waiting": Waiting(ev.by, at, ev.holder_run)},
     e.RunPaused: lambda run, ev, at: {"pause_reason": ev.reason},
     e.RunResumed: _resumed,
     e.RunFailed: lambda run, ev, at: {"failure": ev.failure, "planning": None, "pause_reason": ""},

@@ -299,7 +299,8 @@ class InheritedStep:
 class Step:
     """One step as the journal tells it.
 
-    `computed` is the last attempt whose effect, or failure in its fork, is known, `discarded` the last one thrown away. `head_tree` is where the
+    `computed` is the last attempt whose effect, or failure in its fork, is known; `discarded` is the last
+    one thrown away. `head_tree` is where the
     workspace was when the step ended, empty before. `reviewed` is what was approved last at each gate since the
     step was started or edited; with `superseded`, people have seen that and not what replaces it.
     """
@@ -363,6 +364,15 @@ class Revert:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A run that was to start and waits for its workspace; `holder` had it when it began to wait."""
+
+    by: str
+    since: datetime
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Planning:
     """What the planner was asked for; `feedback` marks a re-plan, `asked` is the event that asked."""
 
@@ -398,6 +408,7 @@ class Run:
     steps_allowed: int | None = None
     cancelling: bool = False
     planning: Planning | None = None
+    waiting: Waiting | None = None
     rollback: Rollback | None = None
     revert: Revert | None = None
     undone: bool = False

@@ -27,6 +27,7 @@ RUN: dict[str, dict[R, tuple[R, ...]]] = {
     "run.planned": {R.PLANNING: (R.PLANNED, R.RUNNING)},
     "run.planning_failed": {R.PLANNING: (R.CREATED, R.PLANNED)},
     "run.started": {R.PLANNED: (R.RUNNING,)},
+    "run.waiting": _stay(R.PLANNED),
     "run.paused": {R.RUNNING: (R.PAUSED,), R.AWAITING_APPROVAL: (R.PAUSED,)},
     "run.resumed": {R.PAUSED: (R.RUNNING, R.AWAITING_APPROVAL), R.FAILED: (R.RUNNING,)},
     "run.completed": {R.RUNNING: (R.COMPLETED,)},

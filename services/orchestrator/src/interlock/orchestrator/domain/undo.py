@@ -2,8 +2,8 @@
 
 A rollback is a step back in time: the workspace is at an earlier tree again, and the effects in it are those that
 were in it then, also where that means going forward to what another rollback or revert had removed (but not to an
-attempt of a step that was retried since). A revert takes one step's effect out of whatever there is now. Both are recorded before they happen; what is to be done follows
-from the state, so whoever finds it unfinished finishes it.
+attempt of a step that was retried since). A revert takes one step's effect out of whatever there is now. Both are
+recorded before they happen; what is to be done follows from the state, so whoever finds it unfinished finishes it.
 """
 
 from __future__ import annotations

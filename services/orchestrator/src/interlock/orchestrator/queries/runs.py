@@ -9,7 +9,7 @@ from interlock.common.paging import decode_page_token, encode_page_token, page_s
 from interlock.orchestrator.convert import texts, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.model import Run, Step
-from interlock.orchestrator.store.readers import runs
+from interlock.orchestrator.store.readers import others, runs
 from interlock.v1 import cost_pb2, run_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
@@ -21,7 +21,11 @@ async def get_run(deps: Deps, message: o.GetRunRequest) -> o.GetRunResponse:
     """The run with its steps, large outputs cut."""
     run = await deps.book.refresh(message.run_id)
     steps = [] if message.without_steps else await step_views(deps, run, run.steps)
-    return o.GetRunResponse(run=views.run(run, steps))
+    view = views.run(run, steps)
+    line = await others.line(deps.database, run.run_id) if run.waiting else None
+    if line is not None:
+        view.waiting.holder_run_id, view.waiting.ahead = line
+    return o.GetRunResponse(run=view)
 
 
 async def get_step(deps: Deps, message: o.GetStepRequest) -> o.GetStepResponse:

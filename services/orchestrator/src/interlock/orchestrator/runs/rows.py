@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from interlock.orchestrator.convert import approvals
 from interlock.orchestrator.domain import events as e
@@ -106,16 +107,21 @@ class Change:
         held_before, held = _holds(before), _holds(after)
         if held == held_before and moved is None:
             return None
-        hold = "" if held == held_before else "take" if held else "release"
-        return WorkspaceChange(after.workspace_id, hold=hold, head_to=moved)  # type: ignore[arg-type]
+        hold = "" if held == held_before else held or "release"
+        return WorkspaceChange(after.workspace_id, hold=hold, head_to=moved)
 
 
-def _holds(run: Run | None) -> bool:
-    """Whether the run is the workspace's one writer: from its start to its end, and while it undoes something."""
+def _holds(run: Run | None) -> Literal["", "take", "wait"]:
+    """Whether the run is the workspace's one writer: from its start to its end, and while it undoes something.
+
+    `take`: it is; `wait`: it is in line.
+    """
     if run is None:
-        return False
+        return ""
     if run.rollback is not None or run.revert is not None:
-        return True
+        return "take"
+    if run.waiting is not None:
+        return "wait"
     waiting = (RunState.CREATED, RunState.PLANNED)
     fresh = run.state in waiting or (run.state is RunState.PLANNING and run.cursor == 0)
-    return not fresh and run.state not in RUN_FINAL
+    return "" if fresh or run.state in RUN_FINAL else "take"

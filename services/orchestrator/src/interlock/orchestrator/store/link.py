@@ -32,7 +32,7 @@ SELECT u.i, j.position, r.epoch, r.lease_owner
 
 
 class Verdicts:
-    """The answer to a batch, in its order: parallel lists, see `0001_flush.sql`."""
+    """The answer to a batch, in its order: parallel lists, see `0004_flush.sql`."""
 
     def __init__(self, row: Sequence[Any]) -> None:
         self.codes: list[int] = row[0]
@@ -100,6 +100,15 @@ class Link:
             [method, request_id],
         )
         return (bytes(rows[0][0]), bytes(rows[0][1])) if rows else None
+
+    async def holder(self, workspace: str) -> str:
+        """The run that has a workspace, or is the first that waits for it; empty when it has just become free."""
+        rows = await self._rows(
+            "SELECT coalesce(x.holder_run, (SELECT run_id FROM waiters WHERE workspace_id = x.id"
+            " ORDER BY number LIMIT 1), '') FROM workspaces x WHERE x.id = %s",
+            [workspace],
+        )
+        return str(rows[0][0]) if rows else ""
 
     async def _rows(self, query: str, values: Sequence[Any]) -> list[Any]:
         driver = self._driver

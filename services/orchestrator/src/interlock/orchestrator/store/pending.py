@@ -47,6 +47,8 @@ async def answer(pending: Pending, n: int, verdicts: Verdicts, link: Link) -> No
         pending.fail(LeaseLost(append.run_id, epoch))
     elif code in (3, 5):
         pending.fail(Conflict(append.run_id, seq))
+    elif code == 7 and append.workspace:
+        pending.fail(busy(append.workspace.id, await link.holder(append.workspace.id)))
     else:
         pending.fail(_refusal(append, code))
 
@@ -98,6 +100,16 @@ def request_reused(request_id: str) -> InterlockError:
     )
 
 
+def busy(workspace: str, holder: str) -> InterlockError:
+    """Another run has the workspace, or is to have it next."""
+    return InterlockError(
+        Reason.WORKSPACE_BUSY,
+        f"Workspace {workspace} is in the hands of {holder or 'another run'}.",
+        fix=f"Let {holder or 'it'} end, or cancel it; or start with --wait-for-workspace.",
+        metadata={"workspace_id": workspace, "holder_run_id": holder},
+    )
+
+
 def _refusal(append: Append, code: int) -> InterlockError:
     workspace = append.workspace.id if append.workspace else ""
     if code == 2:
@@ -105,11 +117,5 @@ def _refusal(append: Append, code: int) -> InterlockError:
     if code == 6:
         return InterlockError(
             Reason.WORKSPACE_NOT_FOUND, f"There is no workspace {workspace}.", field="workspace_id"
-        )
-    if code == 7:
-        return InterlockError(
-            Reason.WORKSPACE_BUSY,
-            f"Another run is writing to workspace {workspace}.",
-            fix=f"Let it end, or cancel it; `interlock run list -w {workspace}` shows which it is.",
         )
     return InterlockError(Reason.WORKSPACE_HEAD_MOVED, f"Workspace {workspace} has changed meanwhile.")

@@ -107,12 +107,13 @@ class NewWorkspace:
 class WorkspaceChange:
     """Takes or releases the right to write, and moves the head.
 
-    `take` fails with WORKSPACE_BUSY if another run holds it; `release` is a no-op unless this run holds it.
+    `take` fails with WORKSPACE_BUSY if another run holds it, or has waited for it longer; `wait` gets in line;
+    `release` gives back what this run holds and leaves the line, and is a no-op otherwise.
     `head_from`, if given, must be the present head, else WORKSPACE_HEAD_MOVED.
     """
 
     id: str
-    hold: Literal["", "take", "release"] = ""
+    hold: Literal["", "take", "wait", "release"] = ""
     head_from: str | None = None
     head_to: str | None = None
     create: NewWorkspace | None = None

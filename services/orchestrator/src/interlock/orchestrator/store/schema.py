@@ -169,6 +169,18 @@ workspaces = Table(
     Index("ix_workspaces_holder_run", "holder_run", postgresql_where=text("holder_run IS NOT NULL")),
 )
 
+waiters = Table(
+    "waiters",
+    metadata,
+    Column("run_id", _Id, primary_key=True, comment="Is to start when it is its turn"),
+    Column("workspace_id", _Id, nullable=False),
+    Column(
+        "number", BigInteger, nullable=False, comment="Feed position of its asking: lower ones come first"
+    ),
+    Index("ix_waiters_workspace_id_number", "workspace_id", "number", unique=True),
+    comment="Runs that wait until their workspace is free.",
+)
+
 installation = Table(
     "installation",
     metadata,
@@ -183,7 +195,7 @@ installation = Table(
 )
 
 SQL_DIR: Final = Path(__file__).parent / "migrations" / "sql"
-PROGRAMS: Final = ("0001_append_only.sql", "0001_flush.sql")
+PROGRAMS: Final = ("0001_append_only.sql", "0004_flush.sql")
 """Functions and triggers: for each, the file of the migration that last changed it."""
 
 

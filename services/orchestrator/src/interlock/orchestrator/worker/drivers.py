@@ -15,6 +15,7 @@ from interlock.orchestrator.store import leases
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.feed import Feed
 from interlock.orchestrator.store.records import Flushed
+from interlock.orchestrator.worker.line import Line
 from interlock.orchestrator.worker.performer import Performer
 from interlock.orchestrator.worker.run_driver import RunDriver
 
@@ -38,6 +39,7 @@ class Drivers:
         self._drivers: dict[str, tuple[RunDriver, asyncio.Task[None]]] = {}
         self._transactions: Transactions | None = None
         self._performer: Performer | None = None
+        self.line = Line(database)
         self._look = asyncio.Event()
         self._given_back: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -59,6 +61,7 @@ class Drivers:
             await stop(task)
         for _, task in list(self._drivers.values()):
             await stop(task)
+        await self.line.close()
         with contextlib.suppress(InterlockError):
             await leases.retire(self._database, self._owner)
 
@@ -92,6 +95,7 @@ class Drivers:
             try:
                 async with aclosing(feed.tail(feed.position)) as tail:
                     async for rows in tail:
+                        self.line.hear(rows)
                         # What this process wrote is in the book already.
                         newest = {row.run_id: row.seq for row in rows}
                         for run_id in newest.keys() & self._drivers.keys():

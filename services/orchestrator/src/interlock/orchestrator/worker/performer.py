@@ -19,6 +19,7 @@ from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import Failure, ModelCall, Run
 from interlock.orchestrator.worker.done import Done
 from interlock.orchestrator.worker.executing import Executing
+from interlock.orchestrator.worker.line import Line
 from interlock.orchestrator.worker.thinking import Thinking
 
 _log = logs.get("worker")
@@ -37,8 +38,9 @@ Perform = Callable[[Run, Any, int], Awaitable[Done]]
 class Performer:
     """Performs actions of any run. Safe for any number of tasks of one loop."""
 
-    def __init__(self, executing: Executing, thinking: Thinking, clock: Clock) -> None:
+    def __init__(self, executing: Executing, thinking: Thinking, line: Line, clock: Clock) -> None:
         self._clock = clock
+        self._line = line
         self._table: dict[type[a.Action], Perform] = {
             a.Propose: executing.propose,
             a.Prepare: executing.prepare,
@@ -50,6 +52,7 @@ class Performer:
             a.Draft: thinking.draft,
             a.AskPlan: thinking.plan,
             a.Expire: self._expire,
+            a.Begin: self._begin,
         }
 
     async def perform(self, run: Run, action: a.Action, epoch: int) -> Done:
@@ -67,6 +70,10 @@ class Performer:
                         return _failure(action, error)
                     _log.warning("waiting", action=_span(action), reason=error.reason.value, tries=tries)
                     await asyncio.sleep(_delay(tries, error.retry_after))
+
+    async def _begin(self, run: Run, action: a.Begin, epoch: int) -> Done:
+        await self._line.turn(run.run_id)
+        return Done(decide_run.begin)
 
     async def _expire(self, run: Run, action: a.Expire, epoch: int) -> Done:
         deadline = parse_time(action.at)

@@ -18,6 +18,7 @@ _PAID = (AskModel, AskPlan, Draft)
 _RETRY_SECONDS = 0.5
 _DEFECT_SECONDS = 10.0
 _STALE_SECONDS = 0.5
+_BUSY_SECONDS = 0.05
 
 
 class RunDriver:
@@ -86,6 +87,10 @@ class RunDriver:
         except LeaseLost:
             self.lost = True
         except InterlockError as error:
+            if error.reason is Reason.WORKSPACE_BUSY:
+                # Someone who does not wait, an undo for example, has come between: it is waited for again.
+                await asyncio.sleep(_BUSY_SECONDS)
+                return
             # The executor has seen a newer driver than the database knows: a database that was restored. The
             # lease is given back, and the next one has a higher epoch.
             self.stale = error.reason is Reason.EPOCH_STALE

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, func, select
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.pending import request_reused
 from interlock.orchestrator.store.readers import page
 from interlock.orchestrator.store.records import Payload
-from interlock.orchestrator.store.schema import payloads, requests, workspaces
+from interlock.orchestrator.store.schema import payloads, requests, waiters, workspaces
+
+_others = waiters.alias()
 
 
 class WorkspaceRow(NamedTuple):
@@ -75,6 +77,28 @@ async def workspace(database: Database, workspace_id: str) -> WorkspaceRow:
             Reason.WORKSPACE_NOT_FOUND, f"There is no workspace {workspace_id[:80]}.", field="workspace_id"
         )
     return WorkspaceRow(*row)
+
+
+async def line(database: Database, run_id: str) -> tuple[str, int] | None:
+    """Of a run that waits: who has the workspace (empty: nobody), and how many others wait before it."""
+    before = select(func.count()).where(
+        _others.c.workspace_id == waiters.c.workspace_id, _others.c.number < waiters.c.number
+    )
+    query = select(func.coalesce(workspaces.c.holder_run, ""), before.scalar_subquery())
+    joined = waiters.join(workspaces, workspaces.c.id == waiters.c.workspace_id)
+    row = await database.first(query.select_from(joined).where(waiters.c.run_id == run_id))
+    return (row[0], row[1]) if row else None
+
+
+async def next_in_line(database: Database, run_ids: Sequence[str]) -> list[str]:
+    """Those of these runs whose turn it is: their workspace is free and nobody waits before them."""
+    first = ~exists().where(
+        _others.c.workspace_id == waiters.c.workspace_id, _others.c.number < waiters.c.number
+    )
+    joined = waiters.join(workspaces, workspaces.c.id == waiters.c.workspace_id)
+    query = select(waiters.c.run_id).select_from(joined)
+    free = query.where(waiters.c.run_id.in_(run_ids), workspaces.c.holder_run.is_(None), first)
+    return [row[0] for row in await database.all(free)]
 
 
 async def list_workspaces(
