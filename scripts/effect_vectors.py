@@ -40,7 +40,7 @@ class Case:
     name: str
     gate: str
     request: StepRequest
-    around: d.Surroundings = d.Surroundings()
+    around: d.Surroundings = dataclasses.field(default_factory=d.Surroundings)
     result_tree: str = ""
     exit_code: int | None = None
     signal: int = 0
@@ -61,7 +61,7 @@ def _around(*argv: str, **environment: str) -> d.Surroundings:
         "system": "host:/usr",
         "mounts": [],
     }
-    return d.Surroundings(argv, {"HOME": "/tmp", "LANG": "C.UTF-8", **environment}, policy)
+    return d.Surroundings(argv, {"HOME": "/home/step", "LANG": "C.UTF-8", **environment}, policy)
 
 
 def cases() -> Iterator[Case]:
@@ -82,7 +82,10 @@ def cases() -> Iterator[Case]:
         "edit that fails", "effect", StepRequest(KEY, WORKSPACE, EditFile("b.txt", patch=PATCH), None),
         result_tree=BASE, failure="PATCH_DOES_NOT_APPLY",
     )  # fmt: skip
-    yield Case("edit to nothing", "effect", StepRequest(KEY, WORKSPACE, EditFile("b", new_content=b""), None), result_tree=RESULT)  # fmt: skip
+    yield Case(
+        "edit to nothing", "effect", StepRequest(KEY, WORKSPACE, EditFile("b", new_content=b""), None),
+        result_tree=RESULT,
+    )  # fmt: skip
     line = RunCommand(command="make test")
     yield Case("command before it runs", "command", _command(line), _around("/bin/sh", "-c", "make test"))
     yield Case(
@@ -116,7 +119,7 @@ def cases() -> Iterator[Case]:
         "command out of time", "effect", _command(line, wall_us=1000), _around("/bin/sh", "-c", "make test"),
         result_tree=BASE, streams={"stdout": b"", "stderr": b""}, failure="COMMAND_TIMED_OUT",
     )  # fmt: skip
-    odd = "dir with space/-rf/new\nline/tab\t\"quote\"\\back/\u00e9/\u4e16/\U0001f600/\u2028/\x01\x7f"
+    odd = 'dir with space/-rf/new\nline/tab\t"quote"\\back/\u00e9/\u4e16/\U0001f600/\u2028/\x01\x7f'
     yield Case(
         "a name with everything in it", "effect",
         StepRequest(KEY, WORKSPACE, EditFile(odd, new_content="é\r\n".encode()), None), result_tree=RESULT,
@@ -148,7 +151,9 @@ def vector(case: Case) -> dict[str, Any]:
             result_tree=case.result_tree,
             exit_code=case.exit_code,
             signal=case.signal,
-            streams={name: d.StreamFacts(sha256_text(data), len(data)) for name, data in case.streams.items()},
+            streams={
+                name: d.StreamFacts(sha256_text(data), len(data)) for name, data in case.streams.items()
+            },
             failure=case.failure,
         )
         out["effect"] = _sealed(d.EFFECT_DOMAIN, effect, d.effect_digest(effect))

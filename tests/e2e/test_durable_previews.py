@@ -50,11 +50,11 @@ async def everything(client: Client, waiting: Waiting) -> tuple[object, ...]:
     approval = await pending(client, waiting.run)
     run = await client.get_run(waiting.run.run_id)
     effect = approval.preview
-    files = []
+    files: list[tuple[object, ...]] = []
     if effect.result_tree:
         workspace = waiting.run.workspace_id
-        async for entry in client.list_files(workspace, tree=effect.result_tree):
-            files.append((entry.path, entry.type, entry.mode, entry.size))
+        listed = client.list_files(workspace, tree=effect.result_tree)
+        files.extend([(entry.path, entry.type, entry.mode, entry.size) async for entry in listed])
         for path in CHANGED:
             if any(path == name for name, *_ in files):
                 read = await client.read_file(workspace, path, tree=effect.result_tree)

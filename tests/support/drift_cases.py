@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support.trees import Tree
 
@@ -104,21 +105,21 @@ def _mode(who: bytes) -> int:
 
 
 CHANGES: dict[str, Change] = {
-    "edit": Change("printf {who} > {f}", lambda t, f, d, l, who: write(t, f, who)),
-    "delete": Change("rm {f}", lambda t, f, d, l, who: unlink(t, f)),
-    "rename": Change("mv {f} {f}-{who}", lambda t, f, d, l, who: move(t, f, f + b"-" + who)),
-    "chmod": Change("chmod {mode} {f}", lambda t, f, d, l, who: chmod(t, f, _mode(who))),
+    "edit": Change("printf {who} > {f}", lambda t, f, d, ln, who: write(t, f, who)),
+    "delete": Change("rm {f}", lambda t, f, d, ln, who: unlink(t, f)),
+    "rename": Change("mv {f} {f}-{who}", lambda t, f, d, ln, who: move(t, f, f + b"-" + who)),
+    "chmod": Change("chmod {mode} {f}", lambda t, f, d, ln, who: chmod(t, f, _mode(who))),
     "file-to-directory": Change(
-        "rm {f} && mkdir {f} && printf {who} > {f}/{who}", lambda t, f, d, l, who: to_directory(t, f, who)
+        "rm {f} && mkdir {f} && printf {who} > {f}/{who}", lambda t, f, d, ln, who: to_directory(t, f, who)
     ),
     "directory-to-file": Change(
-        "rm -r {d} && printf {who} > {d}", lambda t, f, d, l, who: to_file(t, d, who)
+        "rm -r {d} && printf {who} > {d}", lambda t, f, d, ln, who: to_file(t, d, who)
     ),
-    "delete-directory": Change("rm -r {d}", lambda t, f, d, l, who: remove(t, d)),
+    "delete-directory": Change("rm -r {d}", lambda t, f, d, ln, who: remove(t, d)),
     "add-in-directory": Change(
-        "printf {who} > {d}/{who}", lambda t, f, d, l, who: write(t, d + b"/" + who, who)
+        "printf {who} > {d}/{who}", lambda t, f, d, ln, who: write(t, d + b"/" + who, who)
     ),
-    "symlink-swap": Change("rm {l} && ln -s {who} {l}", lambda t, f, d, l, who: swap(t, l, who)),
+    "symlink-swap": Change("rm {l} && ln -s {who} {l}", lambda t, f, d, ln, who: swap(t, ln, who)),
 }
 
 FILES: dict[str, tuple[str, str, Callable[[Tree], None]]] = {
@@ -158,7 +159,7 @@ def edited(tree: Tree, name: str) -> Tree:
     return out
 
 
-def touched(tree: Tree) -> dict[bytes, object]:
+def touched(tree: Tree) -> dict[bytes, tuple[Any, ...] | None]:
     """What differs from START, and what it is now (None: gone)."""
     return {p: tree.get(p) for p in START.keys() | tree.keys() if START.get(p) != tree.get(p)}
 

@@ -159,7 +159,6 @@ class Stack:
         with rpc_errors("orchestrator"):
             return (await self.stub.RecordDecision(request)).approval
 
-
     def forget_payloads(self) -> None:
         """As after a restart: what the orchestrator knows of payloads comes from its database."""
         payloads = self.orchestrator.deps.payloads

@@ -68,7 +68,8 @@ async def pair(stack: Stack, live: Path, ours: str, theirs: str, apart: bool) ->
     assert read_tree(live) == users, what
     since = second.preview.changed_since
     assert since.reason == "WORKSPACE_DRIFTED", what
-    assert since.paths and not since.unavailable, what
+    assert since.paths, what
+    assert not since.unavailable, what
     assert since.workspace.changes_total, what
     await stack.decide(second)
     await stack.until(run, "COMPLETED")

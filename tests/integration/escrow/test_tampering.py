@@ -23,7 +23,9 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.v1 import decision_pb2, executor_pb2
 
 START = {"keep.txt": "kept\n", "script.sh": "echo fine > made\n"}
-LINE = "mkdir made; echo fine > made/one; echo fine > made/two; head -c 200000 /dev/zero | tr '\\0' x > made/big"
+LINE = (
+    "mkdir made; echo fine > made/one; echo fine > made/two; head -c 200000 /dev/zero | tr '\\0' x > made/big"
+)
 
 
 @dataclass

@@ -35,11 +35,16 @@ def model(ours: str, tree: Tree) -> Tree:
     return edited(tree, ours[5:]) if ours.startswith("file:") else after(tree, ours, "ours")
 
 
-@pytest.mark.parametrize(("ours", "theirs", "apart"), PAIRS)
-async def test_pair(executor: Any, act: Any, ours: str, theirs: str, apart: bool) -> None:
+def started(executor: Any) -> Path:
     live: Path = executor.live
     live.mkdir()
     write_tree(live, START)
+    return live
+
+
+@pytest.mark.parametrize(("ours", "theirs", "apart"), PAIRS)
+async def test_pair(executor: Any, act: Any, ours: str, theirs: str, apart: bool) -> None:
+    live = started(executor)
     source = {"directory": {"path": str(live)}}
     created = await executor.call("CreateWorkspace", pb.CreateWorkspaceRequest(source=source))
     workspace = created.workspace.workspace_id

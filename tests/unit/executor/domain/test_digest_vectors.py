@@ -17,13 +17,17 @@ FILE = ROOT / "docs/vectors/effect-digest.json"
 VECTORS: dict[str, dict[str, Any]] = {v["name"]: v for v in json.loads(FILE.read_text())["vectors"]}
 NODE = shutil.which("node")
 
-FROZEN = "0a31b8a59161c51c80ab7d682871bf147ef50dc1d823d7c98e6d85dc519db308"
+FROZEN = "8cf7587e2ca9d4943e5dad478b34c9fc44d336713d12ba6926e6a62af266c199"
 """Over every digest of version 1, in order. A change here means that approvals given before are worth nothing."""
 
 
 def test_they_are_what_the_code_makes() -> None:
     made = subprocess.run(
-        [sys.executable, "scripts/effect_vectors.py", "--check"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "scripts/effect_vectors.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (made.returncode, made.stderr) == (0, "")
 
@@ -59,7 +63,9 @@ def test_by_hand(name: str) -> None:
 def node(path: Path) -> subprocess.CompletedProcess[str]:
     assert NODE is not None
     program = ROOT / "tests/support/effect_digest.mjs"
-    return subprocess.run([NODE, str(program), str(path)], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [NODE, str(program), str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 @pytest.mark.skipif(NODE is None, reason="Node.js is not installed")

@@ -154,9 +154,7 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
     async def CompareEffects(
         self, request: pb.CompareEffectsRequest, context: Any
     ) -> pb.CompareEffectsResponse:
-        earlier, later = (
-            (pair.base_tree, pair.result_tree) for pair in (request.earlier, request.later)
-        )
+        earlier, later = ((pair.base_tree, pair.result_tree) for pair in (request.earlier, request.later))
         found = await files.compare_effects(self._engine, request.workspace_id, earlier, later)
         return ws_to_wire.compare_response(found)
 
