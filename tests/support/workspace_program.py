@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import traceback
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from tests.support.trees_mutator import run
 
 from interlock.common.errors import InterlockError
 from interlock.executor.files import failpoints
+from interlock.executor.snapshots import sweep
 from interlock.executor.workspaces import DirectorySource, Owner, TreeSource, Workspaces
+from interlock.executor.workspaces.collector import Ask, Retention
 
 
 def main() -> None:
@@ -107,6 +110,41 @@ def branch(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
     return {"head": known[ask["name"]], "drift": spaces.look_for_drift(ask["name"]) is not None}
 
 
+def garbage(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    """A workspace with a history of which only the ends are needed, small objects and big ones."""
+    workspace = spaces.create(DirectorySource(Path(ask["live"])))
+    trees = [workspace.head]
+    for number in range(4):
+        content = bytes([number]) * (2 << 20 if number % 2 else 100)
+        done = spaces.edit(workspace.id, trees[-1], "file", content)
+        spaces.publish(workspace.id, done.base_tree, done.result_tree)
+        trees.append(done.result_tree)
+    return {"workspace": workspace.id, "trees": trees}
+
+
+def collect(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    """Everything that may go, one object at a time."""
+    sweep.PAGE = 1
+    spaces.collector.retention = Retention(timedelta(0), timedelta(0))
+    done = spaces.collector.collect(Ask())
+    return {"removed": done.swept.removed}
+
+
+def stored(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    """What the store holds, counted; and what of it is missing or too much."""
+    marks = spaces.collector.reachable()
+    objects = spaces.store.page(b"", 10_000)
+    missing = [each.hex() for each in marks.ids if not spaces.store.has(each)]
+    files = {path.name for path in (spaces.store.directory / "big").glob("??/*")}
+    rows = {each.id.hex() for each in objects}
+    usage = spaces.usage()
+    assert usage.objects == len(objects)
+    assert usage.disk_bytes == sum(each.stored for each in objects)
+    for each in objects:
+        spaces.store.get(each.id)
+    return {"objects": sorted(rows), "missing": missing, "strays": sorted(files - rows)}
+
+
 def recover(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
     """What opening the directory did, and how things stand after it."""
     found = spaces.recovered
@@ -128,6 +166,9 @@ ACTIONS = {
     "branch": branch,
     "fork": fork,
     "recover": recover,
+    "garbage": garbage,
+    "collect": collect,
+    "stored": stored,
 }
 
 if __name__ == "__main__":
