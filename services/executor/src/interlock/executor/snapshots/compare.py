@@ -27,11 +27,11 @@ def compare(store: Store, old: Snapshot, new: Snapshot, limits: Limits | None = 
 
     Raises WORKSPACE_LIMIT_EXCEEDED for more than `limits.changes` of them; TREE_NOT_FOUND.
     """
-    limit = (limits or Limits()).changes
+    limits = limits or Limits()
     changes: list[Change] = []
     for change in iterate(store, old, new):
-        if len(changes) == limit:
-            raise limit_exceeded("changed paths in one effect", limit)
+        if len(changes) == limits.changes:
+            raise limit_exceeded(limits, "changes", len(changes) + 1)
         changes.append(change)
     return changes
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.names import shown
 from interlock.executor.files.root import chmod_fd
-from interlock.executor.snapshots.model import SYMLINK, Entry, Limits, file_entry
+from interlock.executor.snapshots.model import SYMLINK, Entry, Limits, file_entry, limit_exceeded
 from interlock.executor.snapshots.store import BIG_BYTES, Batch
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -47,7 +47,7 @@ def store_file(fd: int, path: bytes, batch: Batch, limits: Limits) -> tuple[Entr
     """
     status = os.fstat(fd)
     if status.st_size > limits.file_bytes:
-        raise too_large(path, limits)
+        raise too_large(path, limits, status.st_size)
     if status.st_size <= BIG_BYTES:
         data = _read_small(fd)
         object_id = (
@@ -73,13 +73,9 @@ def unreadable(path: bytes) -> InterlockError:
     )
 
 
-def too_large(path: bytes, limits: Limits) -> InterlockError:
+def too_large(path: bytes, limits: Limits, measured: int) -> InterlockError:
     """WORKSPACE_LIMIT_EXCEEDED for one file."""
-    return InterlockError(
-        Reason.WORKSPACE_LIMIT_EXCEEDED,
-        f"{shown(path)} is larger than {limits.file_bytes} bytes, the most for one file of a workspace.",
-        field="path",
-    )
+    return limit_exceeded(limits, "file_bytes", measured, shown(path))
 
 
 def _read_small(fd: int) -> bytes:
@@ -99,7 +95,7 @@ def _rest(head: bytes, fd: int, path: bytes, limits: Limits) -> Iterator[bytes]:
     while chunk := os.read(fd, _CHUNK):
         seen += len(chunk)
         if seen > limits.file_bytes:
-            raise too_large(path, limits)
+            raise too_large(path, limits, seen)
         yield chunk
 
 

@@ -115,11 +115,29 @@ class Limits:
 DEFAULT_LIMITS: Final = Limits()
 
 
-def limit_exceeded(what: str, limit: int, metadata: dict[str, str] | None = None) -> InterlockError:
-    """The error for a workspace beyond a limit: `what` names it and its unit."""
+_LIMITS: Final = {
+    "entries": ("The workspace", "files, directories and links", "INTERLOCK_WORKSPACE_MAX_FILES", 1),
+    "content_bytes": ("The workspace", "bytes of content", "INTERLOCK_WORKSPACE_MAX_MIB", 1 << 20),
+    "file_bytes": ("One file of the workspace", "bytes", "INTERLOCK_WORKSPACE_MAX_FILE_MIB", 1 << 20),
+    "depth": ("A path of the workspace", "levels of directories", "INTERLOCK_WORKSPACE_MAX_DEPTH", 1),
+    "changes": ("The effect", "changed paths", "INTERLOCK_EFFECT_MAX_FILES", 1),
+    "effect_bytes": ("The effect", "bytes of new content", "INTERLOCK_EFFECT_MAX_MIB", 1 << 20),
+}
+
+
+def limit_exceeded(limits: Limits, name: str, measured: int, path: str = "") -> InterlockError:
+    """WORKSPACE_LIMIT_EXCEEDED: which limit (a field of Limits), what was measured (counting stops there), what to do.
+
+    `path`, as shown to people, is where it was found.
+    """
+    allowed = getattr(limits, name)
+    whose, what, variable, unit = _LIMITS[name]
+    metadata = {"limit": name, "allowed": str(allowed), "measured": str(measured)}
+    smaller = "Do it in smaller steps" if whose == "The effect" else "Use a smaller directory"
     return InterlockError(
         Reason.WORKSPACE_LIMIT_EXCEEDED,
-        f"The workspace has more than {limit} {what}.",
-        fix="Use a smaller directory, or raise the executor's limit.",
-        metadata=metadata,
+        f"{whose} has {measured} {what} or more, and may have {allowed}" + (f": {path}." if path else "."),
+        field="path" if path else "",
+        fix=f"{smaller}, or raise {variable} (now {-(-allowed // unit)}) and restart the executor.",
+        metadata={**metadata, "path": path} if path else metadata,
     )

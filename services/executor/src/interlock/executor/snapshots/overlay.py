@@ -77,13 +77,15 @@ class _Walk:
         waiting = [(b"", 0, base)]
         while waiting:
             path, depth, below = waiting.pop()
-            if depth >= self.limits.depth or len(path) > MAX_PATH_BYTES:
+            if len(path) > MAX_PATH_BYTES:
                 raise too_deep(path, self.limits)
             fd = self.unlocker.open_dir(path)
             try:
                 listing, inner = self.directory(fd, path, below)
             finally:
                 os.close(fd)
+            if depth >= self.limits.depth and listing.entries:
+                raise too_deep(path, self.limits)
             listings.append(listing)
             waiting.extend((join(path, name), depth + 1, sub) for name, sub in inner)
         return listings
@@ -166,10 +168,11 @@ class _Walk:
         self.entries += 1
         if stat.S_ISREG(status.st_mode):
             self.bytes += status.st_size
-        if self.entries > self.limits.changes:
-            raise limit_exceeded("changed paths in one effect", self.limits.changes)
-        if self.bytes > self.limits.content_bytes:
-            raise limit_exceeded("bytes of content", self.limits.content_bytes)
+        # Only so that this ends: what counts is the difference, which is not known yet.
+        if self.entries > self.limits.changes + self.limits.entries:
+            raise limit_exceeded(self.limits, "changes", self.entries)
+        if self.bytes > self.limits.effect_bytes + self.limits.content_bytes:
+            raise limit_exceeded(self.limits, "effect_bytes", self.bytes)
 
 
 def not_publishable(refused: list[tuple[bytes, str]]) -> InterlockError:

@@ -218,9 +218,9 @@ class _Rescan(Walk):
     def check_size(self) -> None:
         entries, content_bytes = self.totals()
         if entries > self.limits.entries:
-            raise limit_exceeded("files and directories", self.limits.entries)
+            raise limit_exceeded(self.limits, "entries", entries)
         if content_bytes > self.limits.content_bytes:
-            raise limit_exceeded("bytes of content", self.limits.content_bytes)
+            raise limit_exceeded(self.limits, "content_bytes", content_bytes)
 
     def finished(self) -> Scanned:
         cache, totals = self.cache, self.totals()

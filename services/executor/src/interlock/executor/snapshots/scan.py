@@ -277,9 +277,9 @@ class Walk:
     def count(self, names: int) -> None:
         self.entries += names
         if self.entries > self.limits.entries:
-            raise limit_exceeded("files and directories", self.limits.entries)
+            raise limit_exceeded(self.limits, "entries", self.entries)
         if self.bytes > self.limits.content_bytes:
-            raise limit_exceeded("bytes of content", self.limits.content_bytes)
+            raise limit_exceeded(self.limits, "content_bytes", self.bytes)
         if self.progress and self.entries - self.reported >= 1000:
             self.reported = self.entries
             self.progress(Progress("scan", self.entries, self.bytes))
@@ -292,13 +292,15 @@ class Walk:
 
 
 def too_deep(path: bytes, limits: Limits) -> InterlockError:
-    """WORKSPACE_LIMIT_EXCEEDED for nesting."""
-    return InterlockError(
-        Reason.WORKSPACE_LIMIT_EXCEEDED,
-        f"Directories are nested deeper than {limits.depth} levels or {MAX_PATH_BYTES} bytes of path, "
-        f"below {shown(path[:80])}.",
-        fix="Flatten the directories, or raise the executor's limit.",
-    )
+    """WORKSPACE_LIMIT_EXCEEDED for something below the directory `path`."""
+    if len(path) > MAX_PATH_BYTES - 255:
+        return InterlockError(
+            Reason.WORKSPACE_LIMIT_EXCEEDED,
+            f"Paths are longer than {MAX_PATH_BYTES} bytes below {shown(path[:80])}.",
+            fix="Flatten the directories, or give them shorter names.",
+            metadata={"limit": "path_bytes", "allowed": str(MAX_PATH_BYTES), "measured": str(len(path))},
+        )
+    return limit_exceeded(limits, "depth", path.count(b"/") + 2, shown(path[:80]))
 
 
 def mount_inside(path: bytes) -> InterlockError:

@@ -151,13 +151,13 @@ class _Writer:
         except InterlockError as error:
             raise _invalid(f"The archive's member {shown(member.name)} is refused: {error.message}") from None
         if len(parts) > self.limits.depth:
-            raise limit_exceeded("levels of directories", self.limits.depth)
+            raise limit_exceeded(self.limits, "depth", len(parts), shown(member.name[:80]))
         return parts[self.strip :]
 
     def count(self) -> None:
         self.entries += 1
         if self.entries > self.limits.entries:
-            raise limit_exceeded("files and directories", self.limits.entries)
+            raise limit_exceeded(self.limits, "entries", self.entries)
 
     def make_directories(self, parts: tuple[bytes, ...]) -> None:
         for depth in range(1, len(parts) + 1):
@@ -202,9 +202,9 @@ class _Writer:
                     size += len(chunk)
                     self.bytes += len(chunk)
                     if size > self.limits.file_bytes:
-                        raise limit_exceeded("bytes in one file", self.limits.file_bytes)
+                        raise limit_exceeded(self.limits, "file_bytes", size, shown(member.name[:200]))
                     if self.bytes > self.limits.content_bytes:
-                        raise limit_exceeded("bytes of content", self.limits.content_bytes)
+                        raise limit_exceeded(self.limits, "content_bytes", self.bytes)
                     view = memoryview(chunk)
                     while view:
                         view = view[os.write(out, view) :]

@@ -31,12 +31,14 @@ def edit(
     """
     parts = split_path(path)
     if len(parts) > limits.depth:
-        raise too_deep(b"/".join(parts), limits)
+        raise too_deep(b"/".join(parts[:-1]), limits)
     if content is not None and len(content) > limits.file_bytes:
         raise InterlockError(
             Reason.FILE_TOO_LARGE,
             f"The new content of {shown(path)} has {len(content)} bytes; at most {limits.file_bytes}.",
             field="content",
+            fix="Write less, or raise INTERLOCK_WORKSPACE_MAX_FILE_MIB and restart the executor.",
+            metadata={"limit": "file_bytes", "allowed": str(limits.file_bytes), "measured": str(len(content))},
         )
     listings = _open_parents(store, base, parts[:-1], path)
     entries, times = listings[-1].entries, listings[-1].times

@@ -12,9 +12,9 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.common.ids import Ids
 from interlock.executor.files.remove import remove_path
 from interlock.executor.files.root import Root
-from interlock.executor.snapshots.checkout import checkout
+from interlock.executor.snapshots.clone import copy_tree
 from interlock.executor.snapshots.compare import compare, totals_after
-from interlock.executor.snapshots.model import Limits, Snapshot, Totals, limit_exceeded
+from interlock.executor.snapshots.model import FILE, Change, Limits, Snapshot, Totals, limit_exceeded
 from interlock.executor.snapshots.overlay import SET_ID_FILE, capture_overlay, not_publishable, special_kind
 from interlock.executor.snapshots.scan import StatCache, scan
 from interlock.executor.snapshots.store import Store
@@ -56,19 +56,19 @@ class Forks:
             drift=drift,
         )
         try:
-            self._fill(fork, directory, head)
+            self._fill(fork, directory)
         except BaseException:
             self.remove(fork)
             raise
         return fork
 
-    def _fill(self, fork: Fork, directory: Path, head: Snapshot) -> None:
+    def _fill(self, fork: Fork, directory: Path) -> None:
         self.layout.make(directory, 0o700)
         self.layout.make(fork.upper, 0o755)
         self.layout.make(fork.work, 0o700)
         if fork.mode == "copy":
-            with Root.open(fork.upper) as root:
-                checkout(self.store, head, root, self.layout.owner)
+            with self.layout.open_base(fork.workspace) as base, Root.open(fork.upper) as root:
+                copy_tree(base, root, self.layout.owner)
 
     def remove(self, fork: Fork) -> None:
         """Delete a fork's directory, whatever the step made of it."""
@@ -103,9 +103,12 @@ class Forks:
         changes = compare(self.store, base, result, self.limits)
         after = totals_after(self.store, size, changes)
         if after.entries > self.limits.entries:
-            raise limit_exceeded("files and directories", self.limits.entries)
+            raise limit_exceeded(self.limits, "entries", after.entries)
         if after.content_bytes > self.limits.content_bytes:
-            raise limit_exceeded("bytes of content", self.limits.content_bytes)
+            raise limit_exceeded(self.limits, "content_bytes", after.content_bytes)
+        new = _new_bytes(self.store, changes)
+        if new > self.limits.effect_bytes:
+            raise limit_exceeded(self.limits, "effect_bytes", new)
         if result.tree != base.tree:
             self.registry.put_snapshot(workspace, result, after)
         return Capture(digest_text(base.tree), digest_text(result.tree), path_changes(self.store, changes))
@@ -122,6 +125,12 @@ class Forks:
     def _kind(self, root: Root, path: bytes) -> str:
         status = root.lstat(path)
         return special_kind(status.st_mode) if status else "device"
+
+
+def _new_bytes(store: Store, changes: list[Change]) -> int:
+    """Bytes of content that were not at their path before."""
+    files = [(c.old, c.new) for c in changes if c.new is not None and c.new.kind == FILE]
+    return sum(store.size(new.value) for old, new in files if old is None or old.value != new.value)
 
 
 def _open(path: Path) -> Root:
