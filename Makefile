@@ -16,7 +16,7 @@ ARGS ?=
 GOAL ?=
 export GOAL
 
-.PHONY: help install demo test lint format gen check-gen proto-baseline docs lock up bench torture test-containers test-interop clean
+.PHONY: help install demo test lint format gen check-gen proto-baseline docs lock up bench bench-full torture test-containers test-interop clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,8 +62,11 @@ lock: $(STAMP) ## Renew the hash-locked requirements (ARGS=--upgrade for newer v
 up: $(STAMP) ## Start every service on embedded defaults; Ctrl-C stops them
 	@$(BIN)/interlock up $(ARGS)
 
-bench: $(STAMP) ## Measure the hot path on this machine
+bench: $(STAMP) ## Measure the hot path and snapshots on this machine
 	@$(BIN)/python -m pytest -p no:xdist -m bench -s tests $(ARGS)
+
+bench-full: ## The same, with a tree of 100,000 files
+	@BENCH_FULL=1 $(MAKE) bench
 
 torture: $(STAMP) ## Long randomized tests: kills, races, hostile steps
 	@$(BIN)/python -m pytest -n $(WORKERS) -m torture tests $(ARGS)

@@ -3,7 +3,9 @@
     stage     every new file is written, with owner, mode and time, into a private directory below the root
     removals  what goes away or changes its type, deepest first
     entries   directories are made, staged files renamed to their places
-    finish    modes and times of touched directories, fsync, staging directory gone
+    finish    modes and times of touched directories, staging directory gone
+
+What was staged is flushed before the first change, and what was changed at the end, each in one go for all of it.
 
 Only paths that differ between the two trees are looked at, whatever state they are in, so that doing it again after
 a crash finishes the work. In a guarded directory (the user's), a path that is in neither its old nor its new state
@@ -17,7 +19,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from interlock.executor.files import failpoints, kernel
 from interlock.executor.files.names import parent_and_name
@@ -38,9 +40,8 @@ from interlock.executor.snapshots.model import (
 from interlock.executor.snapshots.present import Present
 from interlock.executor.snapshots.store import Store
 from interlock.executor.snapshots.unlock import Unlocker
-from interlock.executor.snapshots.write import write_entry
+from interlock.executor.snapshots.write import sync_path, write_entry
 
-_SYNC_ONE_BY_ONE: Final = 64  # beyond, one syncfs is cheaper than that many fsyncs
 _PLACE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -73,7 +74,10 @@ class Target:
 
 
 class Application:
-    """One move of one directory from `old` to `new`. Call `stage`, then `run`; or `cancel` after `stage` failed."""
+    """One move of one directory from `old` to `new`. Call `stage`, `flush`, `run`, `sync`.
+
+    Where one of the first two failed, call `cancel` instead.
+    """
 
     def __init__(
         self, store: Store, target: Target, changes: list[Change], new: Snapshot, token: str
@@ -84,7 +88,8 @@ class Application:
         self.staging = staging_name(token)
         self.kept: list[bytes] = []
         self.touched: dict[bytes, int | None] = {}
-        self.staged = 0
+        self.staged: list[tuple[int, str]] = []
+        self.unsynced: list[bytes] = []
         self.shared: set[bytes] = set()
 
     def stage(self) -> None:
@@ -95,28 +100,34 @@ class Application:
         if not wanted:
             return
         os.mkdir(self.staging, 0o700, dir_fd=self.root.fd)
-        self.staged = len(wanted)
-        one_by_one = self.staged <= _SYNC_ONE_BY_ONE
         fd = os.open(self.staging, _PLACE, dir_fd=self.root.fd)
         try:
             for index, change in wanted:
                 assert change.new is not None
                 owner = self.owner_of(change.path)
                 write_entry(
-                    self.store, fd, b"%d" % index, change.new, change.new_mtime_ns, owner, sync=one_by_one
+                    self.store, fd, b"%d" % index, change.new, change.new_mtime_ns, owner, begin_sync=True
                 )
+                self.staged.append((index, change.new.kind))
                 failpoints.hit(self.target.point + ".staged")
-            if not one_by_one:
-                kernel.syncfs(fd)
         finally:
             os.close(fd)
+
+    def flush(self) -> None:
+        """What was staged is on the disk on return. Raises OSError.
+
+        Writing back was begun when each file was written, so that all of them share a commit of the file system.
+        """
+        for index, kind in self.staged:
+            if kind == FILE:
+                sync_path(self.root.fd, b"%s/%d" % (self.staging, index))
 
     def cancel(self) -> None:
         """Remove the staging directory, if there is one."""
         remove_tree(self.root.fd, self.staging)
 
     def run(self) -> Applied:
-        """Change the directory; durable on return. Raises OSError, after which doing it again is right."""
+        """Change the directory; `sync` makes it durable. Raises OSError, after which doing it again is right."""
         with Unlocker(self.root) as unlocker:
             for change in reversed(self.changes):
                 if _needs_removal(change):
@@ -126,7 +137,6 @@ class Application:
                     self.at_parent(unlocker, change, self.placer(index, change.new))
             self.finish(unlocker)
         self.cancel()
-        os.fsync(self.root.fd)
         failpoints.hit(self.target.point + ".done")
         return Applied(len(self.changes) - len(self.kept), tuple(sorted(set(self.kept))))
 
@@ -287,10 +297,22 @@ class Application:
                     unlocker.changed.pop(path, None)
                 if time is not None and time.mtime_ns != UNKNOWN_TIME:
                     os.utime(fd, ns=(time.mtime_ns, time.mtime_ns))
-                os.fsync(fd)
+                self.settle(fd, path)
             finally:
                 os.close(fd)
             failpoints.hit(self.target.point + ".directory")
+
+    def settle(self, fd: int, path: bytes) -> None:
+        if os.geteuid() != 0 and os.fstat(fd).st_mode & 0o500 != 0o500:
+            os.fsync(fd)  # it cannot be opened again without changing its mode
+        else:
+            self.unsynced.append(path)
+
+    def sync(self) -> None:
+        """What `run` did is on the disk on return. All directories share one commit of the file system."""
+        for path in self.unsynced:
+            sync_path(self.root.fd, path)
+        os.fsync(self.root.fd)
 
     def look_up(self, path: bytes) -> tuple[Entry | None, Times | None]:
         """Entry and times of a directory in the new tree."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Batch:
         self._pending[object_id] = data
         self._bytes += len(data)
         if self._bytes > 8 << 20 or len(self._pending) > 8192:
-            self.commit()
+            self.flush()
         return object_id
 
     def put_stream(self, chunks: Iterator[bytes]) -> bytes:
@@ -66,12 +66,16 @@ class Batch:
                 temporary.unlink(missing_ok=True)
         return object_id
 
-    def commit(self) -> None:
-        """Write what is pending in one transaction; durable on return."""
+    def flush(self) -> None:
+        """Write what is pending in one transaction, so that memory stays bounded."""
         if self._pending:
-            self.store.write_rows([_row(key, value) for key, value in self._pending.items()])
+            self.store.write_rows(rows_of(self._pending))
             self._pending.clear()
             self._bytes = 0
+
+    def commit(self) -> None:
+        """Write what is pending; everything put is durable on return."""
+        self.flush()
 
     def _known(self, object_id: bytes) -> bool:
         # Noted before it is looked for: what is noted is not collected, what was collected is not found.
@@ -88,6 +92,11 @@ class Batch:
                 _write_all(file.fileno(), chunk)
             os.fsync(file.fileno())
         return digest.digest(), size
+
+
+def rows_of(pending: Mapping[bytes, bytes | int]) -> list[Row]:
+    """Objects (or the sizes of those that are files) as the database holds them, compressed where that is smaller."""
+    return [_row(key, value) for key, value in pending.items()]
 
 
 def _row(object_id: bytes, value: bytes | int) -> Row:

@@ -41,7 +41,7 @@ def checkout(
                     directories.append((inner, entry.mode, mtime))
                     waiting.append((inner, Snapshot(entry.value, time.child if time else b"")))
                 else:
-                    write_entry(store, fd, name, entry, mtime, owner, sync=False)
+                    write_entry(store, fd, name, entry, mtime, owner, begin_sync=False)
                 entries += 1
                 if progress and entries % 1000 == 0:
                     progress(Progress("checkout", entries, written))

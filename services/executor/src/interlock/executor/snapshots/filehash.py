@@ -40,22 +40,31 @@ def open_for_reading(dir_fd: int, name: bytes, path: bytes) -> int:
 
 
 def store_file(fd: int, path: bytes, batch: Batch, limits: Limits) -> tuple[Entry, os.stat_result]:
+    """`read_file` without the bytes."""
+    entry, status, _ = read_file(fd, path, batch, limits)
+    return entry, status
+
+
+def read_file(
+    fd: int, path: bytes, batch: Batch, limits: Limits
+) -> tuple[Entry, os.stat_result, bytes | None]:
     """Read an open regular file into `batch`.
 
-    Returns its entry, and its status from before the reading: a change during it shows as another status.
+    Returns its entry, its status from before the reading (a change during it shows as another status), and its
+    bytes, None for one that is larger than BIG_BYTES.
     Raises WORKSPACE_LIMIT_EXCEEDED naming `path` where the file is too large.
     """
     status = os.fstat(fd)
     if status.st_size > limits.file_bytes:
         raise too_large(path, limits, status.st_size)
     if status.st_size <= BIG_BYTES:
-        data = _read_small(fd)
-        object_id = (
-            batch.put(data) if len(data) <= BIG_BYTES else batch.put_stream(_rest(data, fd, path, limits))
-        )
+        data = _read_small(fd, status.st_size)
+        if len(data) <= BIG_BYTES:
+            return file_entry(status.st_mode, batch.put(data)), status, data
     else:
-        object_id = batch.put_stream(_rest(b"", fd, path, limits))
-    return file_entry(status.st_mode, object_id), status
+        data = b""
+    object_id = batch.put_stream(_rest(data, fd, path, limits))
+    return file_entry(status.st_mode, object_id), status, None
 
 
 def link_entry(dir_fd: int, name: bytes) -> Entry:
@@ -78,12 +87,13 @@ def too_large(path: bytes, limits: Limits, measured: int) -> InterlockError:
     return limit_exceeded(limits, "file_bytes", measured, shown(path))
 
 
-def _read_small(fd: int) -> bytes:
-    data = os.read(fd, BIG_BYTES + 1)
+def _read_small(fd: int, size: int) -> bytes:
+    """All of a file of about `size` bytes; more than BIG_BYTES of it only where it has grown."""
+    data = os.read(fd, size + 1)
     if not data:
         return data
     # A short read is not the end of the file on every file system.
-    while len(data) <= BIG_BYTES and (more := os.read(fd, BIG_BYTES + 1 - len(data))):
+    while len(data) <= BIG_BYTES and (more := os.read(fd, 1 << 16)):
         data += more
     return data
 

@@ -13,7 +13,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.names import MAX_PATH_BYTES, join, shown
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.builder import Built, Listing, build
-from interlock.executor.snapshots.filehash import link_entry, open_for_reading, store_file
+from interlock.executor.snapshots.filehash import link_entry, open_for_reading, read_file
 from interlock.executor.snapshots.model import (
     DIRECTORY,
     SET_ID,
@@ -89,6 +89,16 @@ class Watcher(Protocol):
     def enter(self, path: bytes, fd: int) -> None: ...
 
 
+class Copier(Protocol):
+    """Is given what is read, one directory after the other; `data` is None for a big file."""
+
+    def directory(self, path: bytes) -> None: ...
+
+    def file(self, name: bytes, entry: Entry, data: bytes | None, mtime_ns: int) -> None: ...
+
+    def link(self, name: bytes, entry: Entry, mtime_ns: int) -> None: ...
+
+
 def signature(status: os.stat_result) -> Signature:
     """The five facts that change whenever content does (ctime cannot be set by a user)."""
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode)
@@ -102,14 +112,16 @@ def scan(
     progress: ProgressFn | None = None,
     *,
     watcher: Watcher | None = None,
+    copier: Copier | None = None,
 ) -> Scanned:
     """Read everything below `root` into `batch` (committed here) and refresh `cache`.
 
     What vanishes during the scan is left out; what is modified during it is read again by the next scan.
+    With an empty `cache`, `copier` is given all of it.
     Raises WORKSPACE_LIMIT_EXCEEDED, PERMISSION_DENIED, WORKSPACE_SOURCE_INVALID (a mount inside).
     """
     with Unlocker(root) as unlocker:
-        walk = Walk(root, batch, cache, limits, progress, unlocker, watcher)
+        walk = Walk(root, batch, cache, limits, progress, unlocker, watcher, copier)
         return walk.run()
 
 
@@ -125,9 +137,10 @@ class Walk:
         progress: ProgressFn | None,
         unlocker: Unlocker,
         watcher: Watcher | None,
+        copier: Copier | None = None,
     ) -> None:
         self.root, self.batch, self.cache, self.limits = root, batch, cache, limits
-        self.progress, self.unlocker, self.watcher = progress, unlocker, watcher
+        self.progress, self.unlocker, self.watcher, self.copier = progress, unlocker, watcher, copier
         self.listings: dict[bytes, Listing] = {}
         self.files: dict[bytes, Known] = {}
         self.linked: set[tuple[bytes, bytes]] = set()
@@ -165,6 +178,8 @@ class Walk:
             self.listings[path] = listing
             if self.watcher is not None:
                 self.watcher.enter(path, fd)
+            if self.copier is not None:
+                self.copier.directory(path)
             return self.names(fd, listing, depth)
         finally:
             os.close(fd)
@@ -249,7 +264,9 @@ class Walk:
             listing.entries[name] = Entry(DIRECTORY, mode & 0o7777, b"")
             directories.append(name)
         elif stat.S_ISLNK(mode):
-            listing.entries[name] = link_entry(fd, name)
+            listing.entries[name] = entry = link_entry(fd, name)
+            if self.copier is not None:
+                self.copier.link(name, entry, status.st_mtime_ns)
         else:
             self.skipped.add(join(listing.path, name))
         return status
@@ -261,7 +278,7 @@ class Walk:
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise OSError(errno.EINVAL, "changed its type")
-            entry, status = store_file(file, here, self.batch, self.limits)
+            entry, status, data = read_file(file, here, self.batch, self.limits)
         finally:
             os.close(file)
         tick = _FINE_NS if status.st_ctime_ns % 1_000_000_000 else _COARSE_NS
@@ -270,6 +287,8 @@ class Walk:
             files[name] = (signature(status), entry.value)
         if status.st_dev != self.root.device:
             raise mount_inside(here)
+        if self.copier is not None:
+            self.copier.file(name, entry, data, status.st_mtime_ns)
         self.hashed += 1
         self.bytes += status.st_size
         return entry, status

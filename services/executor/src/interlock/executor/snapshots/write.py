@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterable
 
+from interlock.executor.files import kernel
 from interlock.executor.snapshots.model import FILE, SET_ID, UNKNOWN_TIME, Entry, Owner
 from interlock.executor.snapshots.store import Store
 
@@ -18,33 +21,67 @@ def write_entry(
     mtime_ns: int | None,
     owner: Owner | None,
     *,
-    sync: bool,
+    begin_sync: bool,
 ) -> None:
     """Create `name` (which must not exist) as a file or symlink with its owner, mode and time.
 
-    With `sync`, a file is on the disk on return. A big file is verified against its id after it was written;
+    With `begin_sync`, writing it to the disk begins: `sync_path`, called later, is what waits for it.
+    A big file is verified against its id after it was written;
     the caller gives it its final name only when this returned. Raises OSError, TREE_NOT_FOUND, INTERNAL.
     """
     if entry.kind != FILE:
         os.symlink(entry.value, name, dir_fd=dir_fd)
-        _settle_link(dir_fd, name, mtime_ns, owner)
+        settle_link(dir_fd, name, mtime_ns, owner)
         return
+    _write(dir_fd, name, store.chunks(entry.value), entry.mode, mtime_ns, owner, begin_sync=begin_sync)
+
+
+def write_data(dir_fd: int, name: bytes, data: bytes, mode: int, mtime_ns: int, owner: Owner | None) -> None:
+    """Create the file `name` (which must not exist) out of bytes at hand. Raises OSError."""
+    _write(dir_fd, name, (data,), mode, mtime_ns, owner, begin_sync=False)
+
+
+def _write(
+    dir_fd: int,
+    name: bytes,
+    chunks: Iterable[bytes],
+    mode: int,
+    mtime_ns: int | None,
+    owner: Owner | None,
+    *,
+    begin_sync: bool,
+) -> None:
     fd = os.open(name, _CREATE, 0o600, dir_fd=dir_fd)
     try:
-        for chunk in store.chunks(entry.value):
+        for chunk in chunks:
             _write_all(fd, chunk)
         if owner is not None:
             os.fchown(fd, owner.uid, owner.gid)
-        os.fchmod(fd, entry.mode & ~SET_ID)  # older trees may hold these; see `file_entry`
+        os.fchmod(fd, mode & ~SET_ID)  # older trees may hold these; see `file_entry`
         if mtime_ns is not None and mtime_ns != UNKNOWN_TIME:
             os.utime(fd, ns=(mtime_ns, mtime_ns))
-        if sync:
-            os.fsync(fd)
+        if begin_sync:
+            kernel.begin_sync(fd)
     finally:
         os.close(fd)
 
 
-def _settle_link(dir_fd: int, name: bytes, mtime_ns: int | None, owner: Owner | None) -> None:
+def sync_path(root_fd: int, path: bytes) -> None:
+    """A file or directory below `root_fd` is on the disk on return; one that is gone is not an error."""
+    try:
+        fd = kernel.open_beneath(root_fd, path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV):
+            return
+        raise
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def settle_link(dir_fd: int, name: bytes, mtime_ns: int | None, owner: Owner | None) -> None:
+    """Give a symlink its owner and, where known, its time."""
     if owner is not None:
         os.chown(name, owner.uid, owner.gid, dir_fd=dir_fd, follow_symlinks=False)
     if mtime_ns is not None and mtime_ns != UNKNOWN_TIME:

@@ -15,8 +15,10 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files import failpoints, kernel
 from interlock.executor.files.names import shown
 from interlock.executor.files.remove import remove_path
-from interlock.executor.snapshots.checkout import checkout
+from interlock.executor.files.root import Root
+from interlock.executor.snapshots.bulk import bulk_batch
 from interlock.executor.snapshots.database import disk_full
+from interlock.executor.snapshots.mirror import Mirror
 from interlock.executor.snapshots.model import Limits
 from interlock.executor.snapshots.scan import ProgressFn, Scanned, StatCache, scan
 from interlock.executor.snapshots.store import Store
@@ -26,6 +28,7 @@ from interlock.executor.workspaces.layout import Layout
 from interlock.executor.workspaces.livedir import check_directory, check_place, open_live
 from interlock.executor.workspaces.model import ArchiveSource, DirectorySource, GitSource, Source, Workspace
 from interlock.executor.workspaces.registry import Registry
+from interlock.executor.workspaces.watches import Watches
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,13 @@ class Imports:
     limits: Limits
     clock: Clock
     lock: threading.Lock
-    closed: tuple[Path, ...] = ()
+    closed: tuple[Path, ...]
+    watches: Watches
 
     def create(
         self, name: str, source: Source, labels: Mapping[str, str], progress: ProgressFn | None
-    ) -> tuple[Workspace, Scanned]:
-        """Import a source as the workspace `name`. On any failure nothing of it stays."""
+    ) -> tuple[Workspace, StatCache]:
+        """Import a source as the workspace `name`, with what was seen of it. On any failure nothing of it stays."""
         workspace = self._enter(name, source, labels)
         try:
             if not isinstance(source, DirectorySource):
@@ -53,7 +57,7 @@ class Imports:
                 self.registry.made_live(workspace.id)
                 failpoints.hit("import.made")
                 self._fetch(source, workspace)
-            scanned = self._import(workspace, progress)
+            scanned, cache = self._import(workspace, progress)
         except BaseException as error:
             self._clear(workspace.id, workspace.live, managed=workspace.managed)
             self.registry.forget_failed(workspace.id)
@@ -62,7 +66,7 @@ class Imports:
             raise
         size = scanned.totals
         head = digest_text(scanned.snapshot.tree)
-        return replace(workspace, head=head, entries=size.entries, content_bytes=size.content_bytes), scanned
+        return replace(workspace, head=head, entries=size.entries, content_bytes=size.content_bytes), cache
 
     def clean_up(self) -> list[str]:
         """Remove imports that were cut off. Returns their ids."""
@@ -117,23 +121,35 @@ class Imports:
             extract(source.path, workspace.live, self.limits, strip=source.strip)
         failpoints.hit("import.fetched")
 
-    def _import(self, workspace: Workspace, progress: ProgressFn | None) -> Scanned:
+    def _import(self, workspace: Workspace, progress: ProgressFn | None) -> tuple[Scanned, StatCache]:
         cache = StatCache()
-        with open_live(workspace.live) as live:
-            scanned = scan(live, self.store.batch(), cache, self.limits, progress)
-        failpoints.hit("import.scanned")
         remove_path(self.layout.workspace(workspace.id))
         self.layout.make(self.layout.workspace(workspace.id), 0o700)
         self.layout.make(self.layout.base(workspace.id), 0o755)
         self.layout.make(self.layout.forks(workspace.id), 0o700)
         with self.layout.open_base(workspace.id) as base:
-            checkout(self.store, scanned.snapshot, base, self.layout.owner, progress)
+            scanned = self._copy(workspace, base, cache, progress)
             kernel.syncfs(base.fd)
         failpoints.hit("import.checked-out")
         self.registry.save_cache(workspace.id, cache)
         at = rfc3339(self.clock.now())
         self.registry.imported(workspace.id, scanned.snapshot, scanned.totals, at)
         failpoints.hit("import.done")
+        return scanned, cache
+
+    def _copy(
+        self, workspace: Workspace, base: Root, cache: StatCache, progress: ProgressFn | None
+    ) -> Scanned:
+        """Read the live directory into the store and, with the same bytes, into the base; watch it from now on."""
+        with open_live(workspace.live) as live, bulk_batch(self.store) as batch:
+            copy = Mirror(self.store, base, self.layout.owner, progress)
+            try:
+                with self.watches.beginning(workspace.id, live) as watch:
+                    scanned = scan(live, batch, cache, self.limits, progress, watcher=watch, copier=copy)
+                failpoints.hit("import.scanned")
+                copy.finish(cache.built)
+            finally:
+                copy.close()
         return scanned
 
     def _undo(self, workspace: str, live: Path, *, managed: bool) -> None:
@@ -141,6 +157,7 @@ class Imports:
         self.registry.forget(workspace)
 
     def _clear(self, workspace: str, live: Path, *, managed: bool) -> None:
+        self.watches.drop(workspace)
         if managed:
             remove_path(live)
         remove_path(self.layout.workspace(workspace))

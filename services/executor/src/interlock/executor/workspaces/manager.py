@@ -98,7 +98,8 @@ class Workspaces:
         self._registry = Registry(self._layout.register, self.store.sessions, lambda: rfc3339(clock.now()))
         self._runtimes = Runtimes(self._registry.load_cache)
         parts = (self._layout, self.store, self._registry, self.limits)
-        self._imports = Imports(*parts, clock, threading.Lock(), closed)
+        self._watches = Watches() if watches is None else watches
+        self._imports = Imports(*parts, clock, threading.Lock(), closed, self._watches)
         self._tree_imports = TreeImports(self._layout, self.store, self._registry, self._imports, clock)
         self._forks = Forks(*parts, self._ids, self._ids_lock)
         self._moves = Moves(*parts, clock)
@@ -106,7 +107,6 @@ class Workspaces:
             self.store, self._registry, self._forks, self._runtimes, clock, retention or Retention()
         )
         self.store.on_full = self.collector.make_room
-        self._watches = Watches() if watches is None else watches
         reader = Reader(self.store, self.limits, self._watches)
         self._publications = Publications(self.store, self._registry, self._moves, self.limits, clock, reader)
         self._closed = False
@@ -145,7 +145,8 @@ class Workspaces:
         check_id(name, "ws", field="workspace")
         if isinstance(source, TreeSource):
             return self._tree_imports.create(name, source, labels or {}, progress)
-        created, _ = self._imports.create(name, source, labels or {}, progress)
+        created, cache = self._imports.create(name, source, labels or {}, progress)
+        self._runtimes.of(name).adopt(cache)
         return created
 
     def get(self, workspace: str) -> Workspace:
@@ -168,7 +169,6 @@ class Workspaces:
         """
         with self._locked(workspace) as (here, runtime, _):
             self._no_forks(workspace, runtime, 0.0)
-            self._watches.drop(workspace)
             self._imports.remove(here)
         self._runtimes.drop(workspace)
 

@@ -105,6 +105,8 @@ class Moves:
         try:
             for application in work:
                 application.stage()
+            for application in work:
+                application.flush()
         except (OSError, InterlockError) as error:
             for application in work:
                 application.cancel()
@@ -119,6 +121,8 @@ class Moves:
         try:
             for application in work:
                 kept = application.run().kept
+            for application in work:
+                application.sync()
         except OSError as error:
             raise _half_way(error) from error
         return tuple(to_text(path) for path in kept)

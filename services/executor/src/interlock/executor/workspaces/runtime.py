@@ -24,6 +24,12 @@ class Runtime:
             self._cache = self._load_cache()
         return self._cache
 
+    def adopt(self, cache: StatCache) -> None:
+        """Take the stat cache of the reading that made the workspace, unless it has been read again since."""
+        with self.changed:
+            if self._cache is None:
+                self._cache = cache
+
     @property
     def loaded(self) -> bool:
         """Whether the cache is in memory."""
