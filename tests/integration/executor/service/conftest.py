@@ -126,9 +126,12 @@ async def lone(place: Path) -> AsyncIterator[Executor]:
     assert "Traceback" not in log, log
 
 
-@pytest.fixture(scope="session")
-def shared() -> Iterator[str]:
-    """The address of an executor that the tests of one worker share: starting one takes longer than most tests."""
+@pytest.fixture(scope="session", params=["overlay"])
+def shared(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of an executor that the tests of one worker share: starting one takes longer than most tests.
+
+    The parameter is how it forks; tests that are to be the same for both take it from `BOTH_FORKS`.
+    """
     place = Path(tempfile.mkdtemp(prefix="interlock-executor-"))
     place.chmod(0o755)
     environment = {
@@ -137,6 +140,7 @@ def shared() -> Iterator[str]:
         "INTERLOCK_EXECUTOR_DIR": str(place / "state"),
         "INTERLOCK_EXECUTOR_ADDRESS": "127.0.0.1:0",
         "INTERLOCK_TOKEN": "test-token",
+        "INTERLOCK_FORK": request.param,
     }
     reading, writing = os.pipe()
     with open(place / "log", "wb") as log:

@@ -136,6 +136,20 @@ def holds(pid: str, directory: Any) -> bool:
         return False
 
 
+async def test_a_session_ends_by_itself_when_the_executor_stops(lone: Any, act: Any) -> None:
+    """With what is under way answered, and in good order: an open stream does not hold a stop until it is cut off."""
+    ws = await lone.workspace()
+    prepare = pb.PrepareRequest(key=lone.key(), workspace_id=ws, action=act.command("sleep 1; echo done > f"))
+    session = lone.stub.Session()
+    await session.write(pb.SessionRequest(items=[pb.SessionItem(id=1, prepare=prepare)]))
+    await recorded(lone, b"preparing")
+    lone.child.process.terminate()
+    frames = [frame async for frame in session]
+    answers = [result.prepare.state for frame in frames for result in frame.results]
+    assert answers == [pb.EFFECT_STATE_PREPARED]
+    assert await session.code() == grpc.StatusCode.OK
+
+
 async def test_epochs_fence(lone: Any, act: Any) -> None:
     ws = await lone.workspace()
     prepared = await lone.prepare(ws, act.command("echo x > f"), epoch=5)

@@ -12,6 +12,9 @@ from interlock.common.status import from_status
 from interlock.v1 import executor_pb2 as pb
 from interlock.v1 import workspace_pb2
 
+pytestmark = pytest.mark.parametrize("shared", ["overlay", "copy"], indirect=True, scope="session")
+"""Whatever makes the forks, the results are the same."""
+
 
 async def refused(call: Any, reason: Reason) -> None:
     with pytest.raises(InterlockError) as caught:
@@ -157,14 +160,8 @@ async def test_a_session_that_breaks_leaves_its_steps_running(executor: Any, act
     prepare = pb.PrepareRequest(key=executor.key(), workspace_id=ws, action=action)
     session = executor.stub.Session()
     await session.write(pb.SessionRequest(items=[pb.SessionItem(id=1, prepare=prepare)]))
-    while True:
-        try:
-            found = await executor.call("GetEffect", pb.GetEffectRequest(key=executor.key()))
-        except InterlockError:
-            await asyncio.sleep(0.01)
-            continue
-        assert found.state == pb.EFFECT_STATE_PREPARING
-        break
+    while not await _is_preparing(executor):  # noqa: ASYNC110 (another process)
+        await asyncio.sleep(0.01)
     session.cancel()
     answer = await executor.prepare(ws, action)
     assert answer.state == pb.EFFECT_STATE_PREPARED
@@ -182,3 +179,11 @@ async def test_several_runs_on_one_workspace(executor: Any, act: Any) -> None:
     assert len({result.effect.base_tree for result in results}) == 1
     await executor.apply(results[0], step=1)
     await refused(executor.apply(results[1], step=2), Reason.WORKSPACE_HEAD_MOVED)
+
+
+async def _is_preparing(executor: Any) -> bool:
+    try:
+        found = await executor.call("GetEffect", pb.GetEffectRequest(key=executor.key()))
+    except InterlockError:
+        return False
+    return bool(found.state == pb.EFFECT_STATE_PREPARING)

@@ -65,7 +65,7 @@ class Engine:
         self.hub, self.inflight = Hub(clock), InFlight()
         self.turns = WorkspaceTurns(patience)
         self.commands = asyncio.Semaphore(commands)
-        self.closing = threading.Event()
+        self.closing, self.draining = threading.Event(), asyncio.Event()
         self._threads = ThreadPoolExecutor(32, "executor")
         self._forks: OrderedDict[EffectKey, Fork] = OrderedDict()
         self._background: set[asyncio.Task[object]] = set()
@@ -176,6 +176,7 @@ class Engine:
     async def drain(self) -> None:
         """A stop was asked for: imports end now, steps under way have the grace period."""
         self.closing.set()
+        self.draining.set()
 
     async def close(self) -> None:
         """Stop the steps under way, let publications finish, close files."""

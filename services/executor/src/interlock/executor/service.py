@@ -86,7 +86,7 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
     async def Session(
         self, requests: AsyncIterator[pb.SessionRequest], context: Any
     ) -> AsyncIterator[pb.SessionResponse]:
-        async for frame in run_session(self, requests, HEARTBEAT):
+        async for frame in run_session(self, requests, HEARTBEAT, self._engine.draining):
             yield frame
 
     async def StreamOutput(

@@ -24,24 +24,33 @@ _log = logs.get("executor.session")
 
 
 async def run_session(
-    service: Any, requests: AsyncIterator[pb.SessionRequest], heartbeat: float
+    service: Any, requests: AsyncIterator[pb.SessionRequest], heartbeat: float, draining: asyncio.Event
 ) -> AsyncIterator[pb.SessionResponse]:
-    """Frames of answers until the caller has ended its side and everything is answered.
+    """Frames of answers until the caller has ended its side, or the service drains, and everything is answered.
 
     At most 1,000 calls are under way; more are not read before some are answered. When the caller goes away, steps
     under way go on: their results are recorded, and a repeated call gets them.
     """
     session = _Session(service)
     reader = asyncio.create_task(session.read(requests))
+    end = asyncio.create_task(_stop_reading(reader, draining))
     try:
         while not (reader.done() and session.idle):
             frame = await session.frame(reader, heartbeat)
             if frame is not None:
                 yield frame
-        reader.result()
+        if not draining.is_set():
+            reader.result()
     finally:
+        end.cancel()
         reader.cancel()
         session.leave()
+
+
+async def _stop_reading(reader: asyncio.Task[None], draining: asyncio.Event) -> None:
+    """Calls that were not read are lost to the caller, who repeats them on its next session."""
+    await draining.wait()
+    reader.cancel()
 
 
 class _Session:
