@@ -13,7 +13,9 @@ NAMES = [
     b".git", b".GIT", b".Git", b"git~1", b"GIT~1", b".git ", b".git.", b".git . .", b".git::$INDEX_ALLOCATION",
     b".git:x", b"git~1.", b"a\\.git", b"a\\.git\\b", b"x\\git~1", ".g\u200cit".encode(), "\ufeff.git".encode(),
     ".gi\u202et".encode(),
-    b".gitx", b"git", b".gi", b"git~2", b"xgit~1", b".git\xff", b".git\xed\xa0\x80", ".git\uffff".encode(), ".git\U0001fffe.x".encode(), b".gi\xfft", b".gitmodules", b".gitignore", b".git-x", b"...git",
+    b".gitx", b"git", b".gi", b"git~2", b"xgit~1", b".git\xff", b".git\xed\xa0\x80", ".git\uffff".encode(),
+    ".git\U0001fffe.x".encode(), b".gi\xfft",
+    b".gitmodules", b".gitignore", b".git-x", b"...git",
     b"a", b"\xff\xfe", b"git~10", b".git~1", b" .git", b"a\\b", b"COM1", b"x:y", b"new\nline", "é.git".encode(),
 ]  # fmt: skip
 
