@@ -11,7 +11,6 @@ from pathlib import Path
 from interlock.common.addresses import Address
 from interlock.common.config import data_dir, env_float, env_int, executor_dir, load_token, service_address
 from interlock.common.config import env_text as text
-from interlock.common.errors import InterlockError, Reason
 from interlock.common.postgres import postgres_dir
 from interlock.executor.domain.limits import DEFAULT_LIMITS, MAXIMUM_LIMITS, MIB, SECOND, Limits
 from interlock.executor.snapshots.model import DEFAULT_LIMITS as DEFAULT_WORKSPACE_LIMITS
@@ -39,7 +38,6 @@ class ExecutorConfig:
         workspace_limits: bounds on every workspace and every effect: INTERLOCK_WORKSPACE_MAX_FILES,
             INTERLOCK_WORKSPACE_MAX_MIB, INTERLOCK_WORKSPACE_MAX_FILE_MIB, INTERLOCK_WORKSPACE_MAX_DEPTH,
             INTERLOCK_EFFECT_MAX_FILES, INTERLOCK_EFFECT_MAX_MIB.
-        copy_forks: INTERLOCK_FORK=copy instead of overlay.
         closed: the data directory, which holds the token, and the embedded database's: never part of a workspace.
     """
 
@@ -53,7 +51,6 @@ class ExecutorConfig:
     collect_grace_seconds: int = 3600
     store_max_bytes: int | None = None
     workspace_limits: WorkspaceLimits = DEFAULT_WORKSPACE_LIMITS
-    copy_forks: bool = False
     closed: tuple[Path, ...] = ()
 
     @classmethod
@@ -73,7 +70,6 @@ class ExecutorConfig:
             ),
             store_max_bytes=_cap(env),
             workspace_limits=_workspace_limits(env),
-            copy_forks=_fork(env),
             closed=(data_dir(env), postgres_dir()),
         )
 
@@ -110,15 +106,3 @@ def _workspace_limits(env: Mapping[str, str] | None) -> WorkspaceLimits:
         changes=of("INTERLOCK_EFFECT_MAX_FILES", "changes", 1, 10_000_000),
         effect_bytes=of("INTERLOCK_EFFECT_MAX_MIB", "effect_bytes", MIB, 16 << 20),
     )
-
-
-def _fork(env: Mapping[str, str] | None) -> bool:
-    how = text("INTERLOCK_FORK", "overlay", env)
-    if how not in ("overlay", "copy"):
-        raise InterlockError(
-            Reason.INVALID_ARGUMENT,
-            f"INTERLOCK_FORK must be overlay or copy, not {how[:40]!r}.",
-            field="INTERLOCK_FORK",
-            fix="Correct or unset it.",
-        )
-    return how == "copy"

@@ -43,6 +43,7 @@ async def open_engine(config: ExecutorConfig) -> Engine:
             _log.warning("ended steps of an executor that was killed", processes=left)
         probe = await sandbox.probe(config.directory)
         require(probe)
+        workspaces.copy_forks = probe.tier.fork == "copy"
     except BaseException:
         workspaces.close()
         raise
@@ -90,7 +91,6 @@ def _open_workspaces(config: ExecutorConfig, identity: Identity) -> Workspaces:
         config.directory,
         owner=owner,
         limits=config.workspace_limits,
-        copy_forks=config.copy_forks,
         closed=config.closed,
         max_bytes=config.store_max_bytes or half_of_disk(config.directory),
         retention=retention,

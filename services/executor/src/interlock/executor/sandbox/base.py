@@ -61,6 +61,7 @@ class Fork:
         lower: read-only layers of an overlay, topmost first; none: `upper` is a copy, mounted as it is.
         upper: directory that receives what the step writes; empty where there are layers.
         work: empty directory on the same file system as `upper`, for overlayfs itself.
+        held: bytes on disk and entries that `upper` has before the step, and that its limits do not count.
         alias: absolute path by which people know the workspace; where it can be, it leads to /workspace.
     """
 
@@ -68,6 +69,7 @@ class Fork:
     upper: Path
     work: Path
     alias: str = ""
+    held: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

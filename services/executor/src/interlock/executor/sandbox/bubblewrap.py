@@ -12,10 +12,10 @@ import asyncio
 import hashlib
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from interlock.common.config import env_bool, env_list, env_path
+from interlock.common.config import env_bool, env_list, env_path, env_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.model import JsonValue
 from interlock.executor.sandbox import cgroups, orphans, seccomp
@@ -45,7 +45,7 @@ from interlock.executor.sandbox.rootfs import (
     top_level,
     write_etc,
 )
-from interlock.executor.sandbox.selftest import self_test
+from interlock.executor.sandbox.selftest import fork_checks, self_test
 from interlock.executor.sandbox.verdict import Observation, start_error, verdict
 from interlock.executor.sandbox.watchdog import Watchdog
 
@@ -61,6 +61,7 @@ class BubblewrapConfig:
         identity: whom steps run as.
         rootfs: a root file system directory to use in place of the host's /usr, or None.
         mounts: extra read-only mounts.
+        fork: how the workspace is forked: `overlay`, `copy`, or `auto`: overlay where it works.
         use_cgroups: False makes rlimits and the watchdog enforce everything.
     """
 
@@ -69,10 +70,12 @@ class BubblewrapConfig:
     rootfs: Path | None = None
     mounts: tuple[Mount, ...] = ()
     use_cgroups: bool = True
+    fork: str = "auto"
 
     @classmethod
     def from_env(cls, private: Path) -> BubblewrapConfig:
-        """INTERLOCK_STEP_UID, INTERLOCK_ROOTFS, INTERLOCK_EXTRA_RO_MOUNTS, INTERLOCK_CGROUPS (true)."""
+        """INTERLOCK_STEP_UID, INTERLOCK_ROOTFS, INTERLOCK_EXTRA_RO_MOUNTS, INTERLOCK_CGROUPS (true),
+        INTERLOCK_FORK (auto)."""
         rootfs = env_path("INTERLOCK_ROOTFS", Path("/"))
         return cls(
             private=private,
@@ -80,6 +83,7 @@ class BubblewrapConfig:
             rootfs=None if rootfs == Path("/") else rootfs,
             mounts=parse_mounts(env_list("INTERLOCK_EXTRA_RO_MOUNTS")),
             use_cgroups=env_bool("INTERLOCK_CGROUPS", True),
+            fork=_fork_mode(),
         )
 
 
@@ -104,7 +108,8 @@ class BubblewrapSandbox:
         self._taken = (*top_level(config.rootfs), *(mount.target for mount in config.mounts))
         self._shell = self._find_shell()
         enforcement = self._controller.name if self._controller else "rlimit+watchdog"
-        self.tier = TierReport("bubblewrap", enforcement, "overlay")
+        # What `auto` comes to is found out by `probe`.
+        self.tier = TierReport("bubblewrap", enforcement, "copy" if config.fork == "copy" else "overlay")
         self.limiter = Limiter(config.identity)
         become_subreaper()
 
@@ -124,7 +129,9 @@ class BubblewrapSandbox:
         return spec.argv or (self._shell, "-c", spec.command)
 
     async def probe(self, state: Path) -> Probe:
-        return await self_test(self, self._config.identity, state, self.binary, self._controller)
+        fork, checks = await fork_checks(self, self._config.identity, state, self._config.fork)
+        self.tier = replace(self.tier, fork=fork)
+        return self_test(self, self._config.identity, checks, self.binary, self._controller)
 
     async def run(
         self, spec: SandboxSpec, *, sink: OutputSink | None = None, cancel: asyncio.Event | None = None
@@ -318,6 +325,7 @@ class _Step:
             self._group,
             upper,
             lambda: sum(pump.capture.total for pump in pumps),
+            self._spec.fork.held if self._spec.fork else (0, 0),
         )
 
     async def _wait(
@@ -383,3 +391,15 @@ async def _outlive(task: asyncio.Task[SandboxResult]) -> None:
             continue
     if not task.cancelled():
         task.exception()
+
+
+def _fork_mode() -> str:
+    how = env_text("INTERLOCK_FORK", "auto")
+    if how not in ("auto", "overlay", "copy"):
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            f"INTERLOCK_FORK must be auto, overlay or copy, not {how[:40]!r}.",
+            field="INTERLOCK_FORK",
+            fix="Correct or unset it.",
+        )
+    return how

@@ -25,6 +25,7 @@ from interlock.executor.sandbox.base import (
 from interlock.executor.sandbox.binary import Binary
 from interlock.executor.sandbox.cgroups import Controller
 from interlock.executor.sandbox.identity import Identity
+from interlock.executor.snapshots.clone import can_share_blocks
 
 _SYS_LANDLOCK_CREATE_RULESET: Final = 444
 _LANDLOCK_VERSION: Final = 1
@@ -43,19 +44,49 @@ exec cat /proc/self/status
 _LIMITS: Final = Limits(wall_us=20_000_000, memory_bytes=256 << 20)
 
 
-async def self_test(
-    sandbox: Sandbox, identity: Identity, state: Path, binary: Binary, controller: Controller | None
+def self_test(
+    sandbox: Sandbox, identity: Identity, forks: list[Check], binary: Binary, controller: Controller | None
 ) -> Probe:
-    """Run every check. `state` is where forks will be."""
+    """The whole report; `forks` are the findings of `fork_checks`."""
     checks = [
         Check("identity", True, f"steps run as uid {identity.uid}"),
         Check("bubblewrap", True, f"{binary.path} {binary.version_text}"),
-        await _step(sandbox, identity, state),
+        *forks,
         _cgroup(controller),
         _openat2(),
         _landlock(),
     ]
     return Probe(sandbox.tier, tuple(checks))
+
+
+async def fork_checks(
+    sandbox: Sandbox, identity: Identity, state: Path, wanted: str
+) -> tuple[str, list[Check]]:
+    """How the workspace is forked, by trying: overlay, unless a copy is `wanted`; a copy where `auto` cannot have it.
+
+    `state` is where forks will be.
+    """
+    overlay = None if wanted == "copy" else await _step(sandbox, identity, state, copy=False)
+    if overlay is not None and (overlay.ok or wanted == "overlay"):
+        told = "overlay: a fork costs the same whatever the size of the workspace"
+        return "overlay", [overlay, Check("fork", True, told, required=False)]
+    copied = await _step(sandbox, identity, state, copy=True)
+    if overlay is not None and not copied.ok:
+        return "overlay", [overlay]
+    how = "sharing blocks (reflink)" if await _shares_blocks(state) else "byte by byte"
+    why = "INTERLOCK_FORK=copy" if overlay is None else f"no overlay works here: {overlay.detail}"
+    told = f"copy, {how}: a fork costs more the larger the workspace ({why})"
+    return "copy", [
+        copied,
+        Check("fork", overlay is None, told, overlay.fix if overlay else "", required=False),
+    ]
+
+
+async def _shares_blocks(state: Path) -> bool:
+    try:
+        return await asyncio.to_thread(can_share_blocks, state)
+    except OSError:
+        return False
 
 
 def require(probe: Probe) -> None:
@@ -67,12 +98,13 @@ def require(probe: Probe) -> None:
             )
 
 
-async def _step(sandbox: Sandbox, identity: Identity, state: Path) -> Check:
+async def _step(sandbox: Sandbox, identity: Identity, state: Path, *, copy: bool) -> Check:
     try:
-        directory = await asyncio.to_thread(_make_fork, identity, state)
+        directory = await asyncio.to_thread(_make_fork, identity, state, copy)
     except OSError as error:
         return Check("step", False, f"{state}: {error.strerror}", "Make INTERLOCK_EXECUTOR_DIR writable.")
-    fork = Fork((directory / "lower",), directory / "upper", directory / "work")
+    lower = () if copy else (directory / "lower",)
+    fork = Fork(lower, directory / "upper", directory / "work")
     try:
         result = await sandbox.run(SandboxSpec(command=_PAYLOAD, fork=fork, limits=_LIMITS))
         if result.ending is not Ending.EXITED or result.exit_code != 0:
@@ -101,24 +133,29 @@ _FIX: Final = (
 
 
 def _judge(fork: Fork, status: str) -> Check:
-    if not (fork.upper / "result").is_file() or (fork.lower[0] / "result").exists():
+    arrived = (fork.upper / "result").is_file() and not (fork.upper / "base").is_file()
+    if not arrived or any(
+        (layer / "result").exists() or not (layer / "base").exists() for layer in fork.lower
+    ):
         return Check("step", False, "what the test step wrote did not arrive in its fork", _FIX)
     lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     wanted = {"CapEff": "0000000000000000", "CapPrm": "0000000000000000", "NoNewPrivs": "1", "Seccomp": "2"}
     for name, value in wanted.items():
         if lines.get(name, "").strip() != value:
             return Check("step", False, f"inside, {name} is {lines.get(name)!r} instead of {value}", _FIX)
-    return Check("step", True, "user namespace, overlay, proc, seccomp and capabilities are as they must be")
+    kind = "overlay" if fork.lower else "copy"
+    return Check("step", True, f"user namespace, {kind}, proc, seccomp and capabilities are as they must be")
 
 
-def _make_fork(identity: Identity, state: Path) -> Path:
+def _make_fork(identity: Identity, state: Path, copy: bool) -> Path:
     directory = Path(tempfile.mkdtemp(prefix="self-test-", dir=state))
     os.chmod(directory, 0o711)  # noqa: S103 - other users must be able to pass
     for name in ("lower", "upper", "work"):
         (directory / name).mkdir(mode=0o755)
-    (directory / "lower" / "base").write_text(_WITNESS)
+    witness = directory / ("upper" if copy else "lower") / "base"
+    witness.write_text(_WITNESS)
     if identity.switch:
-        for path in (directory / "lower" / "base", *directory.iterdir()):
+        for path in (witness, *directory.iterdir()):
             os.chown(path, identity.uid, identity.gid)
     return directory
 

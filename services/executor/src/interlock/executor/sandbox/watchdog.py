@@ -23,14 +23,21 @@ class Watchdog:
         limits: what it may use.
         group: its cgroup, if there is one.
         upper: its fork's upper directory, if it has one.
+        held: bytes and entries that were in it before.
         output: returns the bytes of output so far.
     """
 
     def __init__(
-        self, root: int, limits: Limits, group: Group | None, upper: str | None, output: Callable[[], int]
+        self,
+        root: int,
+        limits: Limits,
+        group: Group | None,
+        upper: str | None,
+        output: Callable[[], int],
+        held: tuple[int, int] = (0, 0),
     ) -> None:
         self._root, self._limits, self._group = root, limits, group
-        self._upper, self._output = upper, output
+        self._upper, self._output, self._held = upper, output, held
         self.user_us = self.system_us = self.memory_peak = self.tasks_peak = 0
 
     async def watch(self) -> Exceeded:
@@ -84,7 +91,9 @@ class Watchdog:
         if self._upper is None:
             return None
         limits = self._limits
-        size, files = disk.measure(self._upper, limits.written_files)
+        held_size, held_files = self._held
+        size, files = disk.measure(self._upper, limits.written_files + held_files)
+        size, files = size - held_size, files - held_files
         if files > limits.written_files:
             return Exceeded("written_files", limits.written_files, files)
         return Exceeded("written_bytes", limits.written_bytes, size) if size > limits.written_bytes else None

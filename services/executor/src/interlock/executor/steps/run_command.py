@@ -40,7 +40,7 @@ def spec_of(request: StepRequest, fork: Fork | None = None, live: Path | None = 
 
 def _mounted(fork: Fork, live: Path | None) -> sandbox.Fork:
     lower = (fork.lower,) if fork.mode == "overlay" else ()
-    return sandbox.Fork(lower, fork.upper, fork.work, str(live or ""))
+    return sandbox.Fork(lower, fork.upper, fork.work, str(live or ""), fork.held)
 
 
 async def run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from interlock.common.digests import digest_bytes, digest_text
@@ -12,6 +12,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.common.ids import Ids
 from interlock.executor.files.remove import remove_path
 from interlock.executor.files.root import Root
+from interlock.executor.sandbox.disk import measure
 from interlock.executor.snapshots.clone import copy_tree
 from interlock.executor.snapshots.compare import compare, totals_after
 from interlock.executor.snapshots.model import FILE, Change, Limits, Snapshot, Totals, limit_exceeded
@@ -56,19 +57,21 @@ class Forks:
             drift=drift,
         )
         try:
-            self._fill(fork, directory)
+            held = self._fill(fork, directory)
         except BaseException:
             self.remove(fork)
             raise
-        return fork
+        return replace(fork, held=held)
 
-    def _fill(self, fork: Fork, directory: Path) -> None:
+    def _fill(self, fork: Fork, directory: Path) -> tuple[int, int]:
         self.layout.make(directory, 0o700)
         self.layout.make(fork.upper, 0o755)
         self.layout.make(fork.work, 0o700)
         if fork.mode == "copy":
             with self.layout.open_base(fork.workspace) as base, Root.open(fork.upper) as root:
                 copy_tree(base, root, self.layout.owner)
+            return measure(str(fork.upper), self.limits.entries)
+        return 0, 0
 
     def remove(self, fork: Fork) -> None:
         """Delete a fork's directory, whatever the step made of it."""

@@ -117,7 +117,8 @@ class Fork:
     """An isolated view of a head, to run something in.
 
     In `overlay` mode mount `lower`, `upper` and `work`; in `copy` mode `upper` is a complete copy, to be bound
-    as it is. All belong to the step's uid and lie on one file system.
+    as it is, which holds `held` (bytes on disk, entries) before anything runs. All belong to the step's uid and lie
+    on one file system.
     """
 
     id: str
@@ -128,6 +129,7 @@ class Fork:
     upper: Path
     work: Path
     drift: Drift | None = None
+    held: tuple[int, int] = (0, 0)
 
 
 class Capture(NamedTuple):
