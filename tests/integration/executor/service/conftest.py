@@ -126,11 +126,20 @@ async def lone(place: Path) -> AsyncIterator[Executor]:
     assert "Traceback" not in log, log
 
 
-@pytest.fixture(scope="session", params=["overlay"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of modules with `BOTH_FORKS` are run for both sorts of forks: the results are the same."""
+    if "shared" in metafunc.fixturenames:
+        both = getattr(metafunc.module, "BOTH_FORKS", False)
+        metafunc.parametrize(
+            "shared", ["overlay", "copy"] if both else ["overlay"], indirect=True, scope="session"
+        )
+
+
+@pytest.fixture(scope="session")
 def shared(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of an executor that the tests of one worker share: starting one takes longer than most tests.
 
-    The parameter is how it forks; tests that are to be the same for both take it from `BOTH_FORKS`.
+    The parameter is how it forks.
     """
     place = Path(tempfile.mkdtemp(prefix="interlock-executor-"))
     place.chmod(0o755)

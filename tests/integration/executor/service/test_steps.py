@@ -13,8 +13,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.v1 import executor_pb2 as pb
 from interlock.v1 import step_pb2
 
-pytestmark = pytest.mark.parametrize("shared", ["overlay", "copy"], indirect=True, scope="session")
-"""Whatever makes the forks, the results are the same."""
+BOTH_FORKS = True
 
 PREPARED, FAILED = pb.EFFECT_STATE_PREPARED, pb.EFFECT_STATE_FAILED
 PATCH = "--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+zwei\n three\n"

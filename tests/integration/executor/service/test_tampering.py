@@ -11,8 +11,7 @@ import pytest
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1 import executor_pb2 as pb
 
-pytestmark = pytest.mark.parametrize("shared", ["overlay", "copy"], indirect=True, scope="session")
-"""Whatever makes the forks, the results are the same."""
+BOTH_FORKS = True
 
 OTHER = "sha256:" + "0" * 64
 

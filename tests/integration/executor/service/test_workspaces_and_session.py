@@ -12,8 +12,7 @@ from interlock.common.status import from_status
 from interlock.v1 import executor_pb2 as pb
 from interlock.v1 import workspace_pb2
 
-pytestmark = pytest.mark.parametrize("shared", ["overlay", "copy"], indirect=True, scope="session")
-"""Whatever makes the forks, the results are the same."""
+BOTH_FORKS = True
 
 
 async def refused(call: Any, reason: Reason) -> None:
