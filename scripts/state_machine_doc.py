@@ -76,6 +76,8 @@ RULES = """\
 - A FAILED run goes on only when the step that stopped it is retried or skipped.
 - A single step (`ExecuteNextStep`) is one step with its own retries, or the step under way if there is one.
 - When the workspace moves under a preview, `step.preview_superseded` voids the approval and the next attempt asks anew.
+  The approvals of the attempt become SUPERSEDED, and the next question at the same gate names the one it replaces. Ten
+  replacements in a row are the most; the step then fails with what was in the way. A retry or an edit counts from 0.
   A command with network that has run is not run again by itself: it fails.
 - A run has its workspace from `run.started` to its end, PAUSED included, and while it undoes something. One that
   waits for it (`run.waiting`) is PLANNED; it starts by itself, first come, first served, unless it is cancelled.
