@@ -187,8 +187,10 @@ async def fork(
         str,
         typer.Option(help="Directory of the new workspace, absent or empty. Default: one of the executor's."),
     ] = "",
-    without_plan: Annotated[bool, typer.Option(help="Leave the later steps of the plan out.")] = False,
-    start: Annotated[bool, typer.Option(help="Start the fork at once.")] = False,
+    without_plan: Annotated[
+        bool, typer.Option("--without-plan", help="Leave the later steps of the plan out.")
+    ] = False,
+    start: Annotated[bool, typer.Option("--start", help="Start the fork at once.")] = False,
     label: LABEL = None,
 ) -> None:
     """Make a new run of a run's beginning, on a new workspace with the tree it had led to.
