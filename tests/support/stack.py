@@ -66,17 +66,19 @@ class ExecutorProcess:
         self.child: Child
         self.stub: Any
 
-    async def start(self) -> None:
-        """Starts it, on the address it had before if it had one."""
+    async def start(self, failpoint: str = "") -> None:
+        """Starts it, on the address it had before if it had one; to be killed at a point it passes, if named."""
         self.starts += 1
         ready = self.place / f"ready{self.starts}"
         env = {
             "INTERLOCK_EXECUTOR_DIR": str(self.state),
             "INTERLOCK_EXECUTOR_ADDRESS": self.address or "127.0.0.1:0",
             "INTERLOCK_TOKEN": TOKEN,
+            "TEST_FAILPOINT": failpoint,
         }
         log = self.place / f"log{self.starts}"
-        module = python_module(log, "interlock.executor", "--ready-file", str(ready), env=env)
+        name = "tests.support.armed_executor" if failpoint else "interlock.executor"
+        module = python_module(log, name, "--ready-file", str(ready), env=env)
         self.child = await self._stack.enter_async_context(module)
         self.address = await self.child.wait_for_file(ready)
         opened = await self._stack.enter_async_context(channel(self.address, TOKEN, timeout=60))
