@@ -94,10 +94,15 @@ class WorkspaceCalls(Connection):
         return await self.call(self.executor.ReadFile, request)
 
     async def diff_trees(
-        self, workspace_id: str, from_tree: str = "", to_tree: str = ""
+        self, workspace_id: str, from_tree: str = "", to_tree: str = "", *, to_workspace_id: str = ""
     ) -> pb.DiffTreesResponse:
-        """How two trees differ; by default the first one and the head."""
-        request = pb.DiffTreesRequest(workspace_id=workspace_id, from_tree=from_tree, to_tree=to_tree)
+        """How two trees differ, the second one of `to_workspace_id` if named; by default the first and the head."""
+        request = pb.DiffTreesRequest(
+            workspace_id=workspace_id,
+            from_tree=from_tree,
+            to_tree=to_tree,
+            to_workspace_id=to_workspace_id,
+        )
         return await self.call(self.executor.DiffTrees, request)
 
     async def list_snapshots(self, workspace_id: str, limit: int = 100) -> list[Snapshot]:
