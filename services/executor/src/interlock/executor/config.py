@@ -15,6 +15,7 @@ from interlock.common.postgres import postgres_dir
 from interlock.executor.domain.limits import DEFAULT_LIMITS, MAXIMUM_LIMITS, MIB, SECOND, Limits
 from interlock.executor.snapshots.model import DEFAULT_LIMITS as DEFAULT_WORKSPACE_LIMITS
 from interlock.executor.snapshots.model import Limits as WorkspaceLimits
+from interlock.executor.workspaces.watches import DEFAULT_DIRECTORIES, default_directories
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class ExecutorConfig:
         workspace_limits: bounds on every workspace and every effect: INTERLOCK_WORKSPACE_MAX_FILES,
             INTERLOCK_WORKSPACE_MAX_MIB, INTERLOCK_WORKSPACE_MAX_FILE_MIB, INTERLOCK_WORKSPACE_MAX_DEPTH,
             INTERLOCK_EFFECT_MAX_FILES, INTERLOCK_EFFECT_MAX_MIB.
+        watch_directories: INTERLOCK_WATCH_DIRECTORIES: directories of workspaces watched for changes at most, 0 for
+            none; by default 65,536 or half of what the kernel allows. See interlock.executor.workspaces.watches.
         closed: the data directory, which holds the token, and the embedded database's: never part of a workspace.
     """
 
@@ -51,6 +54,7 @@ class ExecutorConfig:
     collect_grace_seconds: int = 3600
     store_max_bytes: int | None = None
     workspace_limits: WorkspaceLimits = DEFAULT_WORKSPACE_LIMITS
+    watch_directories: int = DEFAULT_DIRECTORIES
     closed: tuple[Path, ...] = ()
 
     @classmethod
@@ -70,6 +74,9 @@ class ExecutorConfig:
             ),
             store_max_bytes=_cap(env),
             workspace_limits=_workspace_limits(env),
+            watch_directories=env_int(
+                "INTERLOCK_WATCH_DIRECTORIES", default_directories(), minimum=0, maximum=1 << 22, env=env
+            ),
             closed=(data_dir(env), postgres_dir()),
         )
 

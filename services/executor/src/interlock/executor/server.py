@@ -24,6 +24,7 @@ from interlock.executor.snapshots.database import half_of_disk
 from interlock.executor.snapshots.model import Owner
 from interlock.executor.workspaces.collector import Retention
 from interlock.executor.workspaces.manager import Workspaces
+from interlock.executor.workspaces.watches import Watches
 from interlock.v1.executor_pb2_grpc import add_ExecutorServicer_to_server
 
 SERVICE = "interlock.v1.Executor"
@@ -94,6 +95,7 @@ def _open_workspaces(config: ExecutorConfig, identity: Identity) -> Workspaces:
         closed=config.closed,
         max_bytes=config.store_max_bytes or half_of_disk(config.directory),
         retention=retention,
+        watches=Watches(config.watch_directories),
     )
 
 

@@ -19,7 +19,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from interlock.executor.files import failpoints, kernel
 from interlock.executor.files.names import parent_and_name
@@ -42,6 +42,7 @@ from interlock.executor.snapshots.store import Store
 from interlock.executor.snapshots.unlock import Unlocker
 from interlock.executor.snapshots.write import sync_path, write_entry
 
+_SYNC_ONE_BY_ONE: Final = 64  # beyond, one syncfs is cheaper than that many fsyncs
 _PLACE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -99,6 +100,7 @@ class Application:
         wanted = [(i, c) for i, c in enumerate(self.changes) if self.is_written(c) and not self.is_done(c)]
         if not wanted:
             return
+        few = len(wanted) <= _SYNC_ONE_BY_ONE
         os.mkdir(self.staging, 0o700, dir_fd=self.root.fd)
         fd = os.open(self.staging, _PLACE, dir_fd=self.root.fd)
         try:
@@ -106,7 +108,7 @@ class Application:
                 assert change.new is not None
                 owner = self.owner_of(change.path)
                 write_entry(
-                    self.store, fd, b"%d" % index, change.new, change.new_mtime_ns, owner, begin_sync=True
+                    self.store, fd, b"%d" % index, change.new, change.new_mtime_ns, owner, begin_sync=few
                 )
                 self.staged.append((index, change.new.kind))
                 failpoints.hit(self.target.point + ".staged")
@@ -118,9 +120,7 @@ class Application:
 
         Writing back was begun when each file was written, so that all of them share a commit of the file system.
         """
-        for index, kind in self.staged:
-            if kind == FILE:
-                sync_path(self.root.fd, b"%s/%d" % (self.staging, index))
+        self.sync_all([b"%s/%d" % (self.staging, index) for index, kind in self.staged if kind == FILE])
 
     def cancel(self) -> None:
         """Remove the staging directory, if there is one."""
@@ -310,9 +310,14 @@ class Application:
 
     def sync(self) -> None:
         """What `run` did is on the disk on return. All directories share one commit of the file system."""
-        for path in self.unsynced:
+        self.sync_all([*self.unsynced, b""])
+
+    def sync_all(self, paths: list[bytes]) -> None:
+        if len(paths) > _SYNC_ONE_BY_ONE:
+            kernel.syncfs(self.root.fd)
+            return
+        for path in paths:
             sync_path(self.root.fd, path)
-        os.fsync(self.root.fd)
 
     def look_up(self, path: bytes) -> tuple[Entry | None, Times | None]:
         """Entry and times of a directory in the new tree."""
