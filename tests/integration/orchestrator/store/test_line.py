@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.store import append
 
-from interlock.common.errors import InterlockError
+from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.journal import Journal
 from interlock.orchestrator.store.readers import others
@@ -19,7 +19,8 @@ async def change(journal: Journal, run: str, seq: int, hold: str) -> str:
     try:
         await journal.append(append(run, seq, workspace=workspace))
     except InterlockError as error:
-        assert error.reason.value == "WORKSPACE_BUSY"
+        if error.reason is not Reason.WORKSPACE_BUSY:
+            raise
         return error.metadata["holder_run_id"]
     return "ok"
 
