@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -29,6 +31,7 @@ class Made:
 
     def __init__(self, spaces: Workspaces, clock: ManualClock, live: Path) -> None:
         self.spaces, self.clock, self.live = spaces, clock, live
+        self.numbers = itertools.count()
         write_tree(live, START)
         self.id = spaces.create(DirectorySource(live)).id
         self.first = self.head
@@ -39,7 +42,7 @@ class Made:
 
     def publish(self, content: bytes, path: str = "a") -> str:
         done = self.spaces.edit(self.id, self.head, path, content)
-        self.spaces.publish(self.id, done.base_tree, done.result_tree, key=f"k{content!r}")
+        self.spaces.publish(self.id, done.base_tree, done.result_tree, key=f"k{next(self.numbers)}")
         return done.result_tree
 
     def later(self, days: int) -> None:
@@ -58,12 +61,10 @@ class Made:
         return all(self.spaces.store.has(each) for each in marks.ids)
 
     def gone(self, tree: str) -> bool:
-        try:
+        with pytest.raises(InterlockError) as caught:
             self.spaces.diff(self.id, tree, self.head)
-        except InterlockError as error:
-            assert error.reason is Reason.TREE_NOT_FOUND
-            return not self.spaces.store.has(digest_bytes(tree))
-        return False
+        assert caught.value.reason is Reason.TREE_NOT_FOUND
+        return not self.spaces.store.has(digest_bytes(tree))
 
 
 @pytest.fixture
@@ -180,34 +181,33 @@ def test_the_stat_cache_keeps_what_the_next_look_takes_over(made: Made) -> None:
     assert made.spaces.read_file(made.id, "a", tree=made.head).data == b"theirs"
 
 
-@pytest.mark.parametrize("point", ["collect.pruned", "collect.marked", "collect.page", "collect.deleted"])
+BEFORE_DELETING = ("collect.pruned", "collect.marked", "collect.page")
+WHILE_DELETING = ("collect.doomed", "collect.deleted")
+
+
+@pytest.mark.parametrize("point", [*BEFORE_DELETING, *WHILE_DELETING])
 def test_an_object_that_is_used_again_during_a_collection_stays(made: Made, point: str) -> None:
     """The same content is put again, found in the store, and entered, while the collection is about to take it."""
     made.publish(b"again" * 100, "again")
     made.spaces.rollback(made.id, made.first, key="away")
     made.later(100)
     found: list[str] = []
+    user = threading.Thread(target=lambda: found.append(made.publish(b"again" * 100, "again")))
 
     def use_again(passed: str) -> None:
         if passed == point:
             failpoints.action = None
-            # Another thread, as it would be: it must not wait for the collection's end either.
-            user = threading.Thread(target=lambda: found.append(made.publish(b"again" * 100, "again")))
             user.start()
-            if point != "collect.deleted":
-                user.join(30)
-                assert not user.is_alive()
-            else:
-                users.append(user)
+            # Before anything is deleted it does not wait for the collection; while a page goes, it does.
+            user.join(30 if point in BEFORE_DELETING else 0.5)
+            assert user.is_alive() == (point in WHILE_DELETING)
 
-    users: list[threading.Thread] = []
     failpoints.action = use_again
     try:
         made.collect(named=True, history=timedelta(0))
     finally:
         failpoints.action = None
-    for user in users:
-        user.join(30)
+    user.join(30)
     assert found == [made.head]
     assert made.whole(made.head)
     made.collect(named=True, history=timedelta(0))
@@ -248,6 +248,10 @@ def test_one_collection_at_a_time(made: Made) -> None:
     assert [error.reason for error in refused] == [Reason.UNAVAILABLE]
 
 
+class NotThere(Exception):
+    """A tree is not there any more."""
+
+
 def test_many_captures_beside_many_collections(made: Made) -> None:
     """Old and new contents in turn, published and rolled back, while collections run one after the other."""
     stop = threading.Event()
@@ -259,9 +263,15 @@ def test_many_captures_beside_many_collections(made: Made) -> None:
             try:
                 made.clock.advance(1)
                 made.collect(named=True, history=timedelta(0))
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 told by the test's own thread
                 failed.append(error)
                 return
+
+    def publish(content: bytes, path: str) -> str:
+        try:
+            return made.publish(content, path)
+        except InterlockError as error:
+            raise NotThere if error.reason is Reason.TREE_NOT_FOUND else error from error
 
     collecting = threading.Thread(target=collections)
     collecting.start()
@@ -270,12 +280,8 @@ def test_many_captures_beside_many_collections(made: Made) -> None:
             # The head's own tree and the ones between are all that is kept; contents come back every few rounds.
             done = None
             while done is None:
-                try:
-                    done = made.publish(b"content %d" % (number % 4) * 50, f"d/{number % 3}")
-                except InterlockError as error:
-                    assert error.reason is Reason.TREE_NOT_FOUND, (
-                        error
-                    )  # the result went before it was published
+                with contextlib.suppress(NotThere):  # the result may go before it is published
+                    done = publish(b"content %d" % (number % 4) * 50, f"d/{number % 3}")
             assert made.whole(made.head)
     finally:
         stop.set()

@@ -33,6 +33,7 @@ def test_a_collection_that_is_killed_anywhere_loses_nothing_and_is_ended_by_the_
     assert removed > 5
     ended = program.run("stored")
     assert len(ended["objects"]) == len(full["objects"]) - removed
+    assert ended["strays"] == []
     kills, number = 0, 1
     while True:
         subprocess.run(["rm", "-rf", room / "state"], check=True)

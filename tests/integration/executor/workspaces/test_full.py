@@ -12,6 +12,7 @@ import pytest
 from tests.support.trees import read_tree
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.snapshots.database import disk_full
 from interlock.executor.workspaces import DirectorySource, Workspaces
 from interlock.executor.workspaces.collector import Ask, Retention
 
@@ -53,6 +54,23 @@ def test_an_import_beyond_the_cap_leaves_nothing(capped: Workspaces, live: Path)
     made = capped.create(DirectorySource(live))  # what the failed one left has been collected
     assert made.entries == 10
     assert capped.usage().disk_bytes < CAP
+
+
+def test_a_failed_import_that_cannot_be_forgotten_is_forgotten_before_the_next(
+    capped: Workspaces, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk can be so full that not even the entry of the failed import can be taken out again."""
+    (live / "big").write_bytes(noise(CAP + MIB))
+
+    def full(workspace: str) -> None:
+        raise disk_full()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(capped._registry, "forget", full)
+        refused(lambda: capped.create(DirectorySource(live)), "store_max_bytes")
+    (live / "big").unlink()
+    assert capped.create(DirectorySource(live)).entries == 0
+    assert len(capped.list_workspaces()) == 1
 
 
 def test_a_big_file_beyond_the_cap_leaves_nothing(capped: Workspaces, live: Path) -> None:
@@ -164,7 +182,8 @@ def test_a_full_disk_under_the_executor(
         before = read_tree(live)
         content = noise(600_000)
         filler.fill(leave)
-        outcomes: list[str] = []
+        outcomes: list[Reason] = []
+        untouched = False
 
         def step(base: str = base, content: bytes = content, key: str = f"k{round_number}") -> str:
             done = spaces.edit(workspace.id, base, "new", content)
@@ -172,16 +191,16 @@ def test_a_full_disk_under_the_executor(
 
         try:
             head = step()
-            outcomes.append("done")
         except InterlockError as error:
-            outcomes.append(error.reason.value)
-            assert error.reason in (Reason.STORE_FULL, Reason.UNAVAILABLE), error
-            if error.reason is Reason.STORE_FULL:
-                assert read_tree(live) == before
+            outcomes.append(error.reason)
+            # What has begun is finished later; what was refused has changed nothing.
+            untouched = read_tree(live) == before
             filler.empty()
             head = step()
         else:
             filler.empty()
+        assert outcomes in ([], [Reason.STORE_FULL], [Reason.UNAVAILABLE])
+        assert untouched or outcomes != [Reason.STORE_FULL]
         assert spaces.get(workspace.id).head == head
         assert (live / "new").read_bytes() == content
         assert read_tree(live) == read_tree(spaces._layout.base(workspace.id))

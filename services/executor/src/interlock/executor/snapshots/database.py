@@ -23,9 +23,10 @@ def connect(path: Path) -> sqlite3.Connection:
     The file is readable by its owner alone: other users can traverse to it, and it holds contents and outputs.
     A new file gives space back when rows go (`auto_vacuum=INCREMENTAL`); one made by an earlier release reuses it.
     """
-    _keep_private(path)
+    new = _keep_private(path)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
-    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only has an effect on a file without tables
+    if new:
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     # Some builds overwrite what is deleted, and log that: deleting would need the space that it is to free.
@@ -101,7 +102,8 @@ def _directory(connection: sqlite3.Connection) -> Path:
     return Path(connection.execute("PRAGMA database_list").fetchone()[2] or ".").parent
 
 
-def _keep_private(path: Path) -> None:
+def _keep_private(path: Path) -> bool:
+    """Whether the file is new."""
     # SQLite gives a new file 0644, and its WAL the mode of the file. An existing one must not be opened here:
     # closing any descriptor of a file drops the locks that SQLite holds on it in this process.
     try:
@@ -110,3 +112,5 @@ def _keep_private(path: Path) -> None:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 os.chmod(f"{path}{suffix}", 0o600)
+        return False
+    return True

@@ -34,6 +34,7 @@ from interlock.executor.snapshots.database import (
 )
 from interlock.executor.snapshots.encoding import Malformed, decode_directory, decode_times
 from interlock.executor.snapshots.model import Entry, Times
+from interlock.executor.snapshots.problems import damaged, missing, newer, store_full
 from interlock.executor.snapshots.room import Reserve
 from interlock.executor.snapshots.sessions import Sessions
 
@@ -138,7 +139,7 @@ class Store:
             return
         plain = _inflate(object_id, data) if form == ZLIB else bytes(data)
         if hashlib.sha256(plain).digest() != object_id:
-            raise _damaged(object_id)
+            raise damaged(object_id)
         yield plain
 
     def big_path(self, object_id: bytes) -> Path | None:
@@ -291,7 +292,7 @@ class Store:
         except FileNotFoundError:
             raise missing(object_id) from None
         if digest.digest() != object_id:
-            raise _damaged(object_id)
+            raise damaged(object_id)
 
     def _row(self, sql: str, *arguments: bytes) -> tuple[int | bytes, ...] | None:
         row: tuple[int | bytes, ...] | None = self._reader().execute(sql, arguments).fetchone()
@@ -343,6 +344,7 @@ class Store:
         big: list[Path] = []
         content = 0
         with transaction(self._writer) as db:
+            failpoints.hit("collect.doomed")
             for object_id in ids:
                 row = db.execute(
                     "DELETE FROM objects WHERE id=? RETURNING form, size, length(data), added", (object_id,)
@@ -382,53 +384,12 @@ def _stored(row: Row) -> int:
     return (row[2] if row[1] == FILE else len(row[3])) + OVERHEAD
 
 
-def store_full(used: int, incoming: int, cap: int) -> InterlockError:
-    """STORE_FULL for the cap."""
-    return InterlockError(
-        Reason.STORE_FULL,
-        f"The executor's store holds {used} bytes and may hold {cap}; {incoming} more do not fit, and nothing in it "
-        "may go. Nothing was changed.",
-        fix="See `interlock workspace du`; collect with a shorter retention (`interlock workspace gc`), or raise "
-        "INTERLOCK_EXECUTOR_STORE_MAX_BYTES and restart the executor. Then try the step again.",
-        metadata={
-            "limit": "store_max_bytes",
-            "allowed": str(cap),
-            "measured": str(used),
-            "wanted": str(incoming),
-        },
-    )
-
-
-def newer(path: Path, found: int, known: int) -> InterlockError:
-    """For a file that a later release has changed."""
-    return InterlockError(
-        Reason.UNAVAILABLE,
-        f"{path} has layout {found}; this release knows {known}.",
-        fix="Start the release that last used this directory, or a newer one.",
-    )
-
-
-def missing(object_id: bytes) -> InterlockError:
-    """TREE_NOT_FOUND for an id that is not in the store."""
-    return InterlockError(
-        Reason.TREE_NOT_FOUND, f"The snapshot store has no object sha256:{object_id.hex()}.", field="tree"
-    )
-
-
-def _damaged(object_id: bytes) -> InterlockError:
-    return InterlockError(
-        Reason.EFFECT_TAMPERED,
-        f"Object sha256:{object_id.hex()} in the snapshot store is damaged: its bytes do not match its id.",
-        fix="Check the disk, and who can write to the executor's directory; prepare the step again.",
-    )
-
-
 def _inflate(object_id: bytes, data: bytes | int) -> bytes:
     assert isinstance(data, bytes)
     try:
         return zlib.decompress(data)
     except zlib.error:
-        raise _damaged(object_id) from None
+        raise damaged(object_id) from None
 
 
 def _sync_directory(path: Path) -> None:
