@@ -379,6 +379,15 @@ def _long_run(seed: int, things: int) -> None:
     chance.machine.teardown()
 
 
+FOUND = {631550967675: "a cancelled run that was reopened passed over the step that had failed in it"}
+"""Seeds that once led to a broken law, and to which."""
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_long_runs_that_once_broke_a_law(seed: int) -> None:
+    _long_run(seed, 300)
+
+
 @pytest.mark.parametrize("block", range(8))
 def test_long_runs_by_chance(block: int) -> None:
     for seed in range(block * 25, block * 25 + 25):

@@ -19,6 +19,7 @@ from interlock.orchestrator.domain.model import (
     Failure,
     Json,
     ModelCall,
+    OnFailure,
     PauseReason,
     Planning,
     Policy,
@@ -268,8 +269,26 @@ def _require_resumable(run: Run) -> None:
                 "step": str(step.number),
             },
         )
+    _require_none_failed(run)
     if run.current is None and lacks_budget(run, next_pending(run)):
         raise budget_reached(run, "its next step")
+
+
+def _require_none_failed(run: Run) -> None:
+    """A run that was cancelled while a step failed, and reopened since, does not pass over that step."""
+    for step in run.steps:
+        if step.state is StepState.FAILED and step.spec.on_failure is OnFailure.STOP:
+            raise InterlockError(
+                Reason.RUN_WRONG_STATE,
+                f"Step {step.number} of {run.run_id} has failed; say first what is to become of it.",
+                fix=f"Retry it, `interlock step retry {run.run_id} {step.number}`, or `step skip` it.",
+                metadata={
+                    "run_id": run.run_id,
+                    "current": run.state.value,
+                    "allowed": "",
+                    "step": str(step.number),
+                },
+            )
 
 
 def _check_budget(budget: Budget) -> None:
