@@ -55,6 +55,7 @@ class Scene:
 
     def agrees(self) -> None:
         told, real = self.read(), self.read_all()
+        assert told.snapshot.tree == real.snapshot.tree
         assert (told.snapshot, told.totals, told.skipped) == (real.snapshot, real.totals, real.skipped)
 
 

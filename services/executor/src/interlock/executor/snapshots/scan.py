@@ -178,11 +178,18 @@ class Walk:
             self.listings[path] = listing
             if self.watcher is not None:
                 self.watcher.enter(path, fd)
+                self.again(path, fd)
             if self.copier is not None:
                 self.copier.directory(path)
             return self.names(fd, listing, depth)
         finally:
             os.close(fd)
+
+    def again(self, path: bytes, fd: int) -> None:
+        """A directory's time, now that changes of it are told: it was looked at before."""
+        if path:
+            parent, _, name = path.rpartition(b"/")
+            self.listings[parent].times[name] = Times(os.fstat(fd).st_mtime_ns)
 
     def vanished(self, path: bytes, error: OSError) -> None:
         if not path:
