@@ -181,6 +181,30 @@ def test_the_stat_cache_keeps_what_the_next_look_takes_over(made: Made) -> None:
     assert made.spaces.read_file(made.id, "a", tree=made.head).data == b"theirs"
 
 
+def test_what_was_saved_of_an_earlier_look_keeps_nothing_and_is_not_believed(
+    made: Made, open_spaces: Callable[..., Workspaces]
+) -> None:
+    """Saved when the workspace was made, superseded in memory since; then the executor is killed."""
+    for path in (made.live / "a", made.live / "d" / "b"):
+        path.rename(path.with_name("kept-" + path.name))
+        (made.live / "a2").write_bytes(b"in between")
+    made.spaces.look_for_drift(made.id)
+    (made.live / "a2").unlink()
+    made.later(50)
+    again = made.publish(b"head", "head")
+    made.later(50)
+    before = made.spaces.usage().objects
+    assert made.collect(named=True, history=timedelta(0)).swept.removed > 0
+    assert made.spaces.usage().objects < before
+    saved = made.spaces._registry.load_cache(made.id)
+    assert all(made.spaces.store.has(known[1]) for files in saved.files.values() for known in files.values())
+    made.spaces._registry.save_cache = lambda *_: None  # type: ignore[method-assign]  # as if it were killed
+    made.spaces.close()
+    spaces = open_spaces()
+    assert spaces.look_for_drift(made.id) is None
+    assert spaces.get(made.id).head == again
+
+
 BEFORE_DELETING = ("collect.pruned", "collect.marked", "collect.page")
 WHILE_DELETING = ("collect.doomed", "collect.deleted")
 

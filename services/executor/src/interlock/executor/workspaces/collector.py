@@ -112,7 +112,7 @@ class Collector:
 
     def reachable(self) -> Marks:
         """What anything refers to now."""
-        return self._marked(self._registry.roots())
+        return self._marked(self._registry.roots([name for name, _ in self._runtimes.loaded()]))
 
     def _collect(self, ask: Ask, grace: timedelta, *, dry_run: bool) -> Collected:
         with self._store.reserve.given_up():
@@ -123,9 +123,13 @@ class Collector:
     def _in_order(self, ask: Ask, grace: timedelta, *, dry_run: bool) -> Collected:
         self._store.sessions.begin_collection()
         try:
-            pruned, roots = self._registry.prune(self._keep(ask), dry_run=dry_run)
+            # Theirs are in memory; what was saved of them earlier may name what is long gone.
+            loaded = [name for name, _ in self._runtimes.loaded()]
+            pruned, roots = self._registry.prune(self._keep(ask), loaded, dry_run=dry_run)
             failpoints.hit("collect.pruned")
             marks = self._marked(roots)
+            if not dry_run:
+                self._registry.forget_contents(loaded, marks.ids)
             failpoints.hit("collect.marked")
             swept = sweep(self._store, marks.ids, grace_seconds=grace.total_seconds(), dry_run=dry_run)
             return Collected(swept, pruned)

@@ -9,9 +9,9 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,15 @@ from interlock.executor.snapshots.scan import Signature, StatCache
 from interlock.executor.snapshots.sessions import Sessions
 from interlock.executor.snapshots.store import newer
 from interlock.executor.workspaces.model import Head, Workspace
-from interlock.executor.workspaces.retention import Keep, Pruned, Roots, note_of, prune, roots
+from interlock.executor.workspaces.retention import (
+    Keep,
+    Pruned,
+    Roots,
+    forget_contents,
+    note_of,
+    prune,
+    roots,
+)
 
 VERSION: Final = 1
 """Of the layout, in the file's `user_version`: 0 had no times in `snapshots` and `publications`, and no `named`."""
@@ -230,20 +238,7 @@ class Registry:
     def begin(self, record: Record) -> None:
         """Write a record ahead of the first change it describes."""
         with self._transaction() as db:
-            db.execute(
-                "INSERT INTO records VALUES(?,?,?,?,?,?,?,?,?)",
-                (
-                    record.workspace,
-                    record.token,
-                    record.base,
-                    record.live,
-                    record.target,
-                    record.cause,
-                    record.key,
-                    record.request,
-                    record.how,
-                ),
-            )
+            db.execute("INSERT INTO records VALUES(?,?,?,?,?,?,?,?,?)", astuple(record))
 
     def abandon(self, record: Record) -> None:
         """Drop a record before anything was changed."""
@@ -302,25 +297,33 @@ class Registry:
         """The workspaces that somebody has named since a time."""
         return {row[0] for row in self._rows("SELECT workspace FROM named WHERE at>=?", at)}
 
-    def prune(self, keep: Keep, *, dry_run: bool = False) -> tuple[Pruned, Roots]:
-        """Delete the rows that may go. Returns how many, and what the others refer to.
+    def prune(
+        self, keep: Keep, loaded: Collection[str] = (), *, dry_run: bool = False
+    ) -> tuple[Pruned, Roots]:
+        """Delete the rows that may go. Returns how many, and what the others refer to, as `roots` does.
 
         What a session uses stays. With `dry_run` everything is put back.
         """
         with self._lock:
             try:
                 with self._transaction() as db:
-                    found = prune(db, keep, self._sessions.unused), roots(db)
+                    found = prune(db, keep, self._sessions.unused), roots(db, loaded)
                     if dry_run:
                         raise _PutBack
             except _PutBack:
                 pass
         return found
 
-    def roots(self) -> Roots:
-        """What all rows refer to."""
+    def roots(self, loaded: Collection[str] = ()) -> Roots:
+        """What the rows refer to, but for the saved stat caches of workspaces that are `loaded`."""
         with self._lock:
-            return roots(self._db)
+            return roots(self._db, loaded)
+
+    def forget_contents(self, loaded: Collection[str], marked: Set[bytes]) -> None:
+        """Of the saved stat caches of these workspaces, keep what names contents that stay."""
+        for workspace in loaded:
+            with self._transaction() as db:
+                forget_contents(db, workspace, marked)
 
     def trees_of(self, workspace: str) -> list[Snapshot]:
         """Every tree that a workspace has."""

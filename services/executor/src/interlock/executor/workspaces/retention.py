@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -80,13 +80,26 @@ def prune(db: sqlite3.Connection, keep: Keep, unused: InUse) -> Pruned:
     return total
 
 
-def roots(db: sqlite3.Connection) -> Roots:
-    """Everything the register refers to."""
+def roots(db: sqlite3.Connection, loaded: Collection[str] = ()) -> Roots:
+    """Everything the register refers to, but for the saved stat caches of workspaces that are `loaded`."""
     snapshots = [Snapshot(*row) for row in db.execute("SELECT tree, times FROM snapshots")]
     for row in db.execute("SELECT base, target, live FROM records"):
         snapshots += [Snapshot(tree) for tree in row if tree is not None]
     snapshots += [Snapshot(row[0]) for row in db.execute("SELECT DISTINCT tree FROM heads")]
-    return Roots(snapshots, {row[0] for row in db.execute("SELECT id FROM stat_cache")})
+    caches = {row[0] for row in db.execute("SELECT DISTINCT workspace FROM stat_cache")}.difference(loaded)
+    contents: set[bytes] = set()
+    for workspace in caches:
+        contents.update(
+            row[0] for row in db.execute("SELECT id FROM stat_cache WHERE workspace=?", (workspace,))
+        )
+    return Roots(snapshots, contents)
+
+
+def forget_contents(db: sqlite3.Connection, workspace: str, marked: Set[bytes]) -> None:
+    """Drop from a saved stat cache what names other contents: it would be taken over, and not be there."""
+    rows = db.execute("SELECT directory, name, id FROM stat_cache WHERE workspace=?", (workspace,))
+    gone = [(workspace, row[0], row[1]) for row in rows.fetchall() if row[2] not in marked]
+    db.executemany("DELETE FROM stat_cache WHERE workspace=? AND directory=? AND name=?", gone)
 
 
 def _prune_one(db: sqlite3.Connection, workspace: str, keep: Keep, back_to: str, unused: InUse) -> Pruned:
