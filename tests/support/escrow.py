@@ -56,6 +56,7 @@ class Known:
     programs: list[Program]
     gate: str
     base: Tree
+    head: Tree
     ends: list[tuple[str, Tree]] = field(default_factory=list)
     effects: list[tuple[Tree, Tree] | None] = field(default_factory=list)
     in_place: set[int] = field(default_factory=set)
@@ -76,9 +77,13 @@ class Escrow:
     live: Tree
     head: Tree
     runs: list[Known] = field(default_factory=list)
+    heads: list[tuple[Tree, str]] = field(default_factory=list)
     shown: Any = None
     base: Tree = field(default_factory=dict)
     result: Tree = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.heads.append((self.head, "import"))
 
     async def do(self, action: tuple[Any, ...]) -> None:
         """Carry out one action and compare everything."""
@@ -111,7 +116,7 @@ class Escrow:
         steps = [step(program, gate) for program in programs]
         free = Policy(steps_may_weaken=True)
         made = await self.client.create_run("escrow", self.workspace, steps, policy=free, start=True)
-        self.runs.append(Known(made.run_id, programs, gate, self.live))
+        self.runs.append(Known(made.run_id, programs, gate, self.live, self.live))
         await self._settle()
 
     async def decide(self, verdict: str) -> None:
@@ -135,14 +140,19 @@ class Escrow:
         if known is None:
             return
         to = number % (len(known.ends) + 1)
-        target = merged(self.head, known.tree_after(to), self.live)
-        answer, refused = await _outcome(self.client.rollback_run(known.run_id, to))
+        base, back = known.head, self.client.rollback_run
+        if not self._only_drift_since(known.head):
+            _, refused = await _outcome(back(known.run_id, to))
+            assert refused == "WORKSPACE_HEAD_MOVED", "what a later run made was rolled back over"
+            base = self.head
+        target = merged(base, known.tree_after(to), self.live)
+        answer, refused = await _outcome(back(known.run_id, to, over_later_runs=base is self.head))
         if target is None:
             assert refused == "WORKSPACE_DRIFTED", "an overlap with somebody's changes was rolled back over"
             return
         assert answer is not None, refused
         assert answer.head_tree == tree_id(target)
-        self.live = self.head = target
+        self._moved(known, target)
         known.in_place = {each for each, effect in enumerate(known.effects, 1) if effect and each <= to}
 
     async def revert(self, run: int, number: int) -> None:
@@ -163,7 +173,7 @@ class Escrow:
             return
         assert answer is not None, refused
         # Where whole paths overlap, texts may still merge by lines: that has tests of its own.
-        self.live = self.head = read_tree(self.directory) if target is None else target
+        self._moved(known, read_tree(self.directory) if target is None else target)
         assert answer.head_tree == tree_id(self.live)
         known.in_place.discard(which)
 
@@ -208,7 +218,8 @@ class Escrow:
 
     def _reviewed(self, known: Known) -> None:
         """What is shown is what the model computes on the live directory as it is."""
-        self.base = self.head = self.live
+        self._noticed(known)
+        self.base = self.live
         self.result = after(self.live, known.programs[len(known.ends)])
         effect = self.shown.preview
         assert effect.base_tree == tree_id(self.base), "the preview stands on another tree"
@@ -225,7 +236,7 @@ class Escrow:
             await self._asked_again(known, shown)
         else:
             self._ends(known, "SUCCEEDED", expected, (self.base, self.result))
-            self.live = self.head = expected
+            self._moved(known, expected)
 
     async def _asked_again(self, known: Known, shown: Any) -> None:
         """Somebody changed the same paths: nothing was published, and the next question is a new one."""
@@ -235,9 +246,30 @@ class Escrow:
         assert again.digest != shown.digest
 
     def _takes_effect(self, known: Known, before: Tree) -> None:
+        self._noticed(known)
         result = after(before, known.programs[len(known.ends)])
         self._ends(known, "SUCCEEDED", result, (before, result))
-        self.live = self.head = result
+        if result != before:
+            self._moved(known, result)
+
+    def _noticed(self, known: Known) -> None:
+        """What somebody did to the directory becomes the head before a step is computed on it."""
+        if self.live != self.head:
+            self.heads.append((self.live, "drift"))
+        self.head = known.head = self.live
+
+    def _moved(self, known: Known, tree: Tree) -> None:
+        if tree != self.head:
+            self.heads.append((tree, "moved"))
+        self.live = self.head = known.head = tree
+
+    def _only_drift_since(self, tree: Tree) -> bool:
+        for head, cause in reversed(self.heads):
+            if head == tree:
+                return True
+            if cause != "drift":
+                return False
+        return False
 
     def _ends(
         self, known: Known, how: str, tree: Tree | None = None, effect: tuple[Tree, Tree] | None = None

@@ -135,6 +135,7 @@ SAMPLES: tuple[e.Event, ...] = (
         1, (InheritedStep(_SPEC, StepState.FAILED, 3, _PREPARED, _digest("7"), _FAILURE, _digest("0")),)
     ),
     e.RunWaiting("ann", "run-0"),
+    e.RollbackRequested("op-3", _digest("d"), 2, "ann", "undo", _digest("8")),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

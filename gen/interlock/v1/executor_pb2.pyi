@@ -1085,7 +1085,9 @@ class RestoreTreeRequest(_message.Message):
     tree: _builtins.str
     """The tree to go to."""
     expected_head: _builtins.str
-    """The head the caller believes in; empty = whatever it is."""
+    """The head that is to be replaced, from which others' changes to the live directory may have moved it: they stay
+    where they are in other files. Empty = whatever the head is.
+    """
     run_id: _builtins.str
     """The run on whose behalf, for the record and for `epoch`."""
     epoch: _builtins.int

@@ -329,7 +329,8 @@ class OrchestratorServicer:
     def RollbackRun(self, request, context):
         """Publishes the tree the workspace was at after a step, or before the first one, as a new journaled
         event. The run must not have a step under way; it is PAUSED or final afterwards as before.
-        Errors: WORKSPACE_DRIFTED, TREE_NOT_FOUND, WORKSPACE_BUSY.
+        What somebody changed in other files since the run's last step stays.
+        Errors: WORKSPACE_DRIFTED, WORKSPACE_HEAD_MOVED, TREE_NOT_FOUND, WORKSPACE_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

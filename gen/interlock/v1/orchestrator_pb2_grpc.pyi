@@ -100,7 +100,8 @@ class OrchestratorStub:
     RollbackRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RollbackRunRequest, _orchestrator_pb2.RollbackRunResponse]
     """Publishes the tree the workspace was at after a step, or before the first one, as a new journaled
     event. The run must not have a step under way; it is PAUSED or final afterwards as before.
-    Errors: WORKSPACE_DRIFTED, TREE_NOT_FOUND, WORKSPACE_BUSY.
+    What somebody changed in other files since the run's last step stays.
+    Errors: WORKSPACE_DRIFTED, WORKSPACE_HEAD_MOVED, TREE_NOT_FOUND, WORKSPACE_BUSY.
     """
     RevertStep: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RevertStepRequest, _orchestrator_pb2.RevertStepResponse]
     """Undoes one step as a new journaled event: what it changed is taken back out, what later steps and
@@ -205,7 +206,8 @@ class OrchestratorAsyncStub(OrchestratorStub):
     RollbackRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RollbackRunRequest, _orchestrator_pb2.RollbackRunResponse]  # type: ignore[assignment]
     """Publishes the tree the workspace was at after a step, or before the first one, as a new journaled
     event. The run must not have a step under way; it is PAUSED or final afterwards as before.
-    Errors: WORKSPACE_DRIFTED, TREE_NOT_FOUND, WORKSPACE_BUSY.
+    What somebody changed in other files since the run's last step stays.
+    Errors: WORKSPACE_DRIFTED, WORKSPACE_HEAD_MOVED, TREE_NOT_FOUND, WORKSPACE_BUSY.
     """
     RevertStep: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RevertStepRequest, _orchestrator_pb2.RevertStepResponse]  # type: ignore[assignment]
     """Undoes one step as a new journaled event: what it changed is taken back out, what later steps and
@@ -421,7 +423,8 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_orchestrator_pb2.RollbackRunResponse, _abc.Awaitable[_orchestrator_pb2.RollbackRunResponse]]:
         """Publishes the tree the workspace was at after a step, or before the first one, as a new journaled
         event. The run must not have a step under way; it is PAUSED or final afterwards as before.
-        Errors: WORKSPACE_DRIFTED, TREE_NOT_FOUND, WORKSPACE_BUSY.
+        What somebody changed in other files since the run's last step stays.
+        Errors: WORKSPACE_DRIFTED, WORKSPACE_HEAD_MOVED, TREE_NOT_FOUND, WORKSPACE_BUSY.
         """
 
     @_abc_1.abstractmethod

@@ -36,7 +36,11 @@ async def get(stub: Any, run: str) -> run_pb2.Run:
 
 async def done(stack: Stack, live: Path, *steps: Any) -> str:
     """The id of a run that has carried out these steps, ungated."""
-    run = await stack.run(await stack.executor.workspace(live), *steps)
+    return await done_in(stack, await stack.executor.workspace(live), *steps)
+
+
+async def done_in(stack: Stack, workspace: str, *steps: Any) -> str:
+    run = await stack.run(workspace, *steps)
     ended = await stack.until(run, "COMPLETED", "FAILED")
     assert not ended.failure.reason, ended.failure
     return run
@@ -173,3 +177,43 @@ async def test_an_orchestrator_that_ends_after_the_intent_leaves_it_to_the_next(
         assert answer.previous_tree != answer.head_tree
         assert (await types(third, run)).count("step.reverted") == 1
     assert names(live) == ["f2"]
+
+
+async def rollback(stub: Any, run: str, **more: Any) -> o.RollbackRunResponse:
+    return await call(stub, "RollbackRun", o.RollbackRunRequest(run_id=run, **more))  # type: ignore[no-any-return]
+
+
+async def test_a_rollback_does_not_take_away_what_a_later_run_made_unless_told_to(
+    stack: Stack, live: Path
+) -> None:
+    workspace = await stack.executor.workspace(live)
+    first = await done_in(stack, workspace, edit("a.txt", "first\n", gate="GATE_NONE"))
+    second = await done_in(stack, workspace, edit("b.txt", "second\n", gate="GATE_NONE"))
+    with pytest.raises(InterlockError) as caught:
+        await rollback(stack.stub, first)
+    assert caught.value.reason is Reason.WORKSPACE_HEAD_MOVED
+    assert second in caught.value.message
+    assert names(live) == ["a.txt", "b.txt"]
+    await rollback(stack.stub, second)
+    assert names(live) == ["a.txt"]
+    await rollback(stack.stub, first)
+    assert names(live) == []
+    await rollback(stack.stub, second, to_step=1, over_later_runs=True)
+    assert names(live) == ["a.txt", "b.txt"]
+
+
+async def test_a_rollback_keeps_what_somebody_made_meanwhile_also_when_it_was_noticed(
+    stack: Stack, live: Path
+) -> None:
+    workspace = await stack.executor.workspace(live)
+    run = await done_in(stack, workspace, edit("a.txt", "first\n", gate="GATE_NONE"))
+    (live / "mine").write_text("mine\n")
+    await done_in(stack, workspace, shell("true"))  # looks at the directory, and makes what it finds the head
+    answer = await rollback(stack.stub, run)
+    assert names(live) == ["mine"]
+    (live / "a.txt").write_text("mine too\n")
+    with pytest.raises(InterlockError) as caught:
+        await rollback(stack.stub, run, to_step=1)
+    assert caught.value.reason is Reason.WORKSPACE_DRIFTED
+    assert answer.head_tree == (await get(stack.stub, run)).head_tree
+    assert (live / "a.txt").read_text() == "mine too\n"

@@ -124,11 +124,24 @@ class RunCalls(Connection):
         return (await self.call(self.orchestrator.CancelRun, request)).run
 
     async def rollback_run(
-        self, run_id: str, to_step: int = 0, comment: str = "", *, request_id: str = ""
+        self,
+        run_id: str,
+        to_step: int = 0,
+        comment: str = "",
+        *,
+        over_later_runs: bool = False,
+        request_id: str = "",
     ) -> pb.RollbackRunResponse:
-        """Put the workspace back to the tree after `to_step`; 0 = before the first step."""
+        """Put the workspace back to the tree after `to_step`; 0 = before the first step.
+
+        Raises WORKSPACE_HEAD_MOVED when other runs have changed the workspace since, unless `over_later_runs`.
+        """
         request = pb.RollbackRunRequest(
-            request_id=self.request_id(request_id), run_id=run_id, to_step=to_step, comment=comment
+            request_id=self.request_id(request_id),
+            run_id=run_id,
+            to_step=to_step,
+            comment=comment,
+            over_later_runs=over_later_runs,
         )
         return await self.call(self.orchestrator.RollbackRun, request)
 

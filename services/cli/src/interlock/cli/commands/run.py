@@ -233,14 +233,19 @@ async def rollback(
     to_step: Annotated[
         int, typer.Option(min=0, help="Back to the tree after this step; 0 = before all.")
     ] = 0,
+    over_later_runs: Annotated[
+        bool, typer.Option("--over-later-runs", help="Also undo what other runs published here since.")
+    ] = False,
     comment: COMMENT = "",
 ) -> None:
     """Put the workspace back to the tree it was at after a step, or before the run.
 
-    To undo one step and keep what came later, use `step revert`. `step retry` and `step add` go on from there.
+    What somebody changed in other files since its last step stays. To undo one step and keep what came later, use
+    `step revert`. `step retry` and `step add` go on from there.
     """
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_undo
 
     async with connect(settings) as client:
-        show_undo(settings, await client.rollback_run(run, to_step, comment))
+        answer = await client.rollback_run(run, to_step, comment, over_later_runs=over_later_runs)
+        show_undo(settings, answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from interlock.common.digests import digest_json, sha256_text
 from interlock.common.errors import InterlockError, Reason
@@ -12,6 +13,7 @@ from interlock.executor.domain.caller import BY_HAND, Caller
 from interlock.executor.engine import Engine
 from interlock.executor.snapshots.diff import Diff
 from interlock.executor.steps.preview import preview
+from interlock.executor.workspaces.model import Head
 
 _METHOD = "RestoreTree"
 
@@ -97,16 +99,29 @@ def _restore_blocking(engine: Engine, ask: Restore, before: str) -> Restored:
     head = engine.workspaces.get(ask.workspace).head
     if not done:
         before = head
-        if ask.expected_head not in ("", head):
-            raise InterlockError(
-                Reason.WORKSPACE_HEAD_MOVED,
-                f"The workspace's head is {head}, not {ask.expected_head}.",
-                field="expected_head",
-                metadata={"head_tree": head},
-            )
-    result = engine.workspaces.rollback(ask.workspace, ask.tree, key=ask.key, wait=5.0)
+        _check_expected(heads, ask.expected_head)
+    result = engine.workspaces.rollback(
+        ask.workspace, ask.tree, expected_head=ask.expected_head, key=ask.key, wait=5.0
+    )
     diff = preview(engine.workspaces, ask.workspace, before, result.head_tree)
     return Restored(result.head_tree, before, diff)
+
+
+def _check_expected(heads: list[Head], expected: str) -> None:
+    """The head must be the expected one, or only others' changes may have come after that."""
+    since = list(takewhile(lambda head: head.tree != expected, reversed(heads)))
+    moved = next((head for head in since if head.cause != "drift"), None)
+    if not expected or (moved is None and len(since) < len(heads)):
+        return
+    raise InterlockError(
+        Reason.WORKSPACE_HEAD_MOVED,
+        f"The workspace's head is {heads[-1].tree}, not {expected}"
+        + (f": {moved.cause} {moved.key} came after it." if moved and len(since) < len(heads) else "."),
+        field="expected_head",
+        fix="Undo what came after it first, or take one step out with `interlock step revert`, "
+        "or go back over it: `interlock run rollback --over-later-runs`.",
+        metadata={"head_tree": heads[-1].tree, **({"moved_by": moved.key} if moved else {})},
+    )
 
 
 def require_head(engine: Engine, workspace: str, tree: str, field: str) -> None:

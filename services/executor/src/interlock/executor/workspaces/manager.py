@@ -260,16 +260,27 @@ class Workspaces:
             return self._publications.publish(here, runtime, head, ask)
 
     def rollback(
-        self, workspace: str, tree: str, *, key: str = "", wait: float = 0.0, look: Look = "everything"
+        self,
+        workspace: str,
+        tree: str,
+        *,
+        expected_head: str = "",
+        key: str = "",
+        wait: float = 0.0,
+        look: Look = "everything",
     ) -> PublishResult:
-        """Publish an earlier tree over the present head, by the same protocol. Raises like `publish`."""
+        """Publish an earlier tree in place of `expected_head`, or of any, by the same protocol.
+
+        Others' changes since then are kept where they are disjoint. Raises like `publish`.
+        """
         with self._locked(workspace) as (here, runtime, _):
             target = digest_bytes(tree)
             if key and (found := self._registry.publication(workspace, key)) is not None:
                 ask = Request(found[0][:32], target, "rollback", key, look)
             else:
                 self._no_forks(workspace, runtime, wait)
-                ask = Request(self._head(workspace).tree, target, "rollback", key, look)
+                base = digest_bytes(expected_head) if expected_head else self._head(workspace).tree
+                ask = Request(base, target, "rollback", key, look)
             return self._publications.publish(here, runtime, self._head(workspace), ask)
 
     def revert(

@@ -17,7 +17,13 @@ async def rollback_run(deps: Deps, message: o.RollbackRunRequest) -> o.RollbackR
         deps,
         message,
         message.run_id,
-        lambda run, ctx: undo.roll_back(run, ctx, to_step=message.to_step, comment=message.comment),
+        lambda run, ctx: undo.roll_back(
+            run,
+            ctx,
+            to_step=message.to_step,
+            comment=message.comment,
+            over_later_runs=message.over_later_runs,
+        ),
         lambda run: o.RollbackRunResponse(run=views.run(run)),
     )
     event = await ended(deps, outcome, o.RollbackRunResponse, RolledBack)

@@ -83,10 +83,11 @@ class Begin(Action):
 
 @dataclass(frozen=True, slots=True)
 class Restore(Action):
-    """Have the executor publish an older tree."""
+    """Have the executor publish an older tree, in place of the head it leads back from (empty: any)."""
 
     operation_id: str
     tree: str
+    from_tree: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def actions(run: Run) -> tuple[Action, ...]:
     """Everything the state wants done now; they may be carried out at the same time."""
     wanted: list[Action] = [Discard(step, attempt) for step, attempt in run.discards]
     if run.rollback is not None:
-        wanted.append(Restore(run.rollback.operation_id, run.rollback.tree))
+        wanted.append(Restore(run.rollback.operation_id, run.rollback.tree, run.rollback.from_tree))
     if (revert := run.revert) is not None:
         wanted.append(TakeOut(revert.operation_id, revert.step, revert.from_tree, revert.to_tree))
     if run.waiting is not None and not run.cancelling:

@@ -156,7 +156,10 @@ class RunFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RollbackRequested(Event):
-    """The intent to publish an older tree, recorded before it happens."""
+    """The intent to publish an older tree, recorded before it happens.
+
+    `from_tree` is the head it is to lead back from; empty: whatever the head is, also what later runs made it.
+    """
 
     type = "run.rollback_requested"
     operation_id: str
@@ -164,6 +167,7 @@ class RollbackRequested(Event):
     to_step: int = 0
     by: str = ""
     comment: str = ""
+    from_tree: str = ""
 
 
 @dataclass(frozen=True, slots=True)

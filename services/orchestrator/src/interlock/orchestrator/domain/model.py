@@ -345,12 +345,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """A rollback that was recorded and not yet carried out; the tree is that after event `moment` (0: the first)."""
+    """A rollback that was recorded and not yet carried out; the tree is that after event `moment` (0: the first).
+
+    `from_tree`: the head it leads back from, or empty for any.
+    """
 
     operation_id: str
     tree: str
     to_step: int
     moment: int = 0
+    from_tree: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,13 @@ _ENDED = STEP_FINAL | {StepState.OUTCOME_UNKNOWN}
 # -- commands and results ---------------------------------------------------------------------------------------
 
 
-def roll_back(run: Run, ctx: Context, *, to_step: int, comment: str = "") -> list[e.Event]:
-    """Records the intent to go back to the tree after a step, or before the first one."""
+def roll_back(
+    run: Run, ctx: Context, *, to_step: int, comment: str = "", over_later_runs: bool = False
+) -> list[e.Event]:
+    """Records the intent to go back to the tree after a step, or before the first one.
+
+    What other runs have published since is in the way, unless `over_later_runs` says that it may go.
+    """
     _require_rest(run, "roll it back")
     if to_step:
         require_step(run, to_step, _ENDED, "roll back to it")
@@ -56,7 +61,8 @@ def roll_back(run: Run, ctx: Context, *, to_step: int, comment: str = "") -> lis
         )
     for step in run.steps:
         _require_not_retried(run, step, to_step, moment)
-    return [e.RollbackRequested(ctx.new_id("op"), tree, to_step, ctx.subject, comment)]
+    from_tree = "" if over_later_runs else run.head_tree
+    return [e.RollbackRequested(ctx.new_id("op"), tree, to_step, ctx.subject, comment, from_tree)]
 
 
 def rolled_back(run: Run, ctx: Context, operation_id: str, head: str, previous: str) -> list[e.Event]:
@@ -186,7 +192,9 @@ def _nothing_of(run: Run, step: Step) -> InterlockError:
 def rollback_requested(run: Run, event: e.RollbackRequested, at: datetime) -> dict[str, Any]:
     """The moment that the tree belongs to is that of the request: steps may end while it is carried out."""
     _, moment = _moment_after(run, event.to_step)
-    return {"rollback": Rollback(event.operation_id, event.tree, event.to_step, moment)}
+    return {
+        "rollback": Rollback(event.operation_id, event.tree, event.to_step, moment, event.from_tree)
+    }
 
 
 def rollback_ended(run: Run, event: e.RolledBack | e.RollbackFailed, at: datetime) -> dict[str, Any]:

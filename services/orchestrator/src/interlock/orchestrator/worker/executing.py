@@ -106,6 +106,7 @@ class Executing:
             request_id=action.operation_id,
             workspace_id=run.workspace_id,
             tree=action.tree,
+            expected_head=action.from_tree,
             run_id=run.run_id,
             epoch=epoch,
             driver_key=self._keys.driver(run.run_id),
