@@ -54,10 +54,12 @@ async def trees_kept(stack: Stack) -> int:
     return int(found.workspaces[0].trees_kept)
 
 
-async def rollback(stack: Stack, run_id: str, to_step: int = 0) -> str:
-    with rpc_errors("orchestrator"):
-        done = await stack.stub.RollbackRun(o.RollbackRunRequest(run_id=run_id, to_step=to_step))
-    return str(done.head_tree)
+async def restore(stack: Stack, workspace: str, tree: str) -> None:
+    request = x.RestoreTreeRequest(
+        request_id=f"restore {tree}".replace(" ", "/"), workspace_id=workspace, tree=tree
+    )
+    with rpc_errors("executor"):
+        await stack.executor.stub.RestoreTree(request)
 
 
 async def finished(stack: Stack, workspace: str, *contents: str) -> run_pb2.Run:
@@ -90,16 +92,30 @@ async def test_live_and_recent_runs_keep_their_trees_and_old_ones_do_not(stack: 
     assert approved.state
     await stack.until(waiting, "COMPLETED")
     assert (live / "f").read_text() == "waiting\n"
-    await rollback(stack, recent.run_id, 1)
-    assert (live / "f").read_text() == "recent 1\n"
-    await rollback(stack, recent.run_id)
+    for run, content in ((recent.steps[0], "recent 1\n"), (recent.steps[1], "recent 2\n")):
+        await restore(stack, workspace, run.effect.result_tree)
+        assert (live / "f").read_text() == content
+    await restore(stack, workspace, recent.steps[0].effect.base_tree)
     assert (live / "f").read_text() == "old 3\n"
-    with pytest.raises(InterlockError) as caught:
-        await rollback(stack, old.run_id, 1)
-    assert caught.value.reason is Reason.TREE_NOT_FOUND
+    for step in old.steps[:2]:
+        with pytest.raises(InterlockError) as caught:
+            await restore(stack, workspace, step.effect.result_tree)
+        assert caught.value.reason is Reason.TREE_NOT_FOUND
     assert (live / "f").read_text() == "old 3\n"
-    await rollback(stack, old.run_id)  # the first tree of a workspace always stays
+    await restore(
+        stack, workspace, old.steps[0].effect.base_tree
+    )  # the first tree of a workspace always stays
     assert not (live / "f").exists()
+
+
+async def test_a_recent_run_is_rolled_back_after_a_collection(stack: Stack, live: Path) -> None:
+    workspace = await stack.executor.workspace(live)
+    recent = await finished(stack, workspace, "1\n", "2\n", "3\n")
+    await age_executor(stack)
+    assert (await collect(stack)).trees_removed == 0
+    with rpc_errors("orchestrator"):
+        await stack.stub.RollbackRun(o.RollbackRunRequest(run_id=recent.run_id, to_step=1))
+    assert (live / "f").read_text() == "1\n"
 
 
 async def test_a_step_of_a_live_run_can_be_reverted_after_a_collection(stack: Stack, live: Path) -> None:
