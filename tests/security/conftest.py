@@ -26,7 +26,8 @@ from interlock.executor.sandbox.base import (
     SandboxResult,
     SandboxSpec,
 )
-from interlock.executor.sandbox.bubblewrap import BubblewrapConfig, BubblewrapSandbox
+from interlock.executor.sandbox.bubblewrap import BubblewrapSandbox
+from interlock.executor.sandbox.confinement import Confinement
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ class Arena:
 
 
 def make_arena(root: Path, **changes: object) -> Arena:
-    config = BubblewrapConfig.from_env(root / "sandbox")
+    config = Confinement.from_env(root / "sandbox")
     base = root / "base"
     base.mkdir()
     arena = Arena(BubblewrapSandbox(dataclasses.replace(config, **changes)), root, base)  # type: ignore[arg-type]

@@ -15,7 +15,8 @@ from tests.support.trees import Tree, read_tree, write_tree
 
 from interlock.executor.files.root import Root
 from interlock.executor.sandbox.base import Ending, Fork, Limits, SandboxSpec
-from interlock.executor.sandbox.bubblewrap import BubblewrapConfig, BubblewrapSandbox
+from interlock.executor.sandbox.bubblewrap import BubblewrapSandbox
+from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.snapshots.clone import can_share_blocks, copy_tree
 from interlock.executor.snapshots.model import Owner
 
@@ -64,7 +65,7 @@ def test_a_copy_is_the_same(place: Path) -> None:
 
 
 def sandbox(place: Path, fork: str) -> BubblewrapSandbox:
-    return BubblewrapSandbox(replace(BubblewrapConfig.from_env(place / "private"), fork=fork))
+    return BubblewrapSandbox(replace(Confinement.from_env(place / "private"), fork=fork))
 
 
 @pytest.mark.parametrize("wanted", ["auto", "overlay", "copy"])

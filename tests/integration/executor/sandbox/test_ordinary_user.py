@@ -15,10 +15,11 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from interlock.executor.sandbox.base import Fork, SandboxSpec, Limits
-from interlock.executor.sandbox.bubblewrap import BubblewrapConfig, BubblewrapSandbox
+from interlock.executor.sandbox.bubblewrap import BubblewrapSandbox
+from interlock.executor.sandbox.confinement import Confinement
 
 async def main(place):
-    sandbox = BubblewrapSandbox(BubblewrapConfig.from_env(place / "sandbox"))
+    sandbox = BubblewrapSandbox(Confinement.from_env(place / "sandbox"))
     probe = await sandbox.probe(place)
     for check in probe.checks: print(check.name, check.ok, check.detail)
     print("left", [each.name for each in place.glob("self-test-*")])

@@ -16,9 +16,10 @@ from interlock.executor.config import ExecutorConfig
 from interlock.executor.convert.effects import prepared_payload
 from interlock.executor.effects.store import EffectStore
 from interlock.executor.engine import Engine, Rendered
-from interlock.executor.sandbox.bubblewrap import BubblewrapConfig, BubblewrapSandbox
+from interlock.executor.sandbox import orphans
+from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.identity import Identity
-from interlock.executor.sandbox.selftest import require
+from interlock.executor.sandbox.selection import Choice, select
 from interlock.executor.service import ExecutorService
 from interlock.executor.snapshots.database import half_of_disk
 from interlock.executor.snapshots.model import Owner
@@ -34,16 +35,16 @@ _log = logs.get("executor")
 async def open_engine(config: ExecutorConfig) -> Engine:
     """Everything but the network. Raises SANDBOX_UNAVAILABLE when steps cannot be confined here; UNAVAILABLE when
     another executor has the directory."""
+    choice = Choice.from_env()
+    confinement = Confinement.from_env(config.directory / "sandbox")
     _make_directory(config.directory)
-    confinement = BubblewrapConfig.from_env(config.directory / "sandbox")
     identity = confinement.identity
     workspaces = await asyncio.to_thread(_open_workspaces, config, identity)
     try:
-        sandbox = await asyncio.to_thread(BubblewrapSandbox, confinement)
-        if left := await asyncio.to_thread(sandbox.end_orphans):
+        if left := await asyncio.to_thread(orphans.end_every, orphans.name_of(confinement.private)):
             _log.warning("ended steps of an executor that was killed", processes=left)
-        probe = await sandbox.probe(config.directory)
-        require(probe)
+        sandbox, probe = await select(choice, confinement, config.directory)
+        await asyncio.to_thread(sandbox.end_orphans)
         workspaces.copy_forks = probe.tier.fork == "copy"
     except BaseException:
         workspaces.close()

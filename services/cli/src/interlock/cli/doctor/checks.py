@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interlock.cli.doctor.finding import Finding, Level
 from interlock.cli.supervisor.database import environment
@@ -19,6 +20,9 @@ from interlock.common.addresses import parse_address
 from interlock.common.config import data_dir, env_text, executor_dir
 from interlock.common.errors import InterlockError
 from interlock.common.postgres import EmbeddedPostgres, postgres_dir
+
+if TYPE_CHECKING:
+    from interlock.executor.sandbox.selection import Choice, Trial
 
 _MODEL_SECONDS = 15.0
 
@@ -69,22 +73,46 @@ def _step_uid() -> Finding:
 
 
 async def _sandbox() -> list[Finding]:
-    from interlock.executor.sandbox.bubblewrap import BubblewrapConfig, BubblewrapSandbox
+    from interlock.executor.sandbox.confinement import Confinement
+    from interlock.executor.sandbox.selection import Choice, try_candidates
 
     try:
+        choice = Choice.from_env()
         with _scratch(executor_dir().parent) as directory:
-            sandbox = BubblewrapSandbox(BubblewrapConfig.from_env(directory / "private"))
-            probe = await sandbox.probe(directory)
+            confinement = Confinement.from_env(directory / "private")
+            trials = await try_candidates(choice, confinement, directory)
     except InterlockError as error:
         return [Finding.of_error("sandbox", error)]
     except OSError as error:
         fix = "Choose a directory that this user can write, by INTERLOCK_EXECUTOR_DIR."
         return [Finding("sandbox", Level.MISSING, f"{executor_dir()}: {error.strerror}", fix)]
-    tier = ", ".join((probe.tier.backend, probe.tier.enforcement, f"fork by {probe.tier.fork}"))
-    whole = Finding("sandbox", Level.OK if probe.usable else Level.MISSING, tier)
+    *others, last = trials
+    return [*_tier(choice, last), *(_unusable(each) for each in others)]
+
+
+def _unusable(trial: Trial) -> Finding:
+    """A stronger sandbox that does not work here; another one is in force, or none."""
+    assert trial.refusal is not None
+    return Finding(f"sandbox {trial.backend}", Level.WARNING, trial.refusal.message, trial.refusal.fix)
+
+
+def _tier(choice: Choice, trial: Trial) -> list[Finding]:
+    """The sandbox in force, and what its self-test found; or why there is none."""
+    sandbox, probe = trial.sandbox, trial.probe
+    if sandbox is None or probe is None:
+        assert trial.refusal is not None
+        return [Finding.of_error("sandbox", trial.refusal)]
+    level = sandbox.capabilities.level.name.lower()
+    tier = ", ".join(
+        (
+            f"{probe.tier.backend} (level {level}, minimum {choice.minimum.name.lower()})",
+            probe.tier.enforcement,
+            f"fork by {probe.tier.fork}",
+        )
+    )
     bad = {True: Level.MISSING, False: Level.WARNING}
     return [
-        whole,
+        Finding("sandbox", Level.OK if trial.usable else Level.MISSING, tier),
         *(
             Finding(
                 f"sandbox: {check.name}",

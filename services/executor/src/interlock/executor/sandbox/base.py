@@ -1,8 +1,8 @@
 """The Sandbox interface: one command in, everything that is known about its end out.
 
-Backends are one module each beside this one. `bubblewrap` is the default tier. Others have the same interface and
-must pass the same contract suite: `oci` (runc, crun, runsc), `landlock` (inside a pod or an unprivileged
-container), and later a Kubernetes backend (one pod per workspace).
+Backends are one module each beside this one, and all pass one contract suite: `bubblewrap` is the default,
+`landlock` is for where there are no user namespaces. `selection` chooses. What is the same for all of them is in
+`running`. A backend that runs steps elsewhere (one Kubernetes pod per workspace) implements `Sandbox` without it.
 
 All sizes are bytes, all times whole microseconds.
 """
@@ -18,6 +18,7 @@ from typing import Protocol
 
 from interlock.executor.domain.limits import DEFAULT_LIMITS, GIB, MAXIMUM_LIMITS, MIB, SECOND, Limits
 from interlock.executor.domain.model import JsonValue
+from interlock.executor.sandbox.identity import Identity
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -28,10 +29,12 @@ __all__ = [
     "MIB",
     "SECOND",
     "WORKSPACE",
+    "Capabilities",
     "Check",
     "Ending",
     "Exceeded",
     "Fork",
+    "Level",
     "Limits",
     "OutputSink",
     "Probe",
@@ -149,7 +152,8 @@ class SandboxResult:
             program that exits with 129..192 is reported as signalled), else 0.
         exceeded: for LIMIT and TIMED_OUT, which one.
         argv: what ran.
-        enforced: for each limit, what enforced it: `cgroup-v1`, `cgroup-v2`, `rlimit`, `watchdog`, `mount`.
+        enforced: for each limit, what enforced it: `cgroup-v1`, `cgroup-v2`, `rlimit`, `watchdog`, `mount`; `absent`
+            where there is nothing to limit.
         live_dropped: bytes that were not delivered to the sink because it was too slow.
     """
 
@@ -173,6 +177,40 @@ class TierReport:
     backend: str
     enforcement: str
     fork: str
+
+
+class Level(enum.IntEnum):
+    """How much stands between a step and the machine; more is better. The names are INTERLOCK_SANDBOX_MINIMUM's."""
+
+    LANDLOCK = 1
+    """The kernel's access rules on the machine's own file system and process ids."""
+    NAMESPACES = 2
+    """A file system, process ids and a network of its own, on the machine's kernel."""
+    GVISOR = 3
+    """Another kernel in user space between the step and the machine's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend promises; where it does not, docs/threat-model.md says what that means.
+
+    Args:
+        level: its strength.
+        overlay: forks can be overlays; else only copies.
+        own_paths: the fork is at /workspace, /tmp and /dev/shm are its own, and only what is visible has a name.
+        own_processes: it has process ids of its own and sees nobody else's.
+        own_identity: uid 1000, name and host name `step`.
+        own_loopback: a network interface of its own; else it can make no socket but pairs.
+        own_user_namespace: the kernel counts its uid's processes apart from everybody else's.
+    """
+
+    level: Level
+    overlay: bool
+    own_paths: bool
+    own_processes: bool
+    own_identity: bool
+    own_loopback: bool
+    own_user_namespace: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +251,14 @@ class Sandbox(Protocol):
     def tier(self) -> TierReport:
         """The tier in force."""
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it promises."""
+
+    @property
+    def identity(self) -> Identity:
+        """Whom steps run as, seen from outside; never root."""
+
     async def run(
         self, spec: SandboxSpec, *, sink: OutputSink | None = None, cancel: asyncio.Event | None = None
     ) -> SandboxResult:
@@ -227,6 +273,9 @@ class Sandbox(Protocol):
 
     async def probe(self, state: Path) -> Probe:
         """Find out whether this backend works with forks below `state`. Never raises for what it finds."""
+
+    def end_orphans(self) -> int:
+        """End the steps of an executor that was killed on this directory, which is the caller's now; how many."""
 
     def policy(self) -> dict[str, JsonValue]:
         """What decides, besides the spec, what a step can see and do; part of every command's digest."""

@@ -14,6 +14,7 @@ from interlock.common.config import env_int
 from interlock.common.errors import InterlockError, Reason
 
 DEFAULT_STEP_UID = 64_123
+_CAP_SETGID, _CAP_SETUID = 6, 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,28 @@ def step_identity(env: Mapping[str, str] | None = None) -> Identity:
     """
     if os.geteuid() != 0:
         return check_identity(Identity(os.geteuid(), os.getegid(), switch=False))
+    if not can_switch():
+        raise InterlockError(
+            Reason.SANDBOX_UNAVAILABLE,
+            "The executor runs as root but may not change to another user (CAP_SETUID, CAP_SETGID): steps would run "
+            "as root.",
+            field="INTERLOCK_STEP_UID",
+            fix="Give it both capabilities, or run it as an ordinary user.",
+        )
     uid = env_int("INTERLOCK_STEP_UID", DEFAULT_STEP_UID, minimum=0, maximum=2**31 - 1, env=env)
     return check_identity(Identity(uid, uid, switch=True))
+
+
+def can_switch() -> bool:
+    """Whether this process may become another user."""
+    return has_capability(_CAP_SETUID) and has_capability(_CAP_SETGID)
+
+
+def has_capability(number: int) -> bool:
+    """Whether this process has a capability in effect."""
+    with open("/proc/self/status") as file:
+        effective = next(line for line in file if line.startswith("CapEff:"))
+    return bool(int(effective.split()[1], 16) >> number & 1)
 
 
 def check_identity(identity: Identity) -> Identity:

@@ -15,11 +15,13 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.sandbox.binary import Binary
 from interlock.executor.sandbox.identity import Identity, check_identity
+from interlock.executor.sandbox.verdict import NotStarted
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _STATUS_BYTES: Final = 64 * 1024
@@ -49,12 +51,15 @@ def _settle(future: asyncio.Future[None]) -> None:
 
 
 class Status:
-    """Reads the JSON documents bubblewrap writes, one a line: first the child, at the end its exit code."""
+    """Reads the JSON documents a runner writes, one a line: first the child, at the end its exit code.
+
+    `facts` holds the fields of all of them.
+    """
 
     def __init__(self, fd: int) -> None:
         loop = asyncio.get_running_loop()
         self.child: asyncio.Future[dict[str, Any]] = loop.create_future()
-        self.exit_code: int | None = None
+        self.facts: dict[str, Any] = {}
         self._fd, self._buffer, self._size = fd, b"", 0
         os.set_blocking(fd, False)
         loop.add_reader(fd, self._read)
@@ -76,7 +81,13 @@ class Status:
     def _take(self, document: dict[str, Any]) -> None:
         if "child-pid" in document and not self.child.done():
             self.child.set_result(document)
-        self.exit_code = document.get("exit-code", self.exit_code)
+        self.facts.update(document)
+
+    @property
+    def exit_code(self) -> int | None:
+        """As the runner reported it; None for a command that was never executed."""
+        code: int | None = self.facts.get("exit-code")
+        return code
 
     def drain(self) -> None:
         """Read what is left after the runner's end."""
@@ -121,11 +132,11 @@ def spawn(
     """
     check_identity(identity)
     with ExitStack() as ours, ExitStack() as theirs:
-        gate_read, gate_write = _pipe(theirs, ours)
-        status_read, status_write = _pipe(ours, theirs)
-        stdout_read, stdout_write = _pipe(ours, theirs)
-        stderr_read, stderr_write = _pipe(ours, theirs)
-        seccomp = _memory(theirs, "seccomp", program)
+        gate_read, gate_write = pipe(theirs, ours)
+        status_read, status_write = pipe(ours, theirs)
+        stdout_read, stdout_write = pipe(ours, theirs)
+        stderr_read, stderr_write = pipe(ours, theirs)
+        seccomp = memory_file(theirs, "seccomp", program)
         fds = [
             "--block-fd",
             str(gate_read),
@@ -134,7 +145,9 @@ def spawn(
             "--add-seccomp-fd",
             str(seccomp),
         ]
-        arguments = _memory(theirs, "args", b"".join(os.fsencode(item) + b"\0" for item in [*fds, *options]))
+        arguments = memory_file(
+            theirs, "args", b"".join(os.fsencode(item) + b"\0" for item in [*fds, *options])
+        )
         drop: dict[str, Any] = {}
         if identity.switch:
             drop = {"user": identity.uid, "group": identity.gid, "extra_groups": []}
@@ -155,14 +168,16 @@ def spawn(
         return Spawned(process, status_read, gate_write, stdout_read, stderr_read)
 
 
-def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+def pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+    """A pipe: each end is closed when its owner leaves."""
     read, write = os.pipe()
     reader.callback(os.close, read)
     writer.callback(os.close, write)
     return read, write
 
 
-def _memory(stack: ExitStack, name: str, data: bytes) -> int:
+def memory_file(stack: ExitStack, name: str, data: bytes) -> int:
+    """A descriptor to read `data` from."""
     fd = os.memfd_create(name)
     stack.callback(os.close, fd)
     with open(fd, "wb", closefd=False) as file:
@@ -172,14 +187,16 @@ def _memory(stack: ExitStack, name: str, data: bytes) -> int:
 
 
 class Tree:
-    """A started runner, its child (init of the step's namespace), and their end."""
+    """A started runner, its child (init of the step's namespace), and their end. See `running.Tree`."""
+
+    scratch: Path | None = None
 
     def __init__(self, spawned: Spawned) -> None:
         self._spawned = spawned
         self._status = Status(spawned.status)
         self._runner_fd = os.pidfd_open(spawned.process.pid)
         self._init_fd = -1
-        self.init = 0
+        self.root = self.waiting = 0
         self.user_us = self.system_us = self.max_rss = 0
         self._inherited = _own_rss() * 5 // 4
 
@@ -195,10 +212,10 @@ class Tree:
         pid = int(child["child-pid"])
         try:
             self._init_fd = os.pidfd_open(pid)
-            inode, uid = os.stat(f"/proc/{pid}/ns/pid").st_ino, _uid(pid)
+            inode, uid = os.stat(f"/proc/{pid}/ns/pid").st_ino, uid_of(pid)
         except OSError:
             return False  # already gone: its end is reported like any other
-        self.init = pid
+        self.root = self.waiting = pid
         own = os.stat("/proc/self/ns/pid").st_ino
         if uid != identity.uid or uid == 0 or inode in (own, 0) or inode != child.get("pid-namespace", inode):
             raise InterlockError(
@@ -249,9 +266,9 @@ class Tree:
         self._status.drain()
         end = self._account(self._spawned.process.pid)
         self._spawned.process.returncode = 0  # waited for here, not by Popen
-        if self.init:
-            self._account(self.init)
-        if self._status.exit_code is None and self.init and end is not None and os.WIFSIGNALED(end):
+        if self.root:
+            self._account(self.root)
+        if self._status.exit_code is None and self.root and end is not None and os.WIFSIGNALED(end):
             return 128 + os.WTERMSIG(end)  # somebody killed the runner itself
         return self._status.exit_code
 
@@ -271,6 +288,9 @@ class Tree:
             self.max_rss = max(self.max_rss, peak)
         return status
 
+    def not_started(self, said: str) -> NotStarted:
+        return not_started(said)
+
     def close(self) -> None:
         """Close every descriptor but the output pipes, which their pumps own."""
         self._status.close()
@@ -279,13 +299,24 @@ class Tree:
                 os.close(fd)
 
 
+def not_started(said: str) -> NotStarted:
+    """Why a command was never executed, from bubblewrap's words on stderr."""
+    last_words = said.rpartition(": ")[2] or said
+    if said.startswith("bwrap: execvp "):
+        return NotStarted("program", last_words)
+    if said.startswith("bwrap: Can't chdir to "):
+        return NotStarted("directory", last_words)
+    return NotStarted("sandbox", said)
+
+
 def _own_rss() -> int:
     """Resident memory of this process, bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _uid(pid: int) -> int:
+def uid_of(pid: int) -> int:
+    """The real uid of a process; 0 where none is told. Raises OSError."""
     with open(f"/proc/{pid}/status") as file:
         for line in file:
             if line.startswith("Uid:"):

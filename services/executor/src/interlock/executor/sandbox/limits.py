@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from interlock.executor.sandbox.base import Limits
-from interlock.executor.sandbox.identity import Identity
+from interlock.executor.sandbox.identity import Identity, has_capability
 
 _SLACK: Final = 64
 _CAP_SYS_RESOURCE: Final = 24
@@ -23,8 +23,15 @@ _CAP_SYS_RESOURCE: Final = 24
 _CALLS: Final = {"x86_64": (116, 119, 117), "aarch64": (159, 149, 147)}
 
 
-def rlimits(limits: Limits, *, counted: bool) -> dict[int, int]:
-    """Limit by resource number. `counted`: a cgroup counts memory and processes of the whole tree."""
+def rlimits(limits: Limits, *, counted: bool, others: int | None = 0) -> dict[int, int]:
+    """Limit by resource number.
+
+    Args:
+        limits: what the step may use.
+        counted: a cgroup counts memory and processes of the whole tree.
+        others: how many processes that are not the step's the kernel counts together with it; None: do not limit
+            the number of processes.
+    """
     values = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: limits.file_bytes,
@@ -33,9 +40,10 @@ def rlimits(limits: Limits, *, counted: bool) -> dict[int, int]:
         resource.RLIMIT_MEMLOCK: 8 << 20,
         resource.RLIMIT_MSGQUEUE: 819_200,
         resource.RLIMIT_RTPRIO: 0,
-        # A backstop above the limit: the cgroup or the watchdog sees the limit passed, and ends the step.
-        resource.RLIMIT_NPROC: limits.processes + _SLACK,
     }
+    if others is not None:
+        # A backstop above the limit: the cgroup or the watchdog sees the limit passed, and ends the step.
+        values[resource.RLIMIT_NPROC] = limits.processes + others + _SLACK
     if not counted:
         # Private writable memory of one process. Twice the limit because thread stacks count although mostly
         # unused; the watchdog looks at what is really resident. RLIMIT_AS would break node, Go and Java.
@@ -43,9 +51,21 @@ def rlimits(limits: Limits, *, counted: bool) -> dict[int, int]:
     return values
 
 
-def apply_rlimits(pid: int, limits: Limits, *, counted: bool) -> None:
+def tasks_of(uid: int) -> int:
+    """Processes and threads on this machine that run as `uid`."""
+    found = 0
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.stat(f"/proc/{name}").st_uid == uid:
+                found += len(os.listdir(f"/proc/{name}/task"))
+        except OSError:
+            continue
+    return found
+
+
+def apply_rlimits(pid: int, limits: Limits, *, counted: bool, others: int | None = 0) -> None:
     """Set them on `pid`. A value above the executor's own hard limit becomes that. Raises OSError."""
-    for number, value in rlimits(limits, counted=counted).items():
+    for number, value in rlimits(limits, counted=counted, others=others).items():
         _, hard = resource.prlimit(pid, number)
         capped = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.prlimit(pid, number, (capped, capped))
@@ -62,22 +82,16 @@ class Limiter:
 
     def __init__(self, identity: Identity) -> None:
         self._thread = None
-        if identity.switch and not _has_capability(_CAP_SYS_RESOURCE):
+        if identity.switch and not has_capability(_CAP_SYS_RESOURCE):
             self._thread = ThreadPoolExecutor(1, "interlock-limiter", _become, (identity.uid, identity.gid))
 
-    async def apply(self, pid: int, limits: Limits, *, counted: bool) -> None:
+    async def apply(self, pid: int, limits: Limits, *, counted: bool, others: int | None = 0) -> None:
         """See `apply_rlimits`."""
+        call = functools.partial(apply_rlimits, pid, limits, counted=counted, others=others)
         if self._thread is None:
-            apply_rlimits(pid, limits, counted=counted)
+            call()
             return
-        call = functools.partial(apply_rlimits, pid, limits, counted=counted)
         await asyncio.get_running_loop().run_in_executor(self._thread, call)
-
-
-def _has_capability(number: int) -> bool:
-    with open("/proc/self/status") as file:
-        effective = next(line for line in file if line.startswith("CapEff:"))
-    return bool(int(effective.split()[1], 16) >> number & 1)
 
 
 def _become(uid: int, gid: int) -> None:

@@ -18,7 +18,7 @@ from interlock.executor.sandbox.environment import HOME, HOSTNAME, INNER_UID
 
 _LINKS: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _OWN: Final = frozenset({"proc", "sys", "dev", "tmp", "workspace"})  # never taken from a root file system
-_HOST_ETC: Final = (
+HOST_ETC: Final = (
     "alternatives",
     "ld.so.cache",
     "ld.so.conf",
@@ -38,7 +38,7 @@ ETC: Final = {
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n",
     "os-release": 'NAME="Interlock step"\nID=interlock-step\n',
 }
-"""Generated files of /etc; everything else of the host's /etc stays invisible but `_HOST_ETC`."""
+"""Generated files of /etc; everything else of the host's /etc stays invisible but `HOST_ETC`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def host_system(etc: Path) -> list[str]:
             arguments += ["--ro-bind", f"/{name}", f"/{name}"]
     for name in ("/etc", "/etc/ssl"):
         arguments += ["--perms", "0755", "--dir", name]
-    for name in _HOST_ETC:
+    for name in HOST_ETC:
         if os.path.exists(f"/etc/{name}"):
             arguments += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
     for name in ETC:

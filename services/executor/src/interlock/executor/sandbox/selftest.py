@@ -22,7 +22,6 @@ from interlock.executor.sandbox.base import (
     Sandbox,
     SandboxSpec,
 )
-from interlock.executor.sandbox.binary import Binary
 from interlock.executor.sandbox.cgroups import Controller
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.snapshots.clone import can_share_blocks
@@ -30,28 +29,35 @@ from interlock.executor.snapshots.clone import can_share_blocks
 _SYS_LANDLOCK_CREATE_RULESET: Final = 444
 _LANDLOCK_VERSION: Final = 1
 _WITNESS: Final = "interlock-self-test"
-_PAYLOAD: Final = f"""
+_COMMON: Final = f"""
 set -e
 test "$(cat base)" = {_WITNESS}
 echo written > result
 rm base
-test "$(cat /proc/sys/kernel/hostname)" = step
 if echo x 2>/dev/null > /proc/sys/kernel/hostname; then exit 41; fi
 if echo x 2>/dev/null > /usr/interlock; then exit 42; fi
-if test -e /root -o -e /sys; then exit 43; fi
-exec cat /proc/self/status
 """
+_OWN_PATHS: Final = """
+test "$(cat /proc/sys/kernel/hostname)" = step
+if test -e /root -o -e /sys; then exit 43; fi
+"""
+_RULES: Final = """
+for place in / /proc /sys /root /home /etc /tmp /dev .. ../lower; do
+  if ls "$place" >/dev/null 2>&1; then echo "$place can be listed" >&2; exit 44; fi
+done
+if echo x 2>/dev/null > ../lower/file; then exit 45; fi
+if chmod 0777 ../lower 2>/dev/null; then exit 46; fi
+if kill -0 1 2>/dev/null; then exit 47; fi
+"""
+_STATUS: Final = "exec cat /proc/self/status\n"
 _LIMITS: Final = Limits(wall_us=20_000_000, memory_bytes=256 << 20)
 
 
-def self_test(
-    sandbox: Sandbox, identity: Identity, forks: list[Check], binary: Binary, controller: Controller | None
-) -> Probe:
-    """The whole report; `forks` are the findings of `fork_checks`."""
+def self_test(sandbox: Sandbox, found: list[Check], controller: Controller | None) -> Probe:
+    """The whole report; `found` are the backend's own findings and those of `fork_checks`."""
     checks = [
-        Check("identity", True, f"steps run as uid {identity.uid}"),
-        Check("bubblewrap", True, f"{binary.path} {binary.version_text}"),
-        *forks,
+        Check("identity", True, f"steps run as uid {sandbox.identity.uid}"),
+        *found,
         _cgroup(controller),
         _openat2(),
         _landlock(),
@@ -59,22 +65,28 @@ def self_test(
     return Probe(sandbox.tier, tuple(checks))
 
 
-async def fork_checks(
-    sandbox: Sandbox, identity: Identity, state: Path, wanted: str
-) -> tuple[str, list[Check]]:
+async def fork_checks(sandbox: Sandbox, state: Path, wanted: str, fix: str) -> tuple[str, list[Check]]:
     """How the workspace is forked, by trying: overlay, unless a copy is `wanted`; a copy where `auto` cannot have it.
 
-    `state` is where forks will be.
+    `state` is where forks will be; `fix` says what to do when the test step fails.
     """
-    overlay = None if wanted == "copy" else await _step(sandbox, identity, state, copy=False)
+    possible = sandbox.capabilities.overlay
+    if wanted == "overlay" and not possible:
+        told = f"{sandbox.tier.backend} forks by copying only"
+        return "copy", [
+            Check("fork", False, told, "Set INTERLOCK_FORK=auto, or choose another INTERLOCK_SANDBOX.")
+        ]
+    overlay = None if wanted == "copy" or not possible else await _step(sandbox, state, fix, copy=False)
     if overlay is not None and (overlay.ok or wanted == "overlay"):
         told = "overlay: a fork costs the same whatever the size of the workspace"
         return "overlay", [overlay, Check("fork", True, told, required=False)]
-    copied = await _step(sandbox, identity, state, copy=True)
+    copied = await _step(sandbox, state, fix, copy=True)
     if overlay is not None and not copied.ok:
         return "overlay", [overlay]
     how = "sharing blocks (reflink)" if await _shares_blocks(state) else "byte by byte"
-    why = "INTERLOCK_FORK=copy" if overlay is None else f"no overlay works here: {overlay.detail}"
+    why = "INTERLOCK_FORK=copy" if possible else f"{sandbox.tier.backend} has no other"
+    if overlay is not None:
+        why = f"no overlay works here: {overlay.detail}"
     told = f"copy, {how}: a fork costs more the larger the workspace ({why})"
     return "copy", [
         copied,
@@ -98,33 +110,34 @@ def require(probe: Probe) -> None:
             )
 
 
-async def _step(sandbox: Sandbox, identity: Identity, state: Path, *, copy: bool) -> Check:
+async def _step(sandbox: Sandbox, state: Path, fix: str, *, copy: bool) -> Check:
     try:
-        directory = await asyncio.to_thread(_make_fork, identity, state, copy)
+        directory = await asyncio.to_thread(_make_fork, sandbox.identity, state, copy)
     except OSError as error:
         return Check("step", False, f"{state}: {error.strerror}", "Make INTERLOCK_EXECUTOR_DIR writable.")
     lower = () if copy else (directory / "lower",)
     fork = Fork(lower, directory / "upper", directory / "work")
     try:
-        result = await sandbox.run(SandboxSpec(command=_PAYLOAD, fork=fork, limits=_LIMITS))
+        payload = _COMMON + (_OWN_PATHS if sandbox.capabilities.own_paths else _RULES) + _STATUS
+        result = await sandbox.run(SandboxSpec(command=payload, fork=fork, limits=_LIMITS))
         if result.ending is not Ending.EXITED or result.exit_code != 0:
             said = (result.stderr.head or result.stdout.head).decode("utf-8", "replace").strip()
             return Check(
                 "step",
                 False,
                 f"the test step ended {result.ending.value} {result.exit_code}: {said[:300]}",
-                _FIX,
+                fix,
             )
-        return _judge(fork, result.stdout.head.decode("utf-8", "replace"))
+        return _judge(fork, result.stdout.head.decode("utf-8", "replace"), fix)
     except InterlockError as error:
-        return Check("step", False, error.message, _FIX)
+        return Check("step", False, error.message, fix)
     finally:
         # The kernel leaves overlay's work directory with mode 000, which only root's rmtree gets past.
         with contextlib.suppress(OSError):
             await asyncio.to_thread(remove_path, directory)
 
 
-_FIX: Final = (
+FIX_NAMESPACES: Final = (
     "The kernel must allow unprivileged user namespaces and overlayfs in them (Linux 5.11): sysctl "
     "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0; in a container, unmask /proc "
     "and use the seccomp profile of docs/containers.md. The state directory must be on a real file system, not on "
@@ -132,19 +145,19 @@ _FIX: Final = (
 )
 
 
-def _judge(fork: Fork, status: str) -> Check:
+def _judge(fork: Fork, status: str, fix: str) -> Check:
     arrived = (fork.upper / "result").is_file() and not (fork.upper / "base").is_file()
     if not arrived or any(
         (layer / "result").exists() or not (layer / "base").exists() for layer in fork.lower
     ):
-        return Check("step", False, "what the test step wrote did not arrive in its fork", _FIX)
+        return Check("step", False, "what the test step wrote did not arrive in its fork", fix)
     lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     wanted = {"CapEff": "0000000000000000", "CapPrm": "0000000000000000", "NoNewPrivs": "1", "Seccomp": "2"}
     for name, value in wanted.items():
         if lines.get(name, "").strip() != value:
-            return Check("step", False, f"inside, {name} is {lines.get(name)!r} instead of {value}", _FIX)
+            return Check("step", False, f"inside, {name} is {lines.get(name)!r} instead of {value}", fix)
     kind = "overlay" if fork.lower else "copy"
-    return Check("step", True, f"user namespace, {kind}, proc, seccomp and capabilities are as they must be")
+    return Check("step", True, f"{kind}, what a step sees, seccomp and capabilities are as they must be")
 
 
 def _make_fork(identity: Identity, state: Path, copy: bool) -> Path:

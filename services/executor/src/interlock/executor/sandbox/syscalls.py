@@ -90,6 +90,66 @@ _ABSENT: Final = """
     io_uring_setup      425 425
 """
 
+# Where steps share the machine's namespaces (`seccomp.shared_program`). Denied with EPERM: there is no socket to use
+# them on, or they reach others' processes.
+_SHARED_DENIED: Final = """
+    bind                 49 200
+    connect              42 203
+    process_mrelease    448 448
+"""
+
+# With ENOSYS: objects that outlive a step, and looks at what others' files and directories do.
+_SHARED_ABSENT: Final = """
+    file_getattr        468 468
+    file_setattr        469 469
+    futimesat           261   -
+    inotify_init        253   -
+    inotify_init1       294  26
+    mq_open             240 180
+    mq_unlink           241 181
+    msgget               68 186
+    semget               64 190
+    setxattrat          463 463
+    removexattrat       466 466
+    shmget               29 194
+    utime               132   -
+    utimes              235   -
+"""
+
+# With EOPNOTSUPP, as on a file system without extended attributes: Landlock does not guard them.
+_SHARED_UNSUPPORTED: Final = """
+    fremovexattr        199  16
+    fsetxattr           190   7
+    lremovexattr        198  15
+    lsetxattr           189   6
+    removexattr         197  14
+    setxattr            188   5
+"""
+
+# Asked of the supervisor: Landlock does not guard modes, owners and times.
+_SHARED_ASKED: Final = """
+    chmod                90   -
+    chown                92   -
+    fchmod               91  52
+    fchmodat            268  53
+    fchmodat2           452 452
+    fchown               93  55
+    fchownat            260  54
+    lchown               94   -
+    utimensat           280  88
+"""
+
+# Allowed for the caller itself: the number of the argument that names a process, which must be 0.
+_SHARED_OWN: Final = """
+    ioprio_set          251  30
+    prlimit64           302 261
+    sched_setaffinity   203 122
+    sched_setattr       314 274
+    sched_setparam      142 118
+    sched_setscheduler  144 119
+    setpriority         141 140
+"""
+
 # Allowed or denied by their arguments.
 _CONDITIONAL: Final = """
     clone                56 220
@@ -113,6 +173,11 @@ class Machine:
         self.denied = _column(_DENIED, column)
         self.absent = _column(_ABSENT, column)
         self.conditional = _column(_CONDITIONAL, column)
+        self.shared_denied = _column(_SHARED_DENIED, column)
+        self.shared_absent = _column(_SHARED_ABSENT, column)
+        self.shared_unsupported = _column(_SHARED_UNSUPPORTED, column)
+        self.shared_asked = _column(_SHARED_ASKED, column)
+        self.shared_own = _column(_SHARED_OWN, column)
         self.audit = audit
         self.x32 = x32
 

@@ -27,10 +27,14 @@ class Sample:
 
 
 def look(root: int) -> Sample:
-    """Everything at and below process `root`, which must be the init of its namespace: nothing can leave it."""
+    """Everything below process `root`, which is the runner's and inherits orphans: nothing can leave it.
+
+    Of the root itself only the time counts of those it has waited for.
+    """
     pids: list[int] = []
-    queue = [root]
-    tasks = memory = user = system = 0
+    queue = [child for thread in _threads(root) for child in _children(root, thread)]
+    tasks = memory = 0
+    user, system = _times(root)[2:]
     while queue and len(pids) < _MOST:
         pid = queue.pop()
         threads = _threads(pid)
@@ -40,7 +44,7 @@ def look(root: int) -> Sample:
         tasks += len(threads)
         memory += _anonymous(pid)
         used = _times(pid)
-        user, system = user + used[0], system + used[1]
+        user, system = user + used[0] + used[2], system + used[1] + used[3]
         for thread in threads:
             queue.extend(_children(pid, thread))
     return Sample(tuple(pids), tasks, memory, user, system)
@@ -87,10 +91,11 @@ def _pss(pid: int) -> int:
     return total or _anonymous(pid)
 
 
-def _times(pid: int) -> tuple[int, int]:
-    # After the last `)`: the name before it may hold anything. Fields 14 to 17 of proc(5), children included.
+def _times(pid: int) -> tuple[int, int, int, int]:
+    """User and system time of itself, then of the children it has waited for."""
+    # After the last `)`: the name before it may hold anything. Fields 14 to 17 of proc(5).
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     if len(fields) < 15:
-        return 0, 0
+        return 0, 0, 0, 0
     user, system, child_user, child_system = (int(field) for field in fields[11:15])
-    return (user + child_user) * _TICK_US, (system + child_system) * _TICK_US
+    return user * _TICK_US, system * _TICK_US, child_user * _TICK_US, child_system * _TICK_US

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.sandbox.base import (
@@ -24,6 +24,14 @@ _LAST_SIGNAL: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
+class NotStarted:
+    """Why a command was never executed. `what` is at fault: the `program`, the `directory`, or the `sandbox`."""
+
+    what: Literal["program", "directory", "sandbox"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """Everything seen of one run. `code` is 128 + n for signal n, None for a command that was never executed."""
 
@@ -38,36 +46,30 @@ class Observation:
     argv: tuple[str, ...]
     tier: TierReport
     live_dropped: int
+    tmp_is_mount: bool = True
 
 
-def start_error(spec: SandboxSpec, seen: Observation) -> InterlockError | None:
-    """The error for a command that was never executed, or None. What is on stderr then is the runner's own."""
-    if seen.ending is not Ending.EXITED or seen.code is not None:
-        return None
-    said = seen.stderr.head.decode("utf-8", "replace").strip()
-    if said.startswith("bwrap: execvp "):
+def start_error(spec: SandboxSpec, argv: tuple[str, ...], why: NotStarted) -> InterlockError:
+    """The error for a command that was never executed."""
+    if why.what == "program":
         return InterlockError(
             Reason.COMMAND_NOT_FOUND,
-            f"{seen.argv[0]!r} cannot be executed: {_last_words(said)}.",
+            f"{argv[0]!r} cannot be executed: {why.detail}.",
             field="argv" if spec.argv else "command",
             fix="Check the program's name, its execute permission, and that it exists inside the sandbox.",
         )
-    if said.startswith("bwrap: Can't chdir to "):
+    if why.what == "directory":
         return InterlockError(
             Reason.PATH_NOT_FOUND,
-            f"The working directory {spec.working_dir!r} cannot be entered: {_last_words(said)}.",
+            f"The working directory {spec.working_dir!r} cannot be entered: {why.detail}.",
             field="working_dir",
             fix="Give a directory that exists in the workspace.",
         )
     return InterlockError(
         Reason.SANDBOX_UNAVAILABLE,
-        f"The sandbox could not be made: {said[:500] or 'the runner ended without a word'}",
+        f"The sandbox could not be made: {why.detail[:500] or 'the runner ended without a word'}",
         fix="Run `interlock doctor`; it says what this machine lacks.",
     )
-
-
-def _last_words(said: str) -> str:
-    return said.rpartition(": ")[2] or said
 
 
 def verdict(spec: SandboxSpec, seen: Observation) -> SandboxResult:
@@ -87,7 +89,7 @@ def verdict(spec: SandboxSpec, seen: Observation) -> SandboxResult:
         usage=seen.usage,
         stdout=seen.stdout,
         stderr=seen.stderr,
-        enforced=enforcement(seen.tier),
+        enforced=enforcement(seen.tier, tmp_is_mount=seen.tmp_is_mount),
         tier=seen.tier,
         live_dropped=seen.live_dropped,
     )
@@ -107,8 +109,8 @@ def _late(limits: Limits, seen: Observation) -> Exceeded | None:
     return seen.disk
 
 
-def enforcement(tier: TierReport) -> dict[str, str]:
-    """What enforces each limit."""
+def enforcement(tier: TierReport, *, tmp_is_mount: bool = True) -> dict[str, str]:
+    """What enforces each limit. `tmp_is_mount`: /tmp and /dev/shm are file systems of the step's own."""
     tree = tier.enforcement if tier.enforcement.startswith("cgroup") else "watchdog"
     return {
         "wall_us": "timer",
@@ -121,6 +123,6 @@ def enforcement(tier: TierReport) -> dict[str, str]:
         "written_files": "watchdog",
         "output_bytes": "watchdog",
         "kept_bytes": "reader",
-        "tmp_bytes": "mount",
-        "shm_bytes": "mount",
+        "tmp_bytes": "mount" if tmp_is_mount else "watchdog",
+        "shm_bytes": "mount" if tmp_is_mount else "absent",
     }

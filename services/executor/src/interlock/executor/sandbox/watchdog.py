@@ -19,12 +19,13 @@ class Watchdog:
     """Samples one step. The peaks and times seen so far are kept for its record.
 
     Args:
-        root: the process that is init of the step's namespace.
+        root: the runner's process that all of the step are below of.
         limits: what it may use.
         group: its cgroup, if there is one.
         upper: its fork's upper directory, if it has one.
         held: bytes and entries that were in it before.
         output: returns the bytes of output so far.
+        scratch: a directory on disk in place of /tmp, if it is no mount with a size of its own.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class Watchdog:
         upper: str | None,
         output: Callable[[], int],
         held: tuple[int, int] = (0, 0),
+        scratch: str | None = None,
     ) -> None:
         self._root, self._limits, self._group = root, limits, group
-        self._upper, self._output, self._held = upper, output, held
+        self._upper, self._output, self._held, self._scratch = upper, output, held, scratch
         self.user_us = self.system_us = self.memory_peak = self.tasks_peak = 0
 
     async def watch(self) -> Exceeded:
@@ -79,15 +81,23 @@ class Watchdog:
             return Exceeded("cpu_us", limits.cpu_us, used)
         if self._group is None and self.memory_peak > limits.memory_bytes:
             return Exceeded("memory_bytes", limits.memory_bytes, self.memory_peak)
-        # The namespace's init is the runner's, not the step's.
-        if self.tasks_peak - 1 > limits.processes:
-            return Exceeded("processes", limits.processes, self.tasks_peak - 1)
+        if self.tasks_peak > limits.processes:
+            return Exceeded("processes", limits.processes, self.tasks_peak)
         if (written := self._output()) > limits.output_bytes:
             return Exceeded("output_bytes", limits.output_bytes, written)
         return None
 
     def check_disk(self) -> Exceeded | None:
-        """What the fork holds now. Also asked once after the step's end."""
+        """What the fork and /tmp hold now. Also asked once after the step's end."""
+        return self._check_scratch() or self._check_fork()
+
+    def _check_scratch(self) -> Exceeded | None:
+        if self._scratch is None:
+            return None
+        size, _ = disk.measure(self._scratch, self._limits.written_files)
+        return Exceeded("tmp_bytes", self._limits.tmp_bytes, size) if size > self._limits.tmp_bytes else None
+
+    def _check_fork(self) -> Exceeded | None:
         if self._upper is None:
             return None
         limits = self._limits
