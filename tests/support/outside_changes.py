@@ -33,6 +33,7 @@ class Outside:
         for directory in (self.inside, self.outside):
             directory.mkdir(exist_ok=True)
         self.held: list[int] = []
+        self.made = 0
 
     def do(self, operation: str, first: str, second: str, text: str) -> None:
         """One operation of OPERATIONS on paths below `in` (`out` where it says so)."""
@@ -133,8 +134,12 @@ class Outside:
         os.link(path, other, follow_symlinks=False)
 
     def publish_by_link(self, path: Path, other: Path, text: str) -> None:
-        """As mail programs do: linked to its name while still open, the first name removed."""
-        new = path.with_name(".new")
+        """As mail programs do: linked to its name while still open, the first name removed.
+
+        The first name is never used again: what is told of it then is one of the things docs/decisions/0009 names.
+        """
+        self.made += 1
+        new = path.with_name(f".new{self.made}")
         self.held.append(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         os.link(new, path)
         new.unlink()

@@ -91,6 +91,7 @@ def test_reading_what_changed_gives_what_reading_everything_gives(
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(3600)
 @given(PROGRAMS)
 @settings(settings.get_profile("torture"))
 def test_it_does_for_many_programs(program: list[list[tuple[str, str, str, str]]]) -> None:
