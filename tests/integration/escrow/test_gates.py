@@ -87,7 +87,10 @@ async def test_a_step_cannot_open_its_own_gate(stack: Stack, live: Path, kind: s
     assert caught.value.field == "steps[0].gate"
 
 
-DIFFERENT_EVERY_TIME = "head -c 5000 /dev/urandom > random; echo ran >> count; date +%s%N > when; cat random | sha256sum; date +%N >&2"
+DIFFERENT_EVERY_TIME = (
+    "head -c 5000 /dev/urandom > random; echo ran >> count; date +%s%N > when; "
+    "cat random | sha256sum; date +%N >&2"
+)
 
 
 @pytest.mark.parametrize("restarted", [False, True])

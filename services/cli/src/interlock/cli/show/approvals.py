@@ -74,7 +74,10 @@ def approval_lines(approval: ApprovalRecord, *, colour: bool, full: bool) -> lis
         before, effect_gate = effect.changed_since, approval.gate == Gate.GATE_EFFECT
         lines += changed_lines(before, whole_tree=not effect_gate, colour=colour, full=full)
         if effect_gate and not full and not before.unavailable:
-            return [*lines, f"=== everything else is as approved before; all {effect.changes_total} changes: full"]
+            return [
+                *lines,
+                f"=== everything else is as approved before; all {effect.changes_total} changes: full",
+            ]
         lines.append("=== the whole, as it is now")
     if approval.gate == Gate.GATE_EFFECT:
         lines += _result(approval)
