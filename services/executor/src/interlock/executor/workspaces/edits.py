@@ -38,7 +38,11 @@ def edit(
             f"The new content of {shown(path)} has {len(content)} bytes; at most {limits.file_bytes}.",
             field="content",
             fix="Write less, or raise INTERLOCK_WORKSPACE_MAX_FILE_MIB and restart the executor.",
-            metadata={"limit": "file_bytes", "allowed": str(limits.file_bytes), "measured": str(len(content))},
+            metadata={
+                "limit": "file_bytes",
+                "allowed": str(limits.file_bytes),
+                "measured": str(len(content)),
+            },
         )
     listings = _open_parents(store, base, parts[:-1], path)
     entries, times = listings[-1].entries, listings[-1].times
