@@ -192,9 +192,7 @@ def _nothing_of(run: Run, step: Step) -> InterlockError:
 def rollback_requested(run: Run, event: e.RollbackRequested, at: datetime) -> dict[str, Any]:
     """The moment that the tree belongs to is that of the request: steps may end while it is carried out."""
     _, moment = _moment_after(run, event.to_step)
-    return {
-        "rollback": Rollback(event.operation_id, event.tree, event.to_step, moment, event.from_tree)
-    }
+    return {"rollback": Rollback(event.operation_id, event.tree, event.to_step, moment, event.from_tree)}
 
 
 def rollback_ended(run: Run, event: e.RolledBack | e.RollbackFailed, at: datetime) -> dict[str, Any]:
