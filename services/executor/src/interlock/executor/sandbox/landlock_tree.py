@@ -21,7 +21,10 @@ from interlock.executor.sandbox.verdict import NotStarted
 
 _HANDSHAKE: Final = 20.0
 _QUIESCE: Final = 30.0
-_PROGRAM: Final = "import sys; sys.path.insert(0, {!r}); from interlock.executor.sandbox.rules.supervisor import main; main()"
+_PROGRAM: Final = (
+    "import sys; sys.path.insert(0, {!r}); "
+    "from interlock.executor.sandbox.rules.supervisor import main; main()"
+)
 _FAULTS: Final = {"p": "program", "d": "directory"}
 
 
