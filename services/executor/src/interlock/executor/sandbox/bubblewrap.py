@@ -105,7 +105,8 @@ class BubblewrapSandbox(Confined):
         options += _workspace(spec)
         if spec.fork is not None and can_alias(spec.fork.alias, self._taken):
             options += ["--symlink", WORKSPACE, spec.fork.alias]
-        return [*options, "--remount-ro", "/", "--chdir", os.path.join(WORKSPACE, spec.working_dir)]
+        # /dev is a file system without a size; devices in it work all the same.
+        return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", os.path.join(WORKSPACE, spec.working_dir)]
 
 
 def _workspace(spec: SandboxSpec) -> list[str]:

@@ -1,0 +1,64 @@
+"""Every test here is run for every backend that works on this machine; where one does not, it says why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.arena import Arena, make_arena, open_directory
+
+from interlock.common.errors import InterlockError
+from interlock.executor.sandbox.selection import BACKENDS
+from interlock.executor.sandbox.selftest import require
+
+
+@pytest.fixture(scope="session")
+def reasons() -> dict[str, str]:
+    """Why a backend cannot be used here; empty for one that can. Filled when it is first asked for."""
+    return {}
+
+
+def _reason(backend: str) -> str:
+    with open_directory("interlock-contract-") as path:
+        try:
+            require(asyncio.run(make_arena(path, backend).sandbox.probe(path)))
+        except InterlockError as error:
+            return error.message
+        return ""
+
+
+def skip_unless_usable(backend: str, reasons: dict[str, str]) -> None:
+    if backend not in reasons:
+        reasons[backend] = _reason(backend)
+    if reasons[backend]:
+        pytest.skip(f"{backend}: {reasons[backend]}")
+
+
+@pytest.fixture(params=list(BACKENDS))
+def backend(request: pytest.FixtureRequest, reasons: dict[str, str]) -> str:
+    """The name of a backend that works here."""
+    skip_unless_usable(request.param, reasons)
+    return str(request.param)
+
+
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """A fresh directory that every user can traverse."""
+    with open_directory("interlock-contract-") as path:
+        yield path
+
+
+@pytest.fixture
+def arena(backend: str, open_dir: Path) -> Arena:
+    return make_arena(open_dir, backend)
+
+
+@pytest.fixture(params=["cgroup", "watchdog"])
+def limited(request: pytest.FixtureRequest, backend: str, open_dir: Path) -> Arena:
+    """The same with each way of enforcing limits that this machine has."""
+    arena = make_arena(open_dir, backend, use_cgroups=request.param == "cgroup")
+    if request.param == "cgroup" and not arena.sandbox.tier.enforcement.startswith("cgroup"):
+        pytest.skip("no control group can be made here")
+    return arena

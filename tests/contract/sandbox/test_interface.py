@@ -1,0 +1,228 @@
+"""What a caller of `Sandbox` relies on, whichever backend it has."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from typing import Any
+
+import pytest
+from tests.support.arena import Arena
+
+from interlock.common.digests import canonical_json
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.sandbox.base import MIB, Ending, Level, Limits, SandboxSpec
+from interlock.executor.sandbox.environment import FIXED
+
+
+def digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+async def test_the_tier_is_told_and_says_what_it_is(arena: Arena, backend: str) -> None:
+    result = await arena.run("true")
+    tier = arena.sandbox.tier
+    assert result.tier == tier
+    assert tier.backend.partition(":")[0] == backend
+    assert tier.enforcement in ("cgroup-v1", "cgroup-v2", "rlimit+watchdog")
+    assert tier.fork == ("overlay" if arena.sandbox.capabilities.overlay else "copy")
+    assert arena.sandbox.capabilities.level in Level
+    assert result.enforced.keys() == set(Limits.__dataclass_fields__)
+
+
+async def test_the_policy_is_part_of_digests(arena: Arena) -> None:
+    policy = arena.sandbox.policy()
+    assert policy["backend"] == arena.sandbox.tier.backend
+    assert policy["network"] == "none"
+    assert json.loads(canonical_json(policy)) == policy
+
+
+async def test_the_self_test_passes_and_names_what_it_found(arena: Arena) -> None:
+    probe = await arena.sandbox.probe(arena.root)
+    assert probe.usable, probe
+    assert {"identity", "step", "fork"} <= {check.name for check in probe.checks}
+    assert [path.name for path in arena.root.glob("self-test-*")] == []
+
+
+async def test_the_self_test_never_raises(arena: Arena) -> None:
+    probe = await arena.sandbox.probe(arena.root / "absent")
+    assert not probe.usable
+    [found] = [check for check in probe.checks if not check.ok and check.required]
+    assert found.fix
+
+
+@pytest.mark.parametrize("code", [0, 1, 127, 128, 255])
+async def test_an_exit_code_is_reported(arena: Arena, code: int) -> None:
+    result = await arena.run(f"exit {code}")
+    assert (result.ending, result.exit_code, result.signal) == (Ending.EXITED, code, 0)
+
+
+@pytest.mark.parametrize("number", [6, 9, 11, 15])
+async def test_a_signal_is_reported(arena: Arena, number: int) -> None:
+    result = await arena.run(f"kill -{number} $$")
+    assert (result.ending, result.signal, result.exit_code) == (Ending.SIGNALED, number, None)
+
+
+async def test_an_argument_vector_is_passed_as_it_is(arena: Arena) -> None:
+    arguments = ("", " ", "a b", "$HOME", "'", "\n", "é", "-rf", "*")
+    result = await arena.python("import sys; print(ascii(sys.argv[1:]))", *arguments)
+    assert result.stdout.head.decode() == ascii(list(arguments)) + "\n"
+    assert result.argv[4:] == arguments
+
+
+async def test_a_command_line_is_the_shells(arena: Arena) -> None:
+    result = await arena.run("echo $((6 * 7)) | cat")
+    assert result.stdout.head == b"42\n"
+    assert result.argv[1:] == ("-c", "echo $((6 * 7)) | cat")
+    assert arena.sandbox.resolve_argv(SandboxSpec(command="x")) == (result.argv[0], "-c", "x")
+
+
+async def test_a_script_without_an_interpreter_line_is_the_shells(arena: Arena) -> None:
+    arena.write("script", "echo from the script $1")
+    (arena.base / "script").chmod(0o755)
+    assert (await arena.run(argv=("./script", "x"))).stdout.head == b"from the script x\n"
+
+
+@pytest.mark.parametrize("program", ["no-such-program", "./no-such", "/no/such", "./kept.txt", "./dir"])
+async def test_a_program_that_cannot_be_executed(arena: Arena, program: str) -> None:
+    with pytest.raises(InterlockError) as caught:
+        await arena.run(argv=(program,))
+    assert caught.value.reason is Reason.COMMAND_NOT_FOUND
+    assert caught.value.field == "argv"
+    assert program in caught.value.message
+
+
+@pytest.mark.parametrize("directory", ["absent", "kept.txt", "out"])
+async def test_a_working_directory_that_is_none(arena: Arena, directory: str) -> None:
+    (arena.base / "out").symlink_to("/root")
+    arena.give(arena.base)
+    with pytest.raises(InterlockError) as caught:
+        await arena.run("true", working_dir=directory)
+    assert (caught.value.reason, caught.value.field) == (Reason.PATH_NOT_FOUND, "working_dir")
+
+
+async def test_the_working_directory_is_below_the_workspace(arena: Arena) -> None:
+    result = await arena.run("cat inner.txt; echo new > made", working_dir="dir")
+    assert result.stdout.head == b"inner\n"
+    assert (arena.upper / "dir/made").read_text() == "new\n"
+    assert not (arena.base / "dir/made").exists()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SandboxSpec(),
+        SandboxSpec(argv=("a",), command="b"),
+        SandboxSpec(argv=("a\0b",)),
+        SandboxSpec(command="a", env={"1": "x"}),
+        SandboxSpec(command="a", working_dir="../x"),
+        SandboxSpec(command="a", limits=Limits(processes=0)),
+    ],
+)
+async def test_a_bad_spec_is_refused(arena: Arena, spec: SandboxSpec) -> None:
+    with pytest.raises(InterlockError) as caught:
+        await arena.sandbox.run(spec)
+    assert caught.value.reason in (Reason.INVALID_ARGUMENT, Reason.PATH_OUTSIDE_WORKSPACE)
+
+
+async def test_without_a_fork_there_is_an_empty_directory(arena: Arena) -> None:
+    result = await arena.sandbox.run(SandboxSpec(command="ls -A; echo x > file && cat file"))
+    assert (result.exit_code, result.stdout.head) == (0, b"x\n")
+
+
+async def test_the_surroundings_are_fixed(arena: Arena) -> None:
+    line = "umask; date +%Z; date -r /dev/null +%Z; tty; locale 2>/dev/null | head -1; env | sort"
+    result = await arena.run(line, env={"DECLARED": "by the step", "LANG": "C"})
+    lines = result.stdout.head.decode().splitlines()
+    assert lines[:4] == ["0022", "UTC", "UTC", "not a tty"]
+    found = dict(entry.split("=", 1) for entry in lines if "=" in entry)
+    places = {"HOME", "TMPDIR", "PWD"}
+    fixed = {name: value for name, value in FIXED.items() if name not in places}
+    expected = {**fixed, "DECLARED": "by the step", "LANG": "C"}
+    assert {name: found.get(name) for name in expected} == expected
+    assert found.keys() - expected.keys() - places <= {"SHLVL", "_", "OLDPWD"}
+
+
+async def test_home_and_tmp_can_be_written_and_are_thrown_away(arena: Arena) -> None:
+    line = 'ls -A "$HOME" "$TMPDIR" | grep -c left; echo left > "$HOME/left" && echo left > "$TMPDIR/left"'
+    for _ in range(2):
+        result = await arena.run(line)
+        assert (result.exit_code, result.stdout.head) == (0, b"0\n")
+
+
+async def test_stdin_is_empty_and_only_three_descriptors_are_open(arena: Arena) -> None:
+    code = """
+import os
+def is_open(fd):
+    try: os.fstat(fd)
+    except OSError: return False
+    return True
+print(os.read(0, 10), [fd for fd in range(4096) if is_open(fd)])
+"""
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
+    for fd in held:
+        os.set_inheritable(fd, True)
+    try:
+        assert (await arena.python(code)).stdout.head == b"b'' [0, 1, 2]\n"
+    finally:
+        for fd in held:
+            os.close(fd)
+
+
+class Recorder:
+    """Keeps what it is given and checks that it arrives in order."""
+
+    def __init__(self) -> None:
+        self.data = {"stdout": bytearray(), "stderr": bytearray()}
+        self.begun = asyncio.Event()
+
+    async def chunk(self, stream: str, offset: int, data: bytes) -> None:
+        assert offset == len(self.data[stream])
+        self.data[stream] += data
+        self.begun.set()
+
+
+async def test_output_is_exact(arena: Arena) -> None:
+    data = bytes(range(256)) + b"\x1b[31mred\x1b[0m\r\n\xff\xfe\x00"
+    recorder = Recorder()
+    code = f"import sys; sys.stdout.buffer.write({data!r}); sys.stderr.buffer.write({data!r} * 2)"
+    result = await arena.python(code, sink=recorder)
+    assert (result.stdout.head, result.stdout.total, result.stdout.digest) == (data, len(data), digest(data))
+    assert (result.stderr.head, result.stderr.digest) == (data * 2, digest(data * 2))
+    assert recorder.data == {"stdout": data, "stderr": data * 2}
+
+
+async def test_large_output_is_counted_whole_and_kept_in_part(arena: Arena) -> None:
+    result = await arena.run("head -c 20M /dev/zero", kept_bytes=64 * 1024)
+    assert (result.stdout.total, result.stdout.digest) == (20 * MIB, digest(bytes(20 * MIB)))
+    assert result.stdout.omitted == 20 * MIB - 64 * 1024
+
+
+async def test_cancelling_returns_what_happened(arena: Arena) -> None:
+    cancel, recorder = asyncio.Event(), Recorder()
+    running = asyncio.create_task(arena.run("echo begun; sleep 1000", cancel=cancel, sink=recorder))
+    await recorder.begun.wait()
+    cancel.set()
+    result = await running
+    assert (result.ending, result.exit_code, result.stdout.head) == (Ending.CANCELLED, None, b"begun\n")
+
+
+async def test_many_at_once(arena: Arena) -> None:
+    specs = [SandboxSpec(command=f"echo {number}") for number in range(12)]
+    results = await asyncio.gather(*(arena.sandbox.run(spec) for spec in specs))
+    assert [result.stdout.head for result in results] == [b"%d\n" % number for number in range(12)]
+
+
+async def test_usage_is_measured(limited: Arena) -> None:
+    code = """
+import time
+keep = bytearray(b'x' * (50 << 20))
+end = time.process_time() + 0.3
+while time.process_time() < end: pass
+"""
+    usage: Any = (await limited.python(code)).usage
+    assert 250_000 <= usage.user_us + usage.system_us <= 3_000_000
+    assert 50 * MIB <= usage.max_rss_bytes <= 200 * MIB
+    assert usage.wall_us >= 150_000

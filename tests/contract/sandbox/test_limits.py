@@ -1,0 +1,184 @@
+"""Every limit ends the whole tree and is named, whatever enforces it; nothing a step started outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from pathlib import Path
+
+import pytest
+from tests.support.arena import Arena
+
+from interlock.executor.sandbox.base import MIB, SECOND, Ending, Exceeded, SandboxResult
+
+
+def token() -> str:
+    """An argument that nobody else's processes have."""
+    return f"token-{secrets.token_hex(8)}"
+
+
+def alive(mark: str) -> list[int]:
+    """Processes that have this argument."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and mark.encode() in Path("/proc", name, "cmdline").read_bytes():
+                found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+
+def marked_sleep(mark: str) -> str:
+    """A command that sleeps under a mark."""
+    return f"bash -c 'while :; do sleep 1000; done' {mark}"
+
+
+def exceeded(result: SandboxResult, limit: str, ending: Ending = Ending.LIMIT) -> Exceeded:
+    assert result.ending is ending, (result.ending, result.exit_code, result.signal, result.stderr.head[-500:])
+    assert result.exceeded is not None
+    assert result.exceeded.limit == limit
+    assert result.exceeded.measured >= result.exceeded.allowed
+    assert result.exit_code is None
+    assert result.enforced[limit]
+    return result.exceeded
+
+
+LEAVING = {
+    "in the background": "{} & echo main done",
+    "a session of its own": "setsid {} & echo main done",
+    "orphans": "(setsid setsid {} &) ; (setsid {} &) ; echo main done",
+    "closed descriptors": "(setsid {} </dev/null >/dev/null 2>&1 &) ; echo main done",
+    "stopped": "{} & kill -STOP $!; echo main done",
+    "deaf": "(trap '' INT TERM HUP QUIT; setsid {} &) ; echo main done",
+}
+
+
+@pytest.mark.parametrize("how", LEAVING)
+async def test_nothing_outlives_a_step_that_ends(limited: Arena, how: str) -> None:
+    mark = token()
+    result = await limited.run(LEAVING[how].replace("{}", marked_sleep(mark)))
+    assert (result.ending, result.exit_code, result.stdout.head) == (Ending.EXITED, 0, b"main done\n")
+    assert alive(mark) == []
+
+
+@pytest.mark.parametrize("how", LEAVING)
+async def test_nothing_outlives_a_step_that_is_ended(arena: Arena, how: str) -> None:
+    mark = token()
+    line = LEAVING[how].replace("{}", marked_sleep(mark))
+    result = await arena.run(f"{line}; {marked_sleep(mark)}", wall_us=SECOND)
+    assert exceeded(result, "wall_us", Ending.TIMED_OUT).allowed == SECOND
+    assert result.stdout.head == b"main done\n"
+    assert alive(mark) == []
+
+
+async def test_cancelling_the_task_ends_the_tree_first(arena: Arena) -> None:
+    begun, mark = asyncio.Event(), token()
+
+    class Sink:
+        async def chunk(self, stream: str, offset: int, data: bytes) -> None:
+            begun.set()
+
+    task = asyncio.create_task(arena.run(f"setsid {marked_sleep(mark)} & echo begun; sleep 1000", sink=Sink()))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert alive(mark) == []
+
+
+async def test_a_step_cannot_end_the_end(arena: Arena) -> None:
+    """It forks while it is being killed."""
+    mark = token()
+    code = """
+import os, sys
+while True:
+    try: os.fork()
+    except OSError: pass
+"""
+    result = await arena.run(argv=("/usr/bin/python3", "-I", "-c", code, mark), processes=40, wall_us=20 * SECOND)
+    exceeded(result, "processes")
+    assert alive(mark) == []
+
+
+async def test_processor_time_of_many(limited: Arena) -> None:
+    mark = token()
+    line = f"for i in 1 2 3; do bash -c 'while :; do :; done' {mark} & done; wait"
+    exceeded(await limited.run(line, cpu_us=SECOND), "cpu_us")
+    assert alive(mark) == []
+
+
+async def test_processor_time_of_those_that_have_ended(limited: Arena) -> None:
+    line = "while :; do bash -c 'for i in {1..20000}; do :; done'; done"
+    exceeded(await limited.run(line, cpu_us=SECOND), "cpu_us")
+
+
+async def test_memory_of_many(limited: Arena) -> None:
+    code = """
+import os, time
+for _ in range(20):
+    if os.fork() == 0:
+        keep = bytearray(os.urandom(1 << 20) * 10)
+        time.sleep(1000)
+time.sleep(1000)
+"""
+    mark = token()
+    argv = ("/usr/bin/python3", "-I", "-c", code, mark)
+    exceeded(await limited.run(argv=argv, memory_bytes=100 * MIB), "memory_bytes")
+    assert alive(mark) == []
+
+
+async def test_a_fork_bomb(limited: Arena) -> None:
+    line = "bomb() { bomb | bomb & }; bomb; sleep 1000"
+    exceeded(await limited.run(line, processes=64, wall_us=20 * SECOND), "processes")
+
+
+async def test_as_many_processes_as_allowed(limited: Arena) -> None:
+    code = """
+import subprocess
+children = [subprocess.Popen(["sleep", "0.3"]) for _ in range(31)]
+print(sum(child.wait() for child in children))
+"""
+    result = await limited.python(code, processes=32)
+    assert result.stdout.head == b"0\n", (result.exceeded, result.stderr.head)
+
+
+async def test_open_files(arena: Arena) -> None:
+    code = "import os, errno\ntry:\n while True: os.open('/dev/null', 0)\nexcept OSError as e: print(errno.errorcode[e.errno])"
+    assert (await arena.python(code, open_files=64)).stdout.head == b"EMFILE\n"
+
+
+@pytest.mark.parametrize("how", ["truncate -s 1T big", "fallocate -l 1G big", "head -c 100M /dev/zero > big"])
+async def test_file_size(arena: Arena, how: str) -> None:
+    result = await arena.run(f"exec {how}" if ">" not in how else how, file_bytes=10 * MIB)
+    if result.ending is Ending.LIMIT:
+        exceeded(result, "file_bytes")
+    else:
+        assert b"File too large" in result.stderr.head or result.exit_code == 128 + signal.SIGXFSZ
+    assert (arena.upper / "big").stat().st_size <= 10 * MIB
+
+
+async def test_bytes_written(arena: Arena) -> None:
+    line = "i=0; while :; do head -c 4M /dev/urandom > f$i; i=$((i+1)); done"
+    exceeded(await arena.run(line, written_bytes=40 * MIB), "written_bytes")
+
+
+async def test_files_written(arena: Arena) -> None:
+    line = "i=0; while :; do echo > f$i; i=$((i+1)); done"
+    exceeded(await arena.run(line, written_files=500), "written_files")
+
+
+async def test_tmp_is_bounded(arena: Arena) -> None:
+    line = 'i=0; while head -c 4M /dev/zero > "$TMPDIR/f$i"; do i=$((i+1)); sleep 0.01; done'
+    result = await arena.run(line, tmp_bytes=20 * MIB)
+    if result.enforced["tmp_bytes"] == "mount":
+        assert result.ending is Ending.EXITED
+        assert b"No space left" in result.stderr.head
+    else:
+        exceeded(result, "tmp_bytes")
+
+
+async def test_output(arena: Arena) -> None:
+    exceeded(await arena.run("yes", output_bytes=20 * MIB), "output_bytes")
