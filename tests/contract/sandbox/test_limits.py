@@ -37,7 +37,12 @@ def marked_sleep(mark: str) -> str:
 
 
 def exceeded(result: SandboxResult, limit: str, ending: Ending = Ending.LIMIT) -> Exceeded:
-    assert result.ending is ending, (result.ending, result.exit_code, result.signal, result.stderr.head[-500:])
+    assert result.ending is ending, (
+        result.ending,
+        result.exit_code,
+        result.signal,
+        result.stderr.head[-500:],
+    )
     assert result.exceeded is not None
     assert result.exceeded.limit == limit
     assert result.exceeded.measured >= result.exceeded.allowed
@@ -81,7 +86,9 @@ async def test_cancelling_the_task_ends_the_tree_first(arena: Arena) -> None:
         async def chunk(self, stream: str, offset: int, data: bytes) -> None:
             begun.set()
 
-    task = asyncio.create_task(arena.run(f"setsid {marked_sleep(mark)} & echo begun; sleep 1000", sink=Sink()))
+    task = asyncio.create_task(
+        arena.run(f"setsid {marked_sleep(mark)} & echo begun; sleep 1000", sink=Sink())
+    )
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -98,7 +105,9 @@ while True:
     try: os.fork()
     except OSError: pass
 """
-    result = await arena.run(argv=("/usr/bin/python3", "-I", "-c", code, mark), processes=40, wall_us=20 * SECOND)
+    result = await arena.run(
+        argv=("/usr/bin/python3", "-I", "-c", code, mark), processes=40, wall_us=20 * SECOND
+    )
     exceeded(result, "processes")
     assert alive(mark) == []
 
@@ -146,7 +155,7 @@ print(sum(child.wait() for child in children))
 
 
 async def test_open_files(arena: Arena) -> None:
-    code = "import os, errno\ntry:\n while True: os.open('/dev/null', 0)\nexcept OSError as e: print(errno.errorcode[e.errno])"
+    code = "import os, errno\ntry:\n while True: os.open('/dev/null', 0)\nexcept OSError as e: print(errno.errorcode[e.errno])"  # noqa: E501
     assert (await arena.python(code, open_files=64)).stdout.head == b"EMFILE\n"
 
 

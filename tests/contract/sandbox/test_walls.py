@@ -27,7 +27,9 @@ async def attempt(arena: Arena, *arguments: object) -> str:
     return result.stdout.head.decode().strip()
 
 
-@pytest.mark.parametrize("path", ["/etc/shadow", "/etc/passwd-", "/root", "/home", "/var", "/sys", "/run", "/boot"])
+@pytest.mark.parametrize(
+    "path", ["/etc/shadow", "/etc/passwd-", "/root", "/home", "/var", "/sys", "/run", "/boot"]
+)
 async def test_the_machine_cannot_be_read(arena: Arena, path: str) -> None:
     result = await arena.run(f"cat {path} {path}/* 2>/dev/null; ls {path} 2>/dev/null | grep -v {path}; true")
     assert result.stdout.total == 0
@@ -50,7 +52,9 @@ async def test_other_forks_and_the_base_are_out_of_reach(arena: Arena) -> None:
     before = [sorted(os.listdir(place)) for place in places]
     for place in places:
         line = f"cat {place}/*; ls {place}; echo x > {place}/new; echo x >> {place}/theirs; rm -rf {place}/*"
-        result = await arena.run(f"({line}) 2>/dev/null; ln {place}/kept.txt linked 2>/dev/null; ls linked 2>/dev/null")
+        result = await arena.run(
+            f"({line}) 2>/dev/null; ln {place}/kept.txt linked 2>/dev/null; ls linked 2>/dev/null"
+        )
         assert result.stdout.total == 0
     assert [[name for name in sorted(os.listdir(place)) if "fork" not in name] for place in places] == [
         [name for name in names if "fork" not in name] for names in before
@@ -62,7 +66,7 @@ CHANGES = {
     "chmod": "os.chmod(path, 0o777)",
     "chmod by a descriptor of a path": "os.chmod('/proc/self/fd/%d' % os.open(path, os.O_PATH), 0o777)",
     "chmod relative": "os.chmod(os.path.relpath(path), 0o777)",
-    "chmod below a directory": "os.chmod(os.path.basename(path), 0o777, dir_fd=os.open(os.path.dirname(path), os.O_PATH))",
+    "chmod below a directory": "os.chmod(os.path.basename(path), 0o777, dir_fd=os.open(os.path.dirname(path), os.O_PATH))",  # noqa: E501
     "chmod through a symlink": "os.symlink(path, 'l'); os.chmod('l', 0o777)",
     "times": "os.utime(path, (1, 1))",
     "times now": "os.utime(path)",
@@ -80,7 +84,9 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_files_of_its_own_uid_elsewhere_cannot_be_changed(arena: Arena, open_dir: Path, change: str) -> None:
+async def test_files_of_its_own_uid_elsewhere_cannot_be_changed(
+    arena: Arena, open_dir: Path, change: str
+) -> None:
     place = open_dir / "outside"
     place.mkdir()
     target = place / "file"
@@ -162,7 +168,9 @@ async def test_removing_everything_leaves_the_base(arena: Arena) -> None:
 
 @pytest.mark.parametrize("device", ["b 8 0", "c 1 1", "c 0 0"])
 async def test_no_device_can_be_made(arena: Arena, device: str) -> None:
-    result = await arena.run(f'mknod device {device}; mknod "$TMPDIR/device" {device}; ls device "$TMPDIR/device"')
+    result = await arena.run(
+        f'mknod device {device}; mknod "$TMPDIR/device" {device}; ls device "$TMPDIR/device"'
+    )
     assert result.exit_code != 0
     assert result.stdout.total == 0
 
@@ -171,7 +179,9 @@ async def test_a_hard_link_to_the_machine_is_refused(arena: Arena) -> None:
     assert (await arena.run("ln /usr/bin/env here")).exit_code == 1
 
 
-@pytest.mark.parametrize("path", ["/dev/mem", "/dev/kvm", "/dev/fuse", "/dev/vda", "/dev/kmsg", "/dev/ptmx/x"])
+@pytest.mark.parametrize(
+    "path", ["/dev/mem", "/dev/kvm", "/dev/fuse", "/dev/vda", "/dev/kmsg", "/dev/ptmx/x"]
+)
 async def test_devices_cannot_be_opened(arena: Arena, path: str) -> None:
     code = f"import os\ntry: os.open({path!r}, os.O_RDONLY)\nexcept OSError: print('no')"
     assert (await arena.python(code)).stdout.head == b"no\n"
@@ -179,14 +189,14 @@ async def test_devices_cannot_be_opened(arena: Arena, path: str) -> None:
 
 @pytest.mark.parametrize("setting", ["kernel/core_pattern", "kernel/hostname", "vm/overcommit_memory"])
 async def test_kernel_settings_cannot_be_written(arena: Arena, setting: str) -> None:
-    before = Path("/proc/sys", setting).read_text()
+    before = Path("/proc/sys", setting).read_text()  # noqa: ASYNC240
     assert (await arena.run(f"echo x > /proc/sys/{setting}")).exit_code == 1
     assert (await arena.run("echo x > /proc/sysrq-trigger")).exit_code == 1
-    assert Path("/proc/sys", setting).read_text() == before
+    assert Path("/proc/sys", setting).read_text() == before  # noqa: ASYNC240
 
 
 async def test_a_step_has_no_privilege_and_cannot_get_one(arena: Arena) -> None:
-    line = "cp /usr/bin/id mine && chmod 4755 mine; ./mine -u; su -c id; sudo -n id; newgrp root -c id; exec cat /proc/self/status"
+    line = "cp /usr/bin/id mine && chmod 4755 mine; ./mine -u; su -c id; sudo -n id; newgrp root -c id; exec cat /proc/self/status"  # noqa: E501
     result = await arena.run(line)
     uid, *lines = result.stdout.head.decode().splitlines()
     status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
@@ -287,7 +297,7 @@ async def test_the_machines_unix_sockets_cannot_be_reached(arena: Arena, open_di
         with socket.socket(socket.AF_UNIX, how) as listener:
             listener.bind(place)
             if kind == "path":
-                os.chmod(place, 0o777)  # noqa: S103 (so that only the sandbox stands before it)
+                os.chmod(place, 0o777)
             if how == socket.SOCK_STREAM:
                 listener.listen()
             listener.setblocking(False)
@@ -297,7 +307,7 @@ for make in (lambda: socket.socket(socket.AF_UNIX, {int(how)}), lambda: socket.s
     try:
         sock = make(); sock.connect({place!r}); sock.send(b"x"); print("reached")
     except OSError: print("no")
-"""
+"""  # noqa: E501
             assert (await arena.python(code)).stdout.head == b"no\nno\n"
             with pytest.raises(BlockingIOError):
                 listener.accept() if how == socket.SOCK_STREAM else listener.recv(10)
@@ -319,7 +329,7 @@ print(subprocess.run(["echo", "child"], capture_output=True).stdout)
 async def test_the_executors_environment_is_invisible(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANTED_SECRET", "s3cret-value")
     pids = f"1 self {os.getpid()} {os.getppid()} $PPID $$"
-    line = f"for p in {pids}; do cat /proc/$p/environ /proc/$p/maps; ls -l /proc/$p/fd /proc/$p/cwd/; done; env; exec cat /proc/self/environ"
+    line = f"for p in {pids}; do cat /proc/$p/environ /proc/$p/maps; ls -l /proc/$p/fd /proc/$p/cwd/; done; env; exec cat /proc/self/environ"  # noqa: E501
     result = await arena.run(line)
     assert b"s3cret" not in result.stdout.head + result.stderr.head
     assert b"PLANTED" not in result.stdout.head

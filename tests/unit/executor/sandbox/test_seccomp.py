@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.sandbox.rules.metadata import CALLS
 from interlock.executor.sandbox.seccomp import assemble, program
 from interlock.executor.sandbox.syscalls import MACHINES
 
-ALLOW, KILL = "allow", "kill"
+ALLOW, KILL, ASK = "allow", "kill", "ask"
 
 
 def run(code: bytes, arch: int, number: int, *arguments: int) -> str:
@@ -35,7 +36,9 @@ def run(code: bytes, arch: int, number: int, *arguments: int) -> str:
             at += on_true if hit else on_false
         else:
             assert op == 0x06
-            return {0x7FFF0000: ALLOW, 0x80000000: KILL}.get(value) or errno.errorcode[value & 0xFFFF]
+            return {0x7FFF0000: ALLOW, 0x80000000: KILL, 0x7FC00000: ASK}.get(value) or errno.errorcode[
+                value & 0xFFFF
+            ]
 
 
 @pytest.mark.parametrize("name", MACHINES)
@@ -84,6 +87,59 @@ def test_arguments(name: str) -> None:
             assert ask("mknod", 0, kind) == answer
 
 
+@pytest.mark.parametrize("name", MACHINES)
+def test_where_namespaces_are_shared_more_is_taken_away(name: str) -> None:
+    machine = MACHINES[name]
+    code = assemble(machine, shared=True)
+    answers = {
+        "EPERM": {**machine.denied, **machine.shared_denied},
+        "ENOSYS": {**machine.absent, **machine.shared_absent},
+        "ENOTSUP": machine.shared_unsupported,
+        ASK: machine.shared_asked,
+    }
+    for answer, calls in answers.items():
+        for call, number in calls.items():
+            assert run(code, machine.audit, number) == answer, call
+    named = {number for calls in answers.values() for number in calls.values()}
+    named |= {*machine.conditional.values(), *machine.shared_own.values()}
+    for number in set(range(480)) - named:
+        assert run(code, machine.audit, number) == ALLOW
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_arguments_where_namespaces_are_shared(name: str) -> None:
+    machine = MACHINES[name]
+    code, calls = assemble(machine, shared=True), {**machine.conditional, **machine.shared_own}
+
+    def ask(call: str, *arguments: int) -> str:
+        return run(code, machine.audit, calls[call], *arguments)
+
+    for family in (1, 2, 10, 16, 17, 40):
+        assert ask("socket", family, 1, 0) == "EAFNOSUPPORT"
+    for kind, answer in (
+        (1, ALLOW),
+        (5, ALLOW),
+        (2, "EPERM"),
+        (0x80001, ALLOW),
+        (0x80002, "EPERM"),
+        (3, "EPERM"),
+    ):
+        assert ask("socketpair", 1, kind, 0) == answer
+    assert ask("socketpair", 2, 1, 0) == "EAFNOSUPPORT"
+    for call in ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setattr", "sched_setparam"):
+        assert (ask(call, 0, 1), ask(call, 1, 0), ask(call, 0xFFFFFFFF)) == (ALLOW, "EPERM", "EPERM")
+    for call, kind in (("setpriority", 0), ("ioprio_set", 1)):
+        assert (ask(call, kind, 0), ask(call, kind, 7), ask(call, 2, 0)) == (ALLOW, "EPERM", "EPERM")
+    for command, answer in ((0x40086602, "EPERM"), (0x401C5820, "EPERM"), (0x5412, "EPERM"), (0x5401, ALLOW)):
+        assert ask("ioctl", 3, command) == answer
+    assert ask("clone", 0x10000011) == "EPERM"
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_supervisor_knows_every_call_it_is_asked_about(name: str) -> None:
+    assert CALLS[name] == {number: call for call, number in MACHINES[name].shared_asked.items()}
+
+
 def test_other_architectures_and_x32() -> None:
     x86, arm = MACHINES["x86_64"], MACHINES["aarch64"]
     assert run(assemble(x86), arm.audit, 0) == KILL
@@ -94,7 +150,9 @@ def test_other_architectures_and_x32() -> None:
 
 
 def test_the_program_is_small_enough_for_the_kernel() -> None:
-    assert all(len(assemble(machine)) // 8 <= 4096 for machine in MACHINES.values())
+    for machine in MACHINES.values():
+        for shared in (False, True):
+            assert len(assemble(machine, shared=shared)) // 8 <= 4096
 
 
 def test_an_unknown_machine() -> None:
@@ -117,8 +175,17 @@ def test_numbers_are_those_of_the_kernels_headers(name: str, header: str) -> Non
         re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)\s*$", Path(header).read_text(), re.MULTILINE)
     )
     machine = MACHINES[name]
-    newer_than_headers = {"listmount", "statmount", "open_tree_attr"}
-    for call, number in {**machine.denied, **machine.absent, **machine.conditional}.items():
+    newer_than_headers = {
+        "listmount",
+        "statmount",
+        "open_tree_attr",
+        "fchmodat2",
+        "setxattrat",
+        "removexattrat",
+    }
+    newer_than_headers |= {"file_getattr", "file_setattr"}
+    tables = [table for table in vars(machine).values() if isinstance(table, dict)]
+    for call, number in [item for table in tables for item in table.items()]:
         if call in found:
             assert int(found[call]) == number, call
         else:

@@ -106,7 +106,15 @@ class BubblewrapSandbox(Confined):
         if spec.fork is not None and can_alias(spec.fork.alias, self._taken):
             options += ["--symlink", WORKSPACE, spec.fork.alias]
         # /dev is a file system without a size; devices in it work all the same.
-        return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", os.path.join(WORKSPACE, spec.working_dir)]
+        return [
+            *options,
+            "--remount-ro",
+            "/dev",
+            "--remount-ro",
+            "/",
+            "--chdir",
+            os.path.join(WORKSPACE, spec.working_dir),
+        ]
 
 
 def _workspace(spec: SandboxSpec) -> list[str]:
