@@ -174,6 +174,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Something else has changed since what would be reverted; metadata names the paths."""
     ERROR_REASON_STORE_FULL: _ErrorReason.ValueType  # 75
     """The executor's store has reached its cap, or a disk is full; metadata says which."""
+    ERROR_REASON_SECRET_NOT_FOUND: _ErrorReason.ValueType  # 76
+    """The step names a secret that the executor does not have; metadata names it."""
+    ERROR_REASON_SECRET_UNUSABLE: _ErrorReason.ValueType  # 77
+    """The executor has the secret and cannot use it: too short, too long, readable by all, or in the input."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -332,4 +336,8 @@ ERROR_REASON_REVERT_CONFLICT: ErrorReason.ValueType  # 74
 """Something else has changed since what would be reverted; metadata names the paths."""
 ERROR_REASON_STORE_FULL: ErrorReason.ValueType  # 75
 """The executor's store has reached its cap, or a disk is full; metadata says which."""
+ERROR_REASON_SECRET_NOT_FOUND: ErrorReason.ValueType  # 76
+"""The step names a secret that the executor does not have; metadata names it."""
+ERROR_REASON_SECRET_UNUSABLE: ErrorReason.ValueType  # 77
+"""The executor has the secret and cannot use it: too short, too long, readable by all, or in the input."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

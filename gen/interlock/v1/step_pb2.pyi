@@ -328,6 +328,32 @@ class Argv(_message.Message):
 Global___Argv: _TypeAlias = Argv  # noqa: Y015
 
 @_typing.final
+class SecretUse(_message.Message):
+    """A secret of the executor that a command is given, by name. Its value is in no message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    APPEARS_AS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the secret, as the executor knows it."""
+    appears_as: _builtins.str
+    """How the command sees it: the name of an environment variable, or a file `/run/secrets/<name>`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        appears_as: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["appears_as", b"appears_as", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecretUse: _TypeAlias = SecretUse  # noqa: Y015
+
+@_typing.final
 class RunCommandInput(_message.Message):
     """Input of a run_command step."""
 
@@ -360,6 +386,7 @@ class RunCommandInput(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     NETWORK_FIELD_NUMBER: _builtins.int
     ALLOWED_EXIT_CODES_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
     command: _builtins.str
     """A shell command line, run by `/bin/bash -c` (`/bin/sh -c` where there is no bash), at most
     128 KiB.
@@ -388,6 +415,12 @@ class RunCommandInput(_message.Message):
     def allowed_exit_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Exit codes that count as success besides 0."""
 
+    @_builtins.property
+    def secrets(self) -> _containers.RepeatedCompositeFieldContainer[Global___SecretUse]:
+        """Secrets the command is given, each `appears_as` once. An executor that has no such secret answers
+        SECRET_NOT_FOUND, one that cannot use it SECRET_UNUSABLE.
+        """
+
     def __init__(
         self,
         *,
@@ -398,10 +431,11 @@ class RunCommandInput(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         network: _abc.Iterable[_builtins.str] | None = ...,
         allowed_exit_codes: _abc.Iterable[_builtins.int] | None = ...,
+        secrets: _abc.Iterable[Global___SecretUse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "command", b"command", "program", b"program", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_exit_codes", b"allowed_exit_codes", "argv", b"argv", "command", b"command", "env", b"env", "network", b"network", "program", b"program", "timeout", b"timeout", "working_dir", b"working_dir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_exit_codes", b"allowed_exit_codes", "argv", b"argv", "command", b"command", "env", b"env", "network", b"network", "program", b"program", "secrets", b"secrets", "timeout", b"timeout", "working_dir", b"working_dir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_program: _TypeAlias = _typing.Literal["command", "argv"]  # noqa: Y015
     _WhichOneofArgType_program: _TypeAlias = _typing.Literal["program", b"program"]  # noqa: Y015

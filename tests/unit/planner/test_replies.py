@@ -62,7 +62,10 @@ TASK = PlanTask("g", (ContextFile("src/a.py"), ContextFile("README.md")), max_st
             [{"analyze": {"instruction": "why?"}, "name": "why?"}],
         ),
         ([{"kind": "summarize", "gate": "none"}], [{"summarize": {}}]),
-        ([{"run_command": {"command": "x", "network": ["h:1"]}}], [{"run_command": {"command": "x"}}]),
+        (
+            [{"run_command": {"command": "x", "network": ["h:1"], "secrets": ["s"]}}],
+            [{"run_command": {"command": "x"}}],
+        ),
         (["text", 7], ["text", 7]),
     ],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Final, TextIO, cast
 
@@ -44,6 +44,7 @@ def setup(service_name: str, *, stream: TextIO | None = None, level: str | None 
     renderer: list[Any] = [
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(default=str),
+        _clean,
     ]
     structlog.configure(
         processors=[*shared, *renderer],
@@ -52,6 +53,19 @@ def setup(service_name: str, *, stream: TextIO | None = None, level: str | None 
         cache_logger_on_first_use=False,
     )
     _take_over_stdlib(output, shared, renderer, _LEVELS[name])
+
+
+_cleaner: Callable[[str], str] | None = None
+
+
+def clean_with(cleaner: Callable[[str], str]) -> None:
+    """Have every line, as it would be written, pass through `cleaner` first. One per process; the last one counts."""
+    global _cleaner
+    _cleaner = cleaner
+
+
+def _clean(_logger: object, _method: str, line: str) -> str:
+    return line if _cleaner is None else _cleaner(line)
 
 
 class _Stderr:

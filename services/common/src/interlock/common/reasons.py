@@ -79,6 +79,8 @@ class Reason(StrEnum):
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     SANDBOX_UNAVAILABLE = "SANDBOX_UNAVAILABLE"
     NETWORK_NOT_AVAILABLE = "NETWORK_NOT_AVAILABLE"
+    SECRET_NOT_FOUND = "SECRET_NOT_FOUND"  # noqa: S105 (a name, not a password)
+    SECRET_UNUSABLE = "SECRET_UNUSABLE"  # noqa: S105 (a name, not a password)
     PLANNER_UNAVAILABLE = "PLANNER_UNAVAILABLE"
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     MODEL_UNAUTHENTICATED = "MODEL_UNAUTHENTICATED"
@@ -313,6 +315,12 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
     _R.NETWORK_NOT_AVAILABLE: ReasonInfo(_PRE, False,
         "The step asks for network access that it cannot have.",
         "Leave the network out, or gate the step by `command` and allow it by policy."),
+    _R.SECRET_NOT_FOUND: ReasonInfo(_PRE, False,
+        "The step names a secret that the executor does not have.",
+        "Give the executor a file of that name in INTERLOCK_SECRETS_DIR, or correct the step."),
+    _R.SECRET_UNUSABLE: ReasonInfo(_PRE, False,
+        "The executor has the secret and cannot use it, or may not.",
+        "Correct the secret's value or file as the message says."),
     _R.PLANNER_UNAVAILABLE: ReasonInfo(_GONE, True,
         "The planner cannot be reached.",
         "Check that the planner runs."),

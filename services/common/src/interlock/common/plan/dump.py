@@ -94,6 +94,7 @@ def _command(chosen: RunCommandInput) -> dict[str, Any]:
             "env": dict(chosen.env) or None,
             "network": list(chosen.network) or None,
             "allowed_exit_codes": list(chosen.allowed_exit_codes) or None,
+            "secrets": dict(chosen.secrets) or None,
         }
     )
 

@@ -73,7 +73,8 @@ class RunCommandInput:
     """A command: exactly one of ``command`` (for ``/bin/sh -c``) and ``argv``.
 
     ``timeout_ms`` is milliseconds, ``None`` the executor's default. ``network`` lists the hosts it may reach as
-    ``host:port``; empty means no network. ``allowed_exit_codes`` count as success besides 0.
+    ``host:port``; empty means no network. ``allowed_exit_codes`` count as success besides 0. ``secrets`` gives for
+    each environment variable, or file ``/run/secrets/<name>``, the name of the secret that appears there.
     """
 
     command: str | None = None
@@ -83,6 +84,7 @@ class RunCommandInput:
     env: Mapping[str, str] = field(default_factory=dict)
     network: tuple[str, ...] = ()
     allowed_exit_codes: tuple[int, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 StepInput = ReadFileInput | AnalyzeInput | EditFileInput | RunCommandInput | SummarizeInput

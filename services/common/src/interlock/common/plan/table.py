@@ -26,6 +26,7 @@ from interlock.common.plan.values import (
     Flag,
     ListOf,
     MapOf,
+    SecretUses,
     Text,
     ValueType,
     Whole,
@@ -135,6 +136,12 @@ STEP_SHAPES: dict[StepKind, Shape] = {
                 "allowed_exit_codes",
                 ListOf(Whole(0, 255), limits.MAX_EXIT_CODES),
                 "Exit codes that count as success besides 0.",
+            ),
+            Field(
+                "secrets",
+                SecretUses(limits.MAX_SECRETS),
+                "Secrets of the executor the command is given: by environment variable, or file below /run/secrets, "
+                "the secret's name; or a list of names, each in the variable named like it.",
             ),
         ),
         one_of=("command", "argv"),

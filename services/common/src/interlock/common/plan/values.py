@@ -205,6 +205,37 @@ class MapOf:
         return {key: self.item.read(item, f"{path}.{key}", problems) for key, item in node.value.items()}
 
 
+_NAMED = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+_LISTED = "[A-Za-z][A-Za-z0-9._-]{0,62}"
+_PLACE = "[A-Za-z_][A-Za-z0-9_]{0,127}|/run/secrets/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+
+
+@dataclass(frozen=True)
+class SecretUses:
+    """Names of secrets by where each appears. Of a list, ``deploy-token`` appears as ``DEPLOY_TOKEN``."""
+
+    max_items: int
+
+    def schema(self) -> Schema:
+        listed = ListOf(Text(pattern=_LISTED), self.max_items).schema()
+        return {"anyOf": [self._map().schema(), {**listed, "uniqueItems": True}]}
+
+    def read(self, node: Node, path: str, problems: Problems) -> Mapping[str, str]:
+        if not isinstance(node.value, list):
+            return self._map().read(node, path, problems)
+        hint = "the name of a secret that begins with a letter; others need a mapping"
+        names = ListOf(Text(pattern=_LISTED, hint=hint), self.max_items).read(node, path, problems)
+        places = {re.sub("[.-]", "_", name).upper(): name for name in names}
+        if len(places) < len(names):
+            raise refuse(node, path, problems, "names two secrets that would appear as one variable")
+        return places
+
+    def _map(self) -> MapOf:
+        name = Text(pattern=_NAMED, hint="the name of a secret")
+        where = "the name of an environment variable, or /run/secrets/ and a name"
+        return MapOf(_PLACE, where, name, self.max_items)
+
+
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 

@@ -139,6 +139,7 @@ def _command_message(given: RunCommandInput) -> step_pb2.RunCommandInput:
         env=dict(given.env),
         network=given.network,
         allowed_exit_codes=given.allowed_exit_codes,
+        secrets=[step_pb2.SecretUse(name=name, appears_as=place) for place, name in given.secrets.items()],
     )
     if given.command is not None:
         message.command = given.command
@@ -159,6 +160,7 @@ def _plan_command(message: step_pb2.RunCommandInput) -> RunCommandInput:
         env=dict(message.env),
         network=tuple(message.network),
         allowed_exit_codes=tuple(message.allowed_exit_codes),
+        secrets={use.appears_as: use.name for use in message.secrets},
     )
 
 

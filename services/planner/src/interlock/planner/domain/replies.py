@@ -2,7 +2,7 @@
 
 Four forms are read: the rich dialect's ``{"kind": …}``, the router's ``{"step_type", "input", "description"}``, a step
 as a plan document writes it, and the tiny model's form. A list may stand bare or under ``steps`` (or ``plan``,
-``data``). A model never chooses gates or network: those keys are dropped, so that the policy decides.
+``data``). A model never chooses gates, network or secrets: those keys are dropped, so that people decide.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _MAIN = {
     "summarize": "instruction",
     "run_command": "command",
 }
+_PRIVILEGES = ("network", "secrets")
 _OPTIONS = ("name", "gate", "retries", "on_failure")
 
 
@@ -53,7 +54,7 @@ def _without_privileges(step: Any) -> Any:
     kept = {key: value for key, value in step.items() if key != "gate"}
     command = kept.get("run_command")
     if isinstance(command, Mapping):
-        kept["run_command"] = {key: value for key, value in command.items() if key != "network"}
+        kept["run_command"] = {key: value for key, value in command.items() if key not in _PRIVILEGES}
     return kept
 
 
