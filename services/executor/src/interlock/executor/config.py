@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.common.addresses import Address
@@ -13,6 +13,7 @@ from interlock.common.config import data_dir, env_float, env_int, executor_dir, 
 from interlock.common.config import env_text as text
 from interlock.common.postgres import postgres_dir
 from interlock.executor.domain.limits import DEFAULT_LIMITS, MAXIMUM_LIMITS, MIB, SECOND, Limits
+from interlock.executor.secrets.vault import Vault
 from interlock.executor.snapshots.model import DEFAULT_LIMITS as DEFAULT_WORKSPACE_LIMITS
 from interlock.executor.snapshots.model import Limits as WorkspaceLimits
 from interlock.executor.workspaces.watches import DEFAULT_DIRECTORIES, default_directories
@@ -41,7 +42,10 @@ class ExecutorConfig:
             INTERLOCK_EFFECT_MAX_FILES, INTERLOCK_EFFECT_MAX_MIB.
         watch_directories: INTERLOCK_WATCH_DIRECTORIES: directories of workspaces watched for changes at most, 0 for
             none; by default 65,536 or half of what the kernel allows. See interlock.executor.workspaces.watches.
-        closed: the data directory, which holds the token, and the embedded database's: never part of a workspace.
+        closed: the data directory, which holds the token, the embedded database's, and that of secrets: never part of
+            a workspace.
+        vault: the secrets that steps can name: INTERLOCK_SECRETS_DIR, INTERLOCK_SECRET_<NAME>. The latter are taken
+            out of the process's environment.
     """
 
     directory: Path
@@ -56,11 +60,13 @@ class ExecutorConfig:
     workspace_limits: WorkspaceLimits = DEFAULT_WORKSPACE_LIMITS
     watch_directories: int = DEFAULT_DIRECTORIES
     closed: tuple[Path, ...] = ()
+    vault: Vault = field(default_factory=Vault)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> ExecutorConfig:
         """Raises InterlockError(INVALID_ARGUMENT) naming the variable at fault."""
         processors = os.cpu_count() or 1
+        vault = Vault.from_env(dict(env) if env is not None else None)
         return cls(
             directory=executor_dir(env),
             address=service_address("executor", env),
@@ -77,13 +83,14 @@ class ExecutorConfig:
             watch_directories=env_int(
                 "INTERLOCK_WATCH_DIRECTORIES", default_directories(), minimum=0, maximum=1 << 22, env=env
             ),
-            closed=(data_dir(env), postgres_dir()),
+            closed=(data_dir(env), postgres_dir(), *vault.directories),
+            vault=vault,
         )
 
 
 def _limits(env: Mapping[str, str] | None) -> Limits:
-    def of(name: str, field: str, unit: int) -> int:
-        default, most = getattr(DEFAULT_LIMITS, field), getattr(MAXIMUM_LIMITS, field)
+    def of(name: str, limit: str, unit: int) -> int:
+        default, most = getattr(DEFAULT_LIMITS, limit), getattr(MAXIMUM_LIMITS, limit)
         return env_int(name, default // unit, minimum=1, maximum=most // unit, env=env) * unit
 
     return dataclasses.replace(
@@ -102,8 +109,8 @@ def _cap(env: Mapping[str, str] | None) -> int | None:
 
 
 def _workspace_limits(env: Mapping[str, str] | None) -> WorkspaceLimits:
-    def of(name: str, field: str, unit: int, most: int) -> int:
-        return env_int(name, getattr(WorkspaceLimits, field) // unit, minimum=1, maximum=most, env=env) * unit
+    def of(name: str, limit: str, unit: int, most: int) -> int:
+        return env_int(name, getattr(WorkspaceLimits, limit) // unit, minimum=1, maximum=most, env=env) * unit
 
     return WorkspaceLimits(
         entries=of("INTERLOCK_WORKSPACE_MAX_FILES", "entries", 1, 10_000_000),

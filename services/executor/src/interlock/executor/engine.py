@@ -17,13 +17,15 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.common.ids import Ids
 from interlock.executor.domain.caller import Caller
 from interlock.executor.domain.limits import Limits
-from interlock.executor.domain.model import EffectKey, EffectState
+from interlock.executor.domain.model import EffectKey, EffectState, RunCommand
 from interlock.executor.effects.hub import Hub
 from interlock.executor.effects.inflight import InFlight
 from interlock.executor.effects.retention import Rule
 from interlock.executor.effects.store import EffectStore, Record
 from interlock.executor.effects.turns import WorkspaceTurns
 from interlock.executor.sandbox.base import Probe, Sandbox
+from interlock.executor.secrets.opened import Opened
+from interlock.executor.secrets.vault import Vault
 from interlock.executor.steps.base import Outcome
 from interlock.executor.workspaces.manager import Workspaces
 from interlock.executor.workspaces.model import Fork
@@ -58,9 +60,11 @@ class Engine:
         rendered: Rendered,
         commands: int,
         patience: float,
+        vault: Vault | None = None,
     ) -> None:
         self.workspaces, self.sandbox, self.probe = workspaces, sandbox, probe
         self.store, self.clock, self.ids, self.rendered = store, clock, ids, rendered
+        self.vault = vault or Vault()
         workspaces.collector.effects = store.undecided
         self.hub, self.inflight = Hub(clock), InFlight()
         self.turns = WorkspaceTurns(patience)
@@ -105,6 +109,19 @@ class Engine:
             if error.reason is not Reason.STORE_FULL:
                 raise
             _log.warning("the disk is too full to record a failure")
+
+    async def open_secrets(self, action: RunCommand) -> Opened:
+        """The secrets that a command names. Raises SECRET_NOT_FOUND, SECRET_UNUSABLE."""
+        opened = await self.call(self.vault.open, action.secrets)
+        opened.refuse_in(action)
+        if opened.files() and not self.sandbox.capabilities.files:
+            raise InterlockError(
+                Reason.SECRET_UNUSABLE,
+                f"The sandbox {self.sandbox.tier.backend} cannot give secrets as files.",
+                field="secrets",
+                fix="Let the secret appear as an environment variable.",
+            )
+        return opened
 
     async def fence(self, run: str, caller: Caller) -> None:
         """Refuse a driver that another has followed. Raises EPOCH_STALE, EFFECT_NOT_OWNED."""

@@ -20,6 +20,7 @@ from interlock.executor.sandbox import orphans
 from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.selection import Choice, select
+from interlock.executor.secrets.memory import keep_memory_private
 from interlock.executor.service import ExecutorService
 from interlock.executor.snapshots.database import half_of_disk
 from interlock.executor.snapshots.model import Owner
@@ -60,7 +61,9 @@ async def open_engine(config: ExecutorConfig) -> Engine:
         rendered=Rendered(prepared_payload),
         commands=config.commands,
         patience=config.patience,
+        vault=config.vault,
     )
+    logs.clean_with(config.vault.clean)
     await asyncio.to_thread(engine.recover)
     tier = probe.tier
     _log.info("sandbox", backend=tier.backend, enforcement=tier.enforcement, fork=tier.fork, uid=identity.uid)
@@ -69,6 +72,7 @@ async def open_engine(config: ExecutorConfig) -> Engine:
 
 async def main(config: ExecutorConfig, arguments: Arguments) -> None:
     """Serve until a signal."""
+    keep_memory_private()
     engine = await open_engine(config)
     await serve(
         ServerSpec(

@@ -33,6 +33,8 @@ from interlock.executor.effects.store import Record
 from interlock.executor.engine import Engine
 from interlock.executor.sandbox.base import OutputSink
 from interlock.executor.sandbox.environment import environment
+from interlock.executor.secrets.opened import NONE
+from interlock.executor.secrets.screen import Screen
 from interlock.executor.steps import edit_file, read_file, run_command
 from interlock.executor.steps.base import FAILURES, Outcome, failure_of
 from interlock.executor.steps.preview import preview
@@ -51,8 +53,8 @@ async def prepare(
         caller: with an `owner`, the effect is that owner's alone.
 
     Raises EPOCH_STALE, WORKSPACE_NOT_FOUND, EFFECT_DIGEST_MISMATCH, REQUEST_ID_REUSED (the key with another input),
-    NETWORK_NOT_AVAILABLE, SANDBOX_UNAVAILABLE, OUTCOME_UNKNOWN, EFFECT_DISCARDED (discarded meanwhile),
-    EFFECT_NOT_OWNED (someone else's effect has the key).
+    NETWORK_NOT_AVAILABLE, SECRET_NOT_FOUND, SECRET_UNUSABLE, SANDBOX_UNAVAILABLE, OUTCOME_UNKNOWN,
+    EFFECT_DISCARDED (discarded meanwhile), EFFECT_NOT_OWNED (someone else's effect has the key).
     """
     await engine.fence(request.key.run, caller)
     check(request)
@@ -98,6 +100,7 @@ class _Preparation:
     ) -> None:
         self._engine, self._request, self._expected, self._cancel = engine, request, expected, cancel
         self._caller = caller
+        self._secrets = NONE
 
     async def run(self) -> Record:
         found = await self._engine.look(self._request.key)
@@ -146,6 +149,7 @@ class _Preparation:
         engine, request = self._engine, self._request
         log = engine.hub.open(request.key)
         try:
+            self._secrets = await engine.open_secrets(action)
             async with self._slot(), engine.turns.fork(request.workspace):
                 fork = await engine.call(engine.workspaces.fork, request.workspace)
                 return await self._in_fork(fork, action, log)
@@ -191,9 +195,9 @@ class _Preparation:
                 kept = True
                 await engine.keep_fork(request.key, fork)
             return record
-        except InterlockError:
+        except InterlockError as error:
             await engine.note_if_possible(engine.store.forget, request.key)
-            raise
+            raise self._secrets.error(error) from None
         finally:
             if not kept:
                 await engine.finish(asyncio.ensure_future(engine.call(engine.workspaces.discard, fork)))
@@ -202,22 +206,26 @@ class _Preparation:
         engine, request = self._engine, self._request
         try:
             live = (await engine.call(engine.workspaces.get, fork.workspace)).live
-            result = await run_command.run(engine.sandbox, request, fork, live, log, self._cancel)
+            result = await run_command.run(
+                engine.sandbox, request, fork, live, self._secrets, log, self._cancel
+            )
         except InterlockError as error:
-            return _failed(error, fork.base_tree)
+            return _failed(self._secrets.error(error), fork.base_tree)
         outcome = run_command.outcome_of(result, action, fork.base_tree)
         return await engine.call(self._capture, fork, outcome) if run_command.publishable(result) else outcome
 
     def _capture(self, fork: Fork, outcome: Outcome) -> Outcome:
-        workspaces = self._engine.workspaces
+        workspaces, secrets = self._engine.workspaces, self._secrets
         try:
-            captured = workspaces.capture(fork)
+            captured = workspaces.capture(fork, screen=Screen(secrets) if secrets else None)
             diff = preview(workspaces, fork.workspace, fork.base_tree, captured.result_tree)
         except InterlockError as error:
             if error.reason not in FAILURES:
                 raise
-            return replace(outcome, failure=outcome.failure or failure_of(error))
-        return replace(outcome, result_tree=captured.result_tree, diff=diff)
+            return replace(outcome, failure=outcome.failure or failure_of(secrets.error(error)))
+        return replace(
+            outcome, result_tree=captured.result_tree, diff=None if diff is None else secrets.diff(diff)
+        )
 
     def _say(self, record: Record, outcome: Outcome) -> None:
         usage = outcome.usage

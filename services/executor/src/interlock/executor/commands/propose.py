@@ -26,12 +26,14 @@ class Proposal:
 
 async def propose(engine: Engine, request: StepRequest, *, caller: Caller = BY_HAND) -> Proposal:
     """Raises EPOCH_STALE, EFFECT_NOT_OWNED, WORKSPACE_NOT_FOUND, NETWORK_NOT_AVAILABLE, PATH_OUTSIDE_WORKSPACE,
-    INVALID_ARGUMENT.
+    INVALID_ARGUMENT, SECRET_NOT_FOUND, SECRET_UNUSABLE.
     """
     await engine.fence(request.key.run, caller)
     check(request)
     if not isinstance(request.action, RunCommand):
         split_path(request.action.path)
+    else:
+        await engine.open_secrets(request.action)
     base = await engine.call(look_for_base, engine, request.workspace)
     around = surroundings(engine, request)
     sandbox = engine.sandbox.tier if isinstance(request.action, RunCommand) else NO_PROCESS

@@ -9,7 +9,15 @@ from interlock.common.digests import sha256_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.caller import Caller
 from interlock.executor.domain.limits import DEFAULT_LIMITS, Limits
-from interlock.executor.domain.model import Action, EditFile, EffectKey, ReadFile, RunCommand, StepRequest
+from interlock.executor.domain.model import (
+    Action,
+    EditFile,
+    EffectKey,
+    ReadFile,
+    RunCommand,
+    SecretUse,
+    StepRequest,
+)
 from interlock.executor.sandbox.environment import check_limits
 from interlock.executor.workspaces.git import without_credentials
 from interlock.executor.workspaces.model import (
@@ -97,6 +105,7 @@ def _command(message: step_pb2.RunCommandInput) -> RunCommand:
         env=dict(message.env),
         network=tuple(message.network),
         allowed_exit_codes=tuple(message.allowed_exit_codes),
+        secrets=tuple(SecretUse(use.name, use.appears_as) for use in message.secrets),
     )
 
 

@@ -59,6 +59,17 @@ class EditFile:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretUse:
+    """A secret of the executor that a step is given, by name.
+
+    `appears_as` is the name of an environment variable, or a path `/run/secrets/<name>`. Values are in no request.
+    """
+
+    name: str
+    appears_as: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunCommand:
     """Run a shell line or an argument vector: exactly one is not empty."""
 
@@ -69,10 +80,11 @@ class RunCommand:
     env: Mapping[str, str] = field(default_factory=dict)
     network: tuple[str, ...] = ()
     allowed_exit_codes: tuple[int, ...] = ()
+    secrets: tuple[SecretUse, ...] = ()
 
     def facts(self) -> dict[str, JsonValue]:
         """What the digest says of it. The argument vector and environment in force are beside it in the request."""
-        return {
+        facts: dict[str, JsonValue] = {
             "command": _text(self.command),
             "argv": [_text(item) for item in self.argv],
             "working_dir": _text(self.working_dir),
@@ -80,6 +92,9 @@ class RunCommand:
             "network": list(self.network),
             "allowed_exit_codes": list[JsonValue](sorted(set(self.allowed_exit_codes))),
         }
+        if self.secrets:  # only then, so that steps without keep the digests they always had
+            facts["secrets"] = {use.appears_as: use.name for use in self.secrets}
+        return facts
 
 
 Action = ReadFile | EditFile | RunCommand

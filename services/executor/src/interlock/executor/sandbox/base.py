@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +22,7 @@ from interlock.executor.sandbox.identity import Identity
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "FILES",
     "GIB",
     "MAXIMUM_LIMITS",
     "MAX_ARGUMENT",
@@ -33,6 +34,7 @@ __all__ = [
     "Check",
     "Ending",
     "Exceeded",
+    "Filter",
     "Fork",
     "Level",
     "Limits",
@@ -48,6 +50,9 @@ __all__ = [
 
 WORKSPACE = "/workspace"
 """Where every step finds its fork of the workspace."""
+
+FILES = "/run/secrets"
+"""Where a step finds the files it is given besides its workspace."""
 
 MAX_ARGUMENT = 128 * 1024 - 1
 """Longest single argument or environment entry Linux passes to a program (MAX_ARG_STRLEN), without its NUL."""
@@ -75,6 +80,16 @@ class Fork:
     held: tuple[int, int] = (0, 0)
 
 
+class Filter(Protocol):
+    """Changes one output stream before anything of it is hashed, kept or shown."""
+
+    def feed(self, data: bytes) -> bytes:
+        """The next part, which may come later than what it is made of."""
+
+    def finish(self) -> bytes:
+        """What is left at the end."""
+
+
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """What to run. Exactly one of `argv` and `command` is not empty.
@@ -86,14 +101,18 @@ class SandboxSpec:
         working_dir: relative to the workspace; symlinks are resolved inside the sandbox.
         env: added to the fixed environment (see `environment`).
         limits: what it may use.
+        files: content by path below /run/secrets, read-only, on a private file system in memory.
+        redact: makes the filter of one output stream; None leaves output as it is.
     """
 
     argv: tuple[str, ...] = ()
     command: str = ""
     fork: Fork | None = None
     working_dir: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     limits: Limits = DEFAULT_LIMITS
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    redact: Callable[[], Filter] | None = None
 
 
 class Ending(enum.Enum):
@@ -117,7 +136,7 @@ class Exceeded:
 
 @dataclass(frozen=True, slots=True)
 class StreamOutput:
-    """One output stream. `digest` and `total` cover every byte; `head` and `tail` are exact."""
+    """One output stream. `digest` and `total` cover every byte (as redacted); `head` and `tail` are exact."""
 
     digest: str
     total: int
@@ -202,6 +221,7 @@ class Capabilities:
         own_identity: uid 1000, name and host name `step`.
         own_loopback: a network interface of its own; else it can make no socket but pairs.
         own_user_namespace: the kernel counts its uid's processes apart from everybody else's.
+        files: it can give a step files in memory that are nobody else's.
     """
 
     level: Level
@@ -211,6 +231,7 @@ class Capabilities:
     own_identity: bool
     own_loopback: bool
     own_user_namespace: bool
+    files: bool = False
 
 
 @dataclass(frozen=True, slots=True)

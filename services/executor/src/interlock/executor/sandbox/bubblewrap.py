@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from interlock.executor.domain.model import JsonValue
 from interlock.executor.sandbox import seccomp
-from interlock.executor.sandbox.base import WORKSPACE, Capabilities, Check, Level, Probe, SandboxSpec
+from interlock.executor.sandbox.base import FILES, WORKSPACE, Capabilities, Check, Level, Probe, SandboxSpec
 from interlock.executor.sandbox.binary import find_binary
 from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.environment import HOME, HOSTNAME, INNER_UID, environment
-from interlock.executor.sandbox.launch import Tree, spawn
+from interlock.executor.sandbox.launch import Tree, memory_file, spawn
 from interlock.executor.sandbox.rootfs import can_alias, directory_system, host_system, top_level, write_etc
 from interlock.executor.sandbox.running import Confined, Started
 from interlock.executor.sandbox.selftest import FIX_NAMESPACES, self_test
@@ -31,7 +33,10 @@ CAPABILITIES = Capabilities(
     own_identity=True,
     own_loopback=True,
     own_user_namespace=True,
+    files=True,
 )
+
+_FILES_BYTES = 1 << 20
 
 
 class BubblewrapSandbox(Confined):
@@ -67,14 +72,17 @@ class BubblewrapSandbox(Confined):
         return self_test(self, [found, *forks], self.controller)
 
     def start(self, spec: SandboxSpec) -> Started:
-        spawned = spawn(
-            self.binary,
-            self._options(spec),
-            self.resolve_argv(spec),
-            seccomp.program(),
-            self.identity,
-            self.name,
-        )
+        with ExitStack() as stack:
+            files = {path: memory_file(stack, "file", content) for path, content in spec.files.items()}
+            spawned = spawn(
+                self.binary,
+                self._options(spec, files),
+                self.resolve_argv(spec),
+                seccomp.program(),
+                self.identity,
+                self.name,
+                tuple(files.values()),
+            )
         return Started(Tree(spawned), spawned.stdout, spawned.stderr)
 
     def _system_arguments(self) -> list[str]:
@@ -84,7 +92,7 @@ class BubblewrapSandbox(Confined):
             system += ["--ro-bind", str(mount.source), mount.target]
         return system
 
-    def _options(self, spec: SandboxSpec) -> list[str]:
+    def _options(self, spec: SandboxSpec, files: Mapping[str, int]) -> list[str]:
         # --unshare-all alone only tries the user namespace; --unshare-user fails where there is none.
         options = [
             "--unshare-user",
@@ -98,6 +106,7 @@ class BubblewrapSandbox(Confined):
         for name, value in sorted(environment(spec.env).items()):
             options += ["--setenv", name, value]
         options += self._system
+        options += _files(files)
         options += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
         options += ["--size", str(spec.limits.tmp_bytes), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
         options += ["--perms", "0755", "--dir", HOME]
@@ -115,6 +124,17 @@ class BubblewrapSandbox(Confined):
             "--chdir",
             os.path.join(WORKSPACE, spec.working_dir),
         ]
+
+
+def _files(files: Mapping[str, int]) -> list[str]:
+    """In place of whatever the system has at /run: what is there read-only has no room for a mount."""
+    if not files:
+        return []
+    options = ["--size", str(_FILES_BYTES), "--perms", "0755", "--tmpfs", "/run"]
+    options += ["--perms", "0700", "--dir", FILES]
+    for path, fd in files.items():
+        options += ["--perms", "0400", "--file", str(fd), path]
+    return [*options, "--remount-ro", "/run"]
 
 
 def _workspace(spec: SandboxSpec) -> list[str]:

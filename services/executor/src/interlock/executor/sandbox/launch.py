@@ -125,10 +125,12 @@ def spawn(
     program: bytes,
     identity: Identity,
     name: str = "interlock-step",
+    passed: Sequence[int] = (),
 ) -> Spawned:
     """Start the runner, under a name that `orphans` knows it by. Blocks for the milliseconds of fork and exec.
 
-    On the event loop's thread and nowhere else: the runner dies with the thread that started it.
+    On the event loop's thread and nowhere else: the runner dies with the thread that started it. `passed` are
+    descriptors that options name; they stay the caller's.
     """
     check_identity(identity)
     with ExitStack() as ours, ExitStack() as theirs:
@@ -159,7 +161,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=stdout_write,
             stderr=stderr_write,
-            pass_fds=(gate_read, status_write, seccomp, arguments),
+            pass_fds=(gate_read, status_write, seccomp, arguments, *passed),
             umask=0o022,
             process_group=0,
             **drop,

@@ -33,7 +33,8 @@ def rlimits(limits: Limits, *, counted: bool, others: int | None = 0) -> dict[in
             the number of processes.
     """
     values = {
-        resource.RLIMIT_CORE: 0,
+        # Not 0: only 1 also keeps the kernel from handing memory to a program that collects dumps (core(5)).
+        resource.RLIMIT_CORE: 1,
         resource.RLIMIT_FSIZE: limits.file_bytes,
         resource.RLIMIT_NOFILE: limits.open_files,
         resource.RLIMIT_CPU: max(1, -(-limits.cpu_us // 1_000_000)),

@@ -14,7 +14,7 @@ import os
 from collections import deque
 from typing import Final
 
-from interlock.executor.sandbox.base import MIB, OutputSink, StreamOutput
+from interlock.executor.sandbox.base import MIB, Filter, OutputSink, StreamOutput
 
 _PIPE_BYTES: Final = 1 * MIB
 _READ_BYTES: Final = 256 * 1024
@@ -139,10 +139,14 @@ class Delivery:
 
 
 class Pump:
-    """Reads one pipe to its end on the event loop. Owns `fd`."""
+    """Reads one pipe to its end on the event loop. Owns `fd`. `read` counts bytes as the step wrote them."""
 
-    def __init__(self, stream: str, fd: int, keep: int, delivery: Delivery | None) -> None:
+    def __init__(
+        self, stream: str, fd: int, keep: int, delivery: Delivery | None, filtered: Filter | None = None
+    ) -> None:
         self.capture = Capture(keep)
+        self.read = 0
+        self._filter = filtered
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stream, self._fd, self._delivery = stream, fd, delivery
         os.set_blocking(fd, False)
@@ -167,6 +171,12 @@ class Pump:
         if not data:
             self.close()
             return
+        self.read += len(data)
+        self._take(data if self._filter is None else self._filter.feed(data))
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            return
         offset = self.capture.total
         self.capture.feed(data)
         if self._delivery is not None:
@@ -179,6 +189,8 @@ class Pump:
         self.pause()
         os.close(self._fd)
         self._fd = -1
+        if self._filter is not None:
+            self._take(self._filter.finish())
         if not self.ended.done():
             self.ended.set_result(None)
 

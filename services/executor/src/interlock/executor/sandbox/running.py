@@ -217,10 +217,10 @@ class _Step:
 
     async def run(self, stops: tuple[asyncio.Event, ...]) -> SandboxResult:
         started = self._sandbox.start(self._spec)
-        tree, keep = started.tree, self._spec.limits.kept_bytes
+        tree, keep, redact = started.tree, self._spec.limits.kept_bytes, self._spec.redact
         pumps = [
-            Pump("stdout", started.stdout, keep, self._delivery),
-            Pump("stderr", started.stderr, keep, self._delivery),
+            Pump(stream, fd, keep, self._delivery, redact() if redact is not None else None)
+            for stream, fd in (("stdout", started.stdout), ("stderr", started.stderr))
         ]
         if self._delivery is not None:
             self._delivery.pumps = pumps
@@ -298,7 +298,7 @@ class _Step:
             self._spec.limits,
             self._group,
             upper,
-            lambda: sum(pump.capture.total for pump in pumps),
+            lambda: sum(pump.read for pump in pumps),
             held=self._spec.fork.held if self._spec.fork else (0, 0),
             scratch=str(tree.scratch) if tree.scratch else None,
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from interlock.executor.snapshots.store import Store
@@ -22,6 +22,21 @@ Row = tuple[bytes, int, int, bytes]
 """id, form, size, data (empty for a file)."""
 
 
+class Screen(Protocol):
+    """Looks at what a batch would add, before any of it is stored. Raises EFFECT_NOT_PUBLISHABLE.
+
+    What is in the store already was not brought by who is screened, and passes.
+    """
+
+    def file(self, fd: int, path: bytes, store: Store) -> None:
+        """The content of an open file, which is read from its beginning and left there."""
+
+    def directory(
+        self, path: bytes, names: Iterable[tuple[bytes, bytes]], encoded: bytes, store: Store
+    ) -> None:
+        """A directory: its names with the targets of those that are links, and the object that it becomes."""
+
+
 class Batch:
     """One thread at a time; `commit` makes the objects durable.
 
@@ -29,8 +44,8 @@ class Batch:
     Raises STORE_FULL from `put`, `put_stream` and `commit`.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, screen: Screen | None = None) -> None:
+        self.store, self.screen = store, screen
         self._notes = store.sessions.notes_for(self)
         self._pending: dict[bytes, bytes | int] = {}
         self._bytes = 0

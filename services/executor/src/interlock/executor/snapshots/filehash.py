@@ -57,6 +57,8 @@ def read_file(
     status = os.fstat(fd)
     if status.st_size > limits.file_bytes:
         raise too_large(path, limits, status.st_size)
+    if batch.screen is not None:
+        batch.screen.file(fd, path, batch.store)
     if status.st_size <= BIG_BYTES:
         data = _read_small(fd, status.st_size)
         if len(data) <= BIG_BYTES:

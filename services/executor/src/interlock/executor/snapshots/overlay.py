@@ -15,6 +15,7 @@ from typing import Final
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.names import MAX_PATH_BYTES, join, shown
 from interlock.executor.files.root import Root
+from interlock.executor.snapshots.batch import Screen
 from interlock.executor.snapshots.builder import Listing, build
 from interlock.executor.snapshots.filehash import link_entry, open_for_reading, store_file
 from interlock.executor.snapshots.model import (
@@ -37,17 +38,20 @@ _SPACES: Final = ("user.overlay.", "trusted.overlay.")
 _FOREIGN: Final = ("redirect", "metacopy", "protattr")
 
 
-def capture_overlay(upper: Root, base: Snapshot, store: Store, limits: Limits) -> Snapshot:
+def capture_overlay(
+    upper: Root, base: Snapshot, store: Store, limits: Limits, screen: Screen | None = None
+) -> Snapshot:
     """The tree that the merged view of `upper` over `base` shows. The upper must be at rest.
 
     A file copied up but equal in content and mode is no change, its time included. Extended attributes, owners
     and hard links are not part of a tree. New objects are durable in the store on return.
 
     Raises:
-        EFFECT_NOT_PUBLISHABLE: sockets, fifos, devices, set-id files, or foreign overlay attributes, by name.
+        EFFECT_NOT_PUBLISHABLE: sockets, fifos, devices, set-id files, or foreign overlay attributes, by name; what
+            `screen` refuses.
         WORKSPACE_LIMIT_EXCEEDED: more entries, bytes or depth in the upper than `limits` allow.
     """
-    batch = store.batch()
+    batch = store.batch(screen)
     with Unlocker(upper) as unlocker:
         walk = _Walk(unlocker, store, batch, limits)
         listings = walk.run(base)

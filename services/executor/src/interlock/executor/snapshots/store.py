@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files import failpoints
-from interlock.executor.snapshots.batch import BIG_BYTES, FILE, OVERHEAD, ZLIB, Batch, Row
+from interlock.executor.snapshots.batch import BIG_BYTES, FILE, OVERHEAD, ZLIB, Batch, Row, Screen
 from interlock.executor.snapshots.cache import Lru
 from interlock.executor.snapshots.database import (
     columns,
@@ -170,9 +170,9 @@ class Store:
             self._times.put(times, found)
         return found
 
-    def batch(self) -> Batch:
+    def batch(self, screen: Screen | None = None) -> Batch:
         """A new set of objects to write, kept in memory up to a few MiB at a time."""
-        return Batch(self)
+        return Batch(self, screen)
 
     def usage(self) -> StoreSize:
         """What the store holds. Costs nothing: the counts are kept."""

@@ -11,14 +11,18 @@ from interlock.executor.domain.model import Failure, RunCommand, StepRequest
 from interlock.executor.sandbox import base as sandbox
 from interlock.executor.sandbox.base import Ending, Exceeded, OutputSink, Sandbox, SandboxResult, SandboxSpec
 from interlock.executor.sandbox.environment import check_spec
+from interlock.executor.secrets.opened import NONE, Opened, check_uses
 from interlock.executor.steps.base import Outcome
 from interlock.executor.workspaces.model import Fork
 
 
-def spec_of(request: StepRequest, fork: Fork | None = None, live: Path | None = None) -> SandboxSpec:
+def spec_of(
+    request: StepRequest, fork: Fork | None = None, live: Path | None = None, secrets: Opened = NONE
+) -> SandboxSpec:
     """What the sandbox is asked for. Raises INVALID_ARGUMENT, PATH_OUTSIDE_WORKSPACE, NETWORK_NOT_AVAILABLE."""
     action = request.action
     assert isinstance(action, RunCommand)
+    check_uses(action)
     if action.network:
         raise InterlockError(
             Reason.NETWORK_NOT_AVAILABLE,
@@ -30,9 +34,11 @@ def spec_of(request: StepRequest, fork: Fork | None = None, live: Path | None = 
         argv=action.argv,
         command=action.command,
         working_dir=action.working_dir,
-        env=action.env,
+        env={**action.env, **secrets.variables()},
         limits=request.limits or DEFAULT_LIMITS,
         fork=None if fork is None else _mounted(fork, live),
+        files=secrets.files(),
+        redact=secrets.redactor if secrets else None,
     )
     check_spec(spec)
     return spec
@@ -44,13 +50,19 @@ def _mounted(fork: Fork, live: Path | None) -> sandbox.Fork:
 
 
 async def run(
-    confined: Sandbox, request: StepRequest, fork: Fork, live: Path, sink: OutputSink, cancel: asyncio.Event
+    confined: Sandbox,
+    request: StepRequest,
+    fork: Fork,
+    live: Path,
+    secrets: Opened,
+    sink: OutputSink,
+    cancel: asyncio.Event,
 ) -> SandboxResult:
     """Run to the end; `live` is the workspace's directory.
 
     Raises COMMAND_NOT_FOUND, PATH_NOT_FOUND (working directory), SANDBOX_UNAVAILABLE.
     """
-    return await confined.run(spec_of(request, fork, live), sink=sink, cancel=cancel)
+    return await confined.run(spec_of(request, fork, live, secrets), sink=sink, cancel=cancel)
 
 
 def publishable(result: SandboxResult) -> bool:

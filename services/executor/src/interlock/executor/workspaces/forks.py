@@ -13,6 +13,7 @@ from interlock.common.ids import Ids
 from interlock.executor.files.remove import remove_path
 from interlock.executor.files.root import Root
 from interlock.executor.sandbox.disk import measure
+from interlock.executor.snapshots.batch import Screen
 from interlock.executor.snapshots.clone import copy_tree
 from interlock.executor.snapshots.compare import compare, totals_after
 from interlock.executor.snapshots.model import FILE, Change, Limits, Snapshot, Totals, limit_exceeded
@@ -84,22 +85,22 @@ class Forks:
         for name in os.listdir(directory) if directory.is_dir() else []:
             remove_path(directory / name)
 
-    def result(self, fork: Fork, base: Snapshot) -> Snapshot:
+    def result(self, fork: Fork, base: Snapshot, screen: Screen | None = None) -> Snapshot:
         """The tree that the fork shows now. Durable in the store on return."""
         with _open(fork.upper) as upper:
             if fork.mode == "overlay":
-                return capture_overlay(upper, base, self.store, self.limits)
+                return capture_overlay(upper, base, self.store, self.limits, screen)
             cache = StatCache()
-            scanned = scan(upper, self.store.batch(), cache, self.limits)
+            scanned = scan(upper, self.store.batch(screen), cache, self.limits)
             refused = [(path, self._kind(upper, path)) for path in scanned.skipped]
             refused += [(path, SET_ID_FILE) for path in cache.set_id]
             if refused:
                 raise not_publishable(refused)
             return scanned.snapshot
 
-    def capture(self, fork: Fork, base: Snapshot, size: Totals) -> Capture:
+    def capture(self, fork: Fork, base: Snapshot, size: Totals, screen: Screen | None = None) -> Capture:
         """What the step changed, entered in the register. Raises as `capture_overlay`; WORKSPACE_LIMIT_EXCEEDED."""
-        return self.enter(fork.workspace, base, size, self.result(fork, base))
+        return self.enter(fork.workspace, base, size, self.result(fork, base, screen))
 
     def enter(self, workspace: str, base: Snapshot, size: Totals, result: Snapshot) -> Capture:
         """Enter a result in the register, if it is within the limits."""

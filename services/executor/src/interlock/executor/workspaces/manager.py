@@ -13,6 +13,7 @@ from interlock.common.digests import digest_bytes
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.ids import Ids, UlidIds, check_id
 from interlock.executor.files.read import FileContent
+from interlock.executor.snapshots.batch import Screen
 from interlock.executor.snapshots.diff import Diff, DiffLimits, diff_trees
 from interlock.executor.snapshots.model import Limits, Owner, Snapshot
 from interlock.executor.snapshots.previews import Differences, Effect, differences
@@ -189,16 +190,17 @@ class Workspaces:
                 runtime.open_forks.add(fork.id)
             return fork
 
-    def capture(self, fork: Fork) -> Capture:
+    def capture(self, fork: Fork, *, screen: Screen | None = None) -> Capture:
         """What was changed in a fork, whose processes have all ended. It no longer blocks publication.
 
         The result is durable and independent of the fork, which may be discarded. May be repeated.
-        Raises EFFECT_NOT_PUBLISHABLE (sockets, devices, set-id files … by name), WORKSPACE_LIMIT_EXCEEDED,
+        `screen` looks at what would be stored for the first time.
+        Raises EFFECT_NOT_PUBLISHABLE (sockets, devices, set-id files … by name; `screen`), WORKSPACE_LIMIT_EXCEEDED,
         EFFECT_DISCARDED (the fork is gone).
         """
         base, size = self._publications.known(fork.workspace, digest_bytes(fork.base_tree))
         try:
-            return self._forks.capture(fork, base, size)
+            return self._forks.capture(fork, base, size, screen)
         finally:
             self._release(fork)
 
