@@ -145,6 +145,7 @@ def _command_lines(command: RunCommandInput, argv: list[str]) -> list[str]:
         lines.append(escape(f"in:      {command.working_dir}"))
     lines += [escape(f"env:     {name}={value}") for name, value in sorted(command.env.items())]
     lines += [escape(f"network: {host}") for host in command.network]
+    lines += [escape(f"secret:  {use.name} in {use.appears_as}") for use in command.secrets]
     return lines
 
 
