@@ -20,6 +20,7 @@ from interlock.v1 import executor_pb2 as pb
 _UNDER_WAY: Final = 1000
 _PER_FRAME: Final = 1000
 _FRAME_BYTES: Final = 8 << 20
+_WAITING_BYTES: Final = 64 << 20
 _log = logs.get("executor.session")
 
 
@@ -28,8 +29,8 @@ async def run_session(
 ) -> AsyncIterator[pb.SessionResponse]:
     """Frames of answers until the caller has ended its side, or the service drains, and everything is answered.
 
-    At most 1,000 calls are under way; more are not read before some are answered. When the caller goes away, steps
-    under way go on: their results are recorded, and a repeated call gets them.
+    At most 1,000 calls are under way, and 64 MiB of answers wait; more are not read before some are taken. When the
+    caller goes away, steps under way go on: their results are recorded, and a repeated call gets them.
     """
     session = _Session(service)
     reader = asyncio.create_task(session.read(requests))
@@ -65,6 +66,8 @@ class _Session:
         self._room = asyncio.Semaphore(_UNDER_WAY)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids: set[int] = set()
+        self._bytes = 0
+        self._taken, self._turn = asyncio.Event(), asyncio.Lock()
 
     @property
     def idle(self) -> bool:
@@ -87,6 +90,21 @@ class _Session:
                 task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, item: pb.SessionItem) -> None:
+        result = await self._result(item)
+        if not self._fits(result):
+            del result  # it is on record: asked for again when there is room
+            async with self._turn:
+                result = await self._result(item)
+                while not self._fits(result):
+                    self._taken.clear()
+                    await self._taken.wait()
+        self._bytes += result.ByteSize()
+        self._answers.put_nowait(result)
+
+    def _fits(self, result: pb.SessionResult) -> bool:
+        return self._bytes == 0 or self._bytes + result.ByteSize() <= _WAITING_BYTES
+
+    async def _result(self, item: pb.SessionItem) -> pb.SessionResult:
         result = pb.SessionResult(id=item.id)
         name = item.WhichOneof("call") or ""
         try:
@@ -98,9 +116,7 @@ class _Session:
         except Exception:  # noqa: BLE001 - one call's defect must not end the others' stream
             _log.exception("a call on a session failed", call=name)
             result.error.CopyFrom(_internal())
-        self._ids.discard(item.id)
-        self._room.release()
-        self._answers.put_nowait(result)
+        return result
 
     async def frame(self, reader: asyncio.Task[None], heartbeat: float) -> pb.SessionResponse | None:
         """The next answers; an empty frame after a silence; None when the caller has ended and nothing is left."""
@@ -117,12 +133,18 @@ class _Session:
         return self._gather(getter.result())
 
     def _gather(self, first: pb.SessionResult) -> pb.SessionResponse:
+        """What is taken makes room: a caller that does not read is not read from either."""
         frame = pb.SessionResponse(results=[first])
         size = first.ByteSize()
         while len(frame.results) < _PER_FRAME and size < _FRAME_BYTES and not self._answers.empty():
             result = self._answers.get_nowait()
             size += result.ByteSize()
             frame.results.append(result)
+        self._bytes -= size
+        self._taken.set()
+        for result in frame.results:
+            self._ids.discard(result.id)
+            self._room.release()
         return frame
 
     def leave(self) -> None:
