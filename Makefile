@@ -31,6 +31,7 @@ demo: $(STAMP) ## Run a real plan on a real library, approve, verify, roll back 
 	@$(BIN)/python scripts/demo.py $(if $(GOAL),--goal "$$GOAL")
 
 test: $(STAMP) lint ## Lint, then run every test (WORKERS=n, ARGS="-k name" or paths)
+	@scripts/runtimes
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not bench and not torture and not interop" $(ARGS)
 
 lint: $(STAMP) check-gen ## ruff, mypy --strict, import contracts, buf lint and breaking, generated code

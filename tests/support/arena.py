@@ -112,11 +112,13 @@ class Arena:
 
 
 def make_arena(root: Path, backend: str = "bubblewrap", **changes: object) -> Arena:
-    """An arena in `root`; `changes` are to the Confinement. Raises as the backend does."""
+    """An arena in `root`, of a backend, or of one with a runtime (`oci:runc`); `changes` are to the Confinement. Raises as the backend does."""
+    name, _, runtime = backend.partition(":")
+    changes = {"oci_runtime": runtime, **changes}
     confinement = dataclasses.replace(Confinement.from_env(root / "sandbox"), **changes)  # type: ignore[arg-type]
     base = root / "base"
     base.mkdir()
-    arena = Arena(BACKENDS[backend](confinement), root, base)
+    arena = Arena(BACKENDS[name](confinement), root, base)
     arena.write("kept.txt", "as it was\n")
     arena.write("dir/inner.txt", "inner\n")
     return arena

@@ -10,8 +10,12 @@ import pytest
 from tests.support.arena import Arena, make_arena, open_directory
 
 from interlock.common.errors import InterlockError
+from interlock.executor.sandbox.oci import RUNTIMES
 from interlock.executor.sandbox.selection import BACKENDS
 from interlock.executor.sandbox.selftest import require
+
+
+KINDS = [*(name for name in BACKENDS if name != "oci"), *(f"oci:{runtime}" for runtime in RUNTIMES)]
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +40,7 @@ def skip_unless_usable(backend: str, reasons: dict[str, str]) -> None:
         pytest.skip(f"{backend}: {reasons[backend]}")
 
 
-@pytest.fixture(params=list(BACKENDS))
+@pytest.fixture(params=KINDS)
 def backend(request: pytest.FixtureRequest, reasons: dict[str, str]) -> str:
     """The name of a backend that works here."""
     skip_unless_usable(request.param, reasons)

@@ -90,7 +90,8 @@ async def executor(place: Path, backend: str, **env: str) -> AsyncIterator[Execu
         "INTERLOCK_EXECUTOR_DIR": str(place / "state"),
         "INTERLOCK_EXECUTOR_ADDRESS": "127.0.0.1:0",
         "INTERLOCK_TOKEN": "test-token",
-        "INTERLOCK_SANDBOX": backend,
+        "INTERLOCK_SANDBOX": backend.partition(":")[0],
+        "INTERLOCK_OCI_RUNTIME": backend.partition(":")[2],
         **env,
     }
     ready = place / "ready"
@@ -143,7 +144,7 @@ async def test_the_executor_tells_its_tier(open_dir: Path, backend: str) -> None
         info = await running.call("GetExecutorInfo", pb.GetExecutorInfoRequest())
         await running.make_workspace()
         report = (await running.step("true")).effect.sandbox
-    assert info.sandbox.backend.partition(":")[0] == backend
+    assert info.sandbox.backend == backend
     assert info.sandbox == report
     assert {probe.name for probe in info.probes if not probe.available} <= {"cgroup", "openat2", "landlock"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 from pathlib import Path
@@ -21,8 +22,10 @@ print("allowed" if result >= 0 else errno.errorcode[ctypes.get_errno()])
 
 
 async def attempt(arena: Arena, *arguments: object) -> str:
-    """A raw system call inside; `allowed` or the name of the error."""
+    """A raw system call inside; `allowed`, the name of the error, or `killed` by the filter."""
     result = await arena.python(ATTEMPT, *(str(argument) for argument in arguments))
+    if result.signal == signal.SIGSYS:
+        return "killed"
     assert result.exit_code == 0, result.stderr.head
     return result.stdout.head.decode().strip()
 

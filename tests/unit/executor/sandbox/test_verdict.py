@@ -40,6 +40,8 @@ class Group:
     def __init__(self, oom: int = 0, forks: int = 0) -> None:
         self._oom, self._forks = oom, forks
 
+    name = "group"
+
     def attach(self, pid: int) -> None: ...
 
     def oom_kills(self) -> int:

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from interlock.executor.domain.model import JsonValue
-from interlock.executor.sandbox import seccomp
+from interlock.executor.sandbox import cgroups, seccomp
 from interlock.executor.sandbox.base import FILES, WORKSPACE, Capabilities, Check, Level, Probe, SandboxSpec
 from interlock.executor.sandbox.binary import find_binary
 from interlock.executor.sandbox.confinement import Confinement
@@ -71,7 +71,7 @@ class BubblewrapSandbox(Confined):
         forks = await self.try_forks(state, FIX_NAMESPACES)
         return self_test(self, [found, *forks], self.controller)
 
-    def start(self, spec: SandboxSpec) -> Started:
+    def start(self, spec: SandboxSpec, group: cgroups.Group | None) -> Started:
         with ExitStack() as stack:
             files = {path: memory_file(stack, "file", content) for path, content in spec.files.items()}
             spawned = spawn(

@@ -21,7 +21,10 @@ _ROOT: Final = Path("/sys/fs/cgroup")
 
 
 class Group(Protocol):
-    """One step's group."""
+    """One step's group. `name` is its directory's, below the executor's own group."""
+
+    @property
+    def name(self) -> str: ...
 
     def attach(self, pid: int) -> None:
         """Move a process in, before it has children. Raises OSError."""
@@ -57,6 +60,10 @@ class _V1Group:
     memory: Path
     pids: Path
     cpuacct: Path | None
+
+    @property
+    def name(self) -> str:
+        return self.memory.name
 
     def attach(self, pid: int) -> None:
         for directory in self._directories():
@@ -120,6 +127,10 @@ class V1:
 @dataclass(frozen=True, slots=True)
 class _V2Group:
     path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
 
     def attach(self, pid: int) -> None:
         _write(self.path / "cgroup.procs", pid)

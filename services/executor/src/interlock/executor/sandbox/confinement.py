@@ -20,6 +20,7 @@ class Confinement:
         identity: whom steps run as.
         rootfs: a root file system directory to use in place of the host's /usr, or None.
         mounts: extra read-only mounts.
+        oci_runtime: name or path of the runtime of the oci backend; empty: one that is there.
         use_cgroups: False makes rlimits and the watchdog enforce everything.
         fork: how the workspace is forked: `overlay`, `copy`, or `auto`: overlay where it works.
     """
@@ -30,11 +31,12 @@ class Confinement:
     mounts: tuple[Mount, ...] = ()
     use_cgroups: bool = True
     fork: str = "auto"
+    oci_runtime: str = ""
 
     @classmethod
     def from_env(cls, private: Path) -> Confinement:
         """INTERLOCK_STEP_UID, INTERLOCK_ROOTFS, INTERLOCK_EXTRA_RO_MOUNTS, INTERLOCK_CGROUPS (true),
-        INTERLOCK_FORK (auto).
+        INTERLOCK_FORK (auto), INTERLOCK_OCI_RUNTIME.
 
         Raises InterlockError(SANDBOX_UNAVAILABLE) when steps would run as root, INVALID_ARGUMENT.
         """
@@ -46,6 +48,7 @@ class Confinement:
             mounts=parse_mounts(env_list("INTERLOCK_EXTRA_RO_MOUNTS")),
             use_cgroups=env_bool("INTERLOCK_CGROUPS", True),
             fork=_fork_mode(),
+            oci_runtime=env_text("INTERLOCK_OCI_RUNTIME"),
         )
 
     def shell(self) -> str:

@@ -21,7 +21,7 @@ import interlock.executor
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.model import JsonValue
 from interlock.executor.files.remove import remove_path
-from interlock.executor.sandbox import orphans, seccomp
+from interlock.executor.sandbox import cgroups, orphans, seccomp
 from interlock.executor.sandbox.base import Capabilities, Check, Level, Probe, SandboxSpec
 from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.environment import environment
@@ -105,7 +105,7 @@ class LandlockSandbox(Confined):
                 remove_path(self._scratch / name)
         return ended
 
-    def start(self, spec: SandboxSpec) -> Started:
+    def start(self, spec: SandboxSpec, group: cgroups.Group | None) -> Started:
         try:
             scratch = self._make_scratch(own_workspace=spec.fork is None)
         except OSError as error:

@@ -67,7 +67,7 @@ class RulesTree:
         self._spawned = spawned
         self._status = Status(spawned.status)
         self._supervisor = os.pidfd_open(spawned.process.pid)
-        self.root, self.waiting = spawned.process.pid, 0
+        self.root, self.waiting, self.beside = spawned.process.pid, 0, 0
         self.user_us = self.system_us = self.max_rss = 0
         self.scratch: Path | None = scratch
 

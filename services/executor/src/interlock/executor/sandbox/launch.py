@@ -198,7 +198,7 @@ class Tree:
         self._status = Status(spawned.status)
         self._runner_fd = os.pidfd_open(spawned.process.pid)
         self._init_fd = -1
-        self.root = self.waiting = 0
+        self.root = self.waiting = self.beside = 0
         self.user_us = self.system_us = self.max_rss = 0
         self._inherited = _own_rss() * 5 // 4
 

@@ -47,13 +47,15 @@ class Tree(Protocol):
 
     Args:
         root: the runner's own process that every process of the step is below of, for as long as any is alive.
-        waiting: the process that becomes the command; it waits at the gate.
+        waiting: the process that becomes the command, or is as the command will be; it waits at the gate.
+        beside: a process of the step that is not below the root, once there is one; else 0.
         user_us, system_us, max_rss: the accounts, after `reap`.
         scratch: a directory on disk that stands in for /tmp, or None.
     """
 
     root: int
     waiting: int
+    beside: int
     user_us: int
     system_us: int
     max_rss: int
@@ -122,8 +124,10 @@ class Confined(ABC):
         become_subreaper()
 
     @abstractmethod
-    def start(self, spec: SandboxSpec) -> Started:
-        """Start the runner. On the event loop's thread; blocks for milliseconds.
+    def start(self, spec: SandboxSpec, group: cgroups.Group | None) -> Started:
+        """Start the runner; what waits at the gate is put into `group` afterwards.
+
+        On the event loop's thread; blocks for milliseconds.
 
         Raises InterlockError(SANDBOX_UNAVAILABLE).
         """
@@ -216,7 +220,7 @@ class _Step:
         self._started = self._loop.time()
 
     async def run(self, stops: tuple[asyncio.Event, ...]) -> SandboxResult:
-        started = self._sandbox.start(self._spec)
+        started = self._sandbox.start(self._spec, self._group)
         tree, keep, redact = started.tree, self._spec.limits.kept_bytes, self._spec.redact
         pumps = [
             Pump(stream, fd, keep, self._delivery, redact() if redact is not None else None)
@@ -300,6 +304,7 @@ class _Step:
             upper,
             lambda: sum(pump.read for pump in pumps),
             held=self._spec.fork.held if self._spec.fork else (0, 0),
+            beside=lambda: tree.beside,
             scratch=str(tree.scratch) if tree.scratch else None,
         )
 

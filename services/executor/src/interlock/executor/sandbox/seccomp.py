@@ -27,16 +27,17 @@ _X32_BIT: Final = 0x40000000
 
 # NEWTIME is bit 0x80, which in clone() belongs to the exit signal: only clone3 and unshare can ask for it.
 NAMESPACE_FLAGS: Final = 0x7E020000
+NAMESPACE_BITS: Final = tuple(1 << bit for bit in range(32) if NAMESPACE_FLAGS >> bit & 1)
 FAMILIES: Final = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6; AF_NETLINK only for its route protocol
-_AF_NETLINK: Final = 16
-_TERMINAL_INJECTION: Final = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
+AF_NETLINK: Final = 16
+TERMINAL_INJECTION: Final = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 _FILE_FLAGS: Final = (
     0x40086602,
     0x40046602,
     0x401C5820,
 )  # FS_IOC_SETFLAGS, its 32-bit form, FS_IOC_FSSETXATTR
 _PAIR_TYPES: Final = (1, 5)  # SOCK_STREAM, SOCK_SEQPACKET: a pair of datagram sockets could address others
-_DEVICE_TYPES: Final = (0x2000, 0x6000)  # S_IFCHR, S_IFBLK
+DEVICE_TYPES: Final = (0x2000, 0x6000)  # S_IFCHR, S_IFBLK
 
 
 def _argument(index: int) -> int:
@@ -72,7 +73,7 @@ def _sockets() -> list[bytes]:
         body += [_op(_EQUAL, family, 0, 1), _op(_RETURN, _ALLOW)]
     # Netlink is many kernel interfaces; getifaddrs and the like need the route one, protocol 0.
     body += [
-        _op(_EQUAL, _AF_NETLINK, 0, 3),
+        _op(_EQUAL, AF_NETLINK, 0, 3),
         _op(_LOAD, _argument(2)),
         _op(_EQUAL, 0, 0, 1),
         _op(_RETURN, _ALLOW),
@@ -132,13 +133,13 @@ def assemble(machine: Machine, *, shared: bool = False) -> bytes:
         program += _when(number, [_error(errno.EPERM)])
     for number in sorted(machine.absent.values()):
         program += _when(number, [_error(errno.ENOSYS)])
-    commands = (*_TERMINAL_INJECTION, *_FILE_FLAGS) if shared else _TERMINAL_INJECTION
+    commands = (*TERMINAL_INJECTION, *_FILE_FLAGS) if shared else TERMINAL_INJECTION
     flags = [_op(_LOAD, _argument(0)), _op(_ANY_BIT, NAMESPACE_FLAGS, 0, 1), _error(errno.EPERM)]
     program += _when(calls["clone"], [*flags, _op(_RETURN, _ALLOW)])
     program += _when(calls["ioctl"], _deny_values(_argument(1), commands, errno.EPERM))
     for name, position in (("mknod", 1), ("mknodat", 2)):
         if name in calls:
-            body = _deny_values(_argument(position), _DEVICE_TYPES, errno.EPERM, mask=0xF000)
+            body = _deny_values(_argument(position), DEVICE_TYPES, errno.EPERM, mask=0xF000)
             program += _when(calls[name], body)
     program += _when(calls["socket"], [_error(errno.EAFNOSUPPORT)] if shared else _sockets())
     program += _when(calls["socketpair"], _pairs() if shared else _sockets())

@@ -32,7 +32,17 @@ def _landlock(confinement: Confinement) -> Sandbox:
     return LandlockSandbox(confinement)
 
 
-BACKENDS: Final[Mapping[str, Maker]] = {"bubblewrap": _bubblewrap, "landlock": _landlock}
+def _oci(confinement: Confinement) -> Sandbox:
+    from interlock.executor.sandbox.oci import OciSandbox
+
+    return OciSandbox(confinement)
+
+
+BACKENDS: Final[Mapping[str, Maker]] = {
+    "bubblewrap": _bubblewrap,
+    "oci": _oci,
+    "landlock": _landlock,
+}
 """By the name that INTERLOCK_SANDBOX has for it; `auto` tries them in this order. A Kubernetes backend goes here."""
 
 

@@ -26,13 +26,16 @@ class Sample:
     system_us: int
 
 
-def look(root: int) -> Sample:
+def look(root: int, beside: int = 0) -> Sample:
     """Everything below process `root`, which is the runner's and inherits orphans: nothing can leave it.
+
+    With it `beside`, unless that is 0, and everything below that.
 
     Of the root itself only the time counts of those it has waited for.
     """
     pids: list[int] = []
     queue = [child for thread in _threads(root) for child in _children(root, thread)]
+    queue += [beside] if beside else []
     tasks = memory = 0
     user, system = _times(root)[2:]
     while queue and len(pids) < _MOST:

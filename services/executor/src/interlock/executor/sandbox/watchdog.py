@@ -25,6 +25,7 @@ class Watchdog:
         upper: its fork's upper directory, if it has one.
         held: bytes and entries that were in it before.
         output: returns the bytes of output so far.
+        beside: returns a process of the step that is not below `root`, or 0.
         scratch: a directory on disk in place of /tmp, if it is no mount with a size of its own.
     """
 
@@ -37,9 +38,11 @@ class Watchdog:
         output: Callable[[], int],
         held: tuple[int, int] = (0, 0),
         scratch: str | None = None,
+        beside: Callable[[], int] = lambda: 0,
     ) -> None:
         self._root, self._limits, self._group = root, limits, group
         self._upper, self._output, self._held, self._scratch = upper, output, held, scratch
+        self._beside = beside
         self.user_us = self.system_us = self.memory_peak = self.tasks_peak = 0
 
     async def watch(self) -> Exceeded:
@@ -59,7 +62,7 @@ class Watchdog:
         return self._counted() or self._sampled() or self.check_disk()
 
     def _sample(self) -> None:
-        seen = tree.look(self._root)
+        seen = tree.look(self._root, self._beside())
         self.tasks_peak = max(self.tasks_peak, seen.tasks)
         times = self._group.cpu_us() if self._group else None
         user, system = times or (seen.user_us, seen.system_us)

@@ -1,0 +1,141 @@
+"""The sandbox made by an OCI runtime: runc or crun, one container per step.
+
+Walls: those of bubblewrap (user, pid, mount, network, ipc and uts namespaces, a read-only root, the same filter, no
+capability), made by a program that many machines have and administrators know. The runtime is run by root; the
+container's uids are two that own nothing but what steps own. See docs/decisions/0013-a-container-per-step.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from interlock.common.digests import canonical_json
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.domain.model import JsonValue
+from interlock.executor.sandbox import cgroups
+from interlock.executor.sandbox.base import Capabilities, Check, Level, Probe, SandboxSpec
+from interlock.executor.sandbox.confinement import Confinement
+from interlock.executor.sandbox.oci_bundle import container, filter_profile, make_skeleton, process
+from interlock.executor.sandbox.oci_tree import ContainerTree, Runtime
+from interlock.executor.sandbox.rootfs import write_etc
+from interlock.executor.sandbox.running import Confined, Started
+from interlock.executor.sandbox.selftest import self_test
+
+CAPABILITIES: Final = Capabilities(
+    Level.NAMESPACES,
+    overlay=True,
+    own_paths=True,
+    own_processes=True,
+    own_identity=True,
+    own_loopback=True,
+    own_user_namespace=True,
+)
+RUNTIMES: Final = ("runc", "crun")
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_FIX: Final = (
+    "Install runc or crun (Debian, Ubuntu: apt-get install runc), run the executor as root with CAP_SYS_ADMIN, and "
+    "keep its directory on a real file system."
+)
+
+
+class OciSandbox(Confined):
+    """See `interlock.executor.sandbox.base.Sandbox`.
+
+    Raises InterlockError(SANDBOX_UNAVAILABLE) where there is no runtime, or where the executor is not run by root.
+    """
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, confinement: Confinement) -> None:
+        home = confinement.private / "oci"
+        self.runtime = find_runtime(confinement, home / "state")
+        super().__init__(confinement, f"oci:{self.runtime.name}")
+        for directory, mode in ((home, 0o711), (home / "state", 0o711), (home / "bundles", 0o700)):
+            directory.mkdir(exist_ok=True)
+            directory.chmod(mode)
+        write_etc(confinement.private / "etc")
+        self._home, self._root = home, home / "root"
+        self._system = make_skeleton(self._root, confinement, confinement.private / "etc")
+        self._version = _version(self.runtime)
+
+    def policy(self) -> dict[str, JsonValue]:
+        mounts: list[JsonValue] = [f"{mount.source}:{mount.target}" for mount in self.confinement.mounts]
+        return {
+            "backend": self.tier.backend,
+            "enforcement": self.tier.enforcement,
+            "filter": "sha256:" + hashlib.sha256(canonical_json(filter_profile())).hexdigest(),
+            "network": "none",
+            "system": self.confinement.system_name(),
+            "mounts": mounts,
+        }
+
+    async def probe(self, state: Path) -> Probe:
+        found = Check("oci runtime", True, f"{self.runtime.path}: {self._version}")
+        return self_test(self, [found, *await self.try_forks(state, _FIX)], self.controller)
+
+    def end_orphans(self) -> int:
+        ended = super().end_orphans()
+        for bundle in list((self._home / "bundles").iterdir()):
+            self.runtime.delete(bundle.name)
+            shutil.rmtree(bundle, ignore_errors=True)
+            ended += 1
+        return ended
+
+    def start(self, spec: SandboxSpec, group: cgroups.Group | None) -> Started:
+        bundle = self._home / "bundles" / f"interlock-{secrets.token_hex(8)}"
+        argv = self.resolve_argv(spec)
+        config = container(spec, self._root, self._system, self.identity, group.name if group else "")
+        bundle.mkdir(mode=0o700)
+        (bundle / "config.json").write_text(json.dumps(config))
+        (bundle / "process.json").write_text(json.dumps(process(spec, argv, counted=group is not None)))
+        out, err = os.pipe(), os.pipe()
+        try:
+            tree = ContainerTree(self.runtime, bundle, (out[1], err[1]))
+        except OSError as error:
+            for fd in (*out, *err):
+                os.close(fd)
+            raise _unavailable(f"{self.runtime.path} cannot be started: {error.strerror}.") from None
+        return Started(tree, out[0], err[0])
+
+
+def find_runtime(confinement: Confinement, state: Path) -> Runtime:
+    """INTERLOCK_OCI_RUNTIME (a name or a path), else the first of `RUNTIMES` there is.
+
+    Raises InterlockError(SANDBOX_UNAVAILABLE).
+    """
+    if not confinement.identity.switch:
+        raise _unavailable("The oci sandbox needs an executor that is run by root (its steps are not).")
+    wanted = confinement.oci_runtime
+    for candidate in (wanted,) if wanted else RUNTIMES:
+        path = candidate if candidate.startswith("/") else shutil.which(candidate, path=_PATH)
+        if path and os.access(path, os.X_OK):
+            name = Path(path).name
+            if name not in RUNTIMES:
+                raise _unavailable(
+                    f"{path} is not one of the runtimes that are supported: {', '.join(RUNTIMES)}."
+                )
+            return Runtime(name, path, state)
+    raise _unavailable(f"No OCI runtime is installed (looked for {wanted or ', '.join(RUNTIMES)}).")
+
+
+def _version(runtime: Runtime) -> str:
+    try:
+        done = subprocess.run(
+            [runtime.path, "--version"], capture_output=True, env={}, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        raise _unavailable(f"{runtime.path} does not run.") from None
+    found = re.search(r"\d+\.\d+[\w.+~-]*", done.stdout.decode(errors="replace"))
+    return found[0] if found else "unknown version"
+
+
+def _unavailable(message: str) -> InterlockError:
+    return InterlockError(Reason.SANDBOX_UNAVAILABLE, message, field="INTERLOCK_OCI_RUNTIME", fix=_FIX)
