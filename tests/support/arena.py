@@ -112,7 +112,10 @@ class Arena:
 
 
 def make_arena(root: Path, backend: str = "bubblewrap", **changes: object) -> Arena:
-    """An arena in `root`, of a backend, or of one with a runtime (`oci:runc`); `changes` are to the Confinement. Raises as the backend does."""
+    """An arena in `root`, of a backend, or of one with a runtime (`oci:runc`).
+
+    `changes` are to the Confinement. Raises as the backend does.
+    """
     name, _, runtime = backend.partition(":")
     changes = {"oci_runtime": runtime, **changes}
     confinement = dataclasses.replace(Confinement.from_env(root / "sandbox"), **changes)  # type: ignore[arg-type]

@@ -14,7 +14,6 @@ from interlock.executor.sandbox.oci import RUNTIMES
 from interlock.executor.sandbox.selection import BACKENDS
 from interlock.executor.sandbox.selftest import require
 
-
 KINDS = [*(name for name in BACKENDS if name != "oci"), *(f"oci:{runtime}" for runtime in RUNTIMES)]
 
 
