@@ -282,7 +282,7 @@ MODELS = {
     "html": (HTML, "MODEL_REPLY_INVALID"),
     "truncated-json": (CUT, "MODEL_REPLY_INVALID"),
     "broken-off": (Answer(200, chat("fine").body, fault="cut"), "MODEL_REPLY_INVALID"),
-    "closed": (Answer(fault="close"), "MODEL_REPLY_INVALID"),
+    "closed": (Answer(fault="close"), "MODEL_UNAVAILABLE"),
     "empty": (chat(""), "MODEL_REPLY_INVALID"),
     "429": (of({"error": {"message": "slow down"}}, 429, retry_after="0"), "MODEL_RATE_LIMITED"),
     "500": (of({"error": {"message": "oops"}}, 500), "MODEL_UNAVAILABLE"),
