@@ -18,6 +18,8 @@ BASE = {
     "INTERLOCK_MODEL_GATEWAY": "openai",
     "INTERLOCK_DATABASE_URL": "postgresql://secret",
     "INTERLOCK_DATABASE_POOL": "4",
+    "INTERLOCK_SECRET_DEPLOY": "value",
+    "INTERLOCK_SECRETS_DIR": "/s",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4317",
 }
 
@@ -27,6 +29,9 @@ def test_keys_are_the_planners_and_the_database_is_the_orchestrators(service: st
     env = environment(service, BASE, defaults())
     assert ("INTERLOCK_MODEL_API_KEY" in env) == (service == "planner")
     assert ("INTERLOCK_DATABASE_URL" in env) == (service == "orchestrator")
+    assert {"INTERLOCK_SECRET_DEPLOY", "INTERLOCK_SECRETS_DIR"} & env.keys() == (
+        {"INTERLOCK_SECRET_DEPLOY", "INTERLOCK_SECRETS_DIR"} if service == "executor" else set()
+    )
     assert env["PATH"] == "/bin"
     assert env["INTERLOCK_DATA_DIR"] == "/d"
     assert env["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://localhost:4317"

@@ -17,8 +17,13 @@ STAGES = (("executor", "planner"), ("orchestrator",), ("approval",))
 
 DEFAULT_PORT_BASE = 7400
 
-# Law of the design: model keys are the planner's, the database is the orchestrator's.
-_PRIVATE = {"INTERLOCK_MODEL_": "planner", "INTERLOCK_DATABASE_": "orchestrator"}
+# Law of the design: model keys are the planner's, the database is the orchestrator's, secrets are the executor's.
+_PRIVATE = {
+    "INTERLOCK_MODEL_": "planner",
+    "INTERLOCK_DATABASE_": "orchestrator",
+    "INTERLOCK_SECRET_": "executor",
+    "INTERLOCK_SECRETS_": "executor",
+}
 
 
 def command_line(service: str) -> list[str]:
