@@ -71,6 +71,22 @@ def test_level(output: io.StringIO, monkeypatch: pytest.MonkeyPatch, level: str,
     assert len(lines(output)) == count
 
 
+def test_every_line_is_cleaned_before_it_is_written(
+    output: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.setup("interlock-test", stream=output)
+    monkeypatch.setattr(logs, "_cleaner", None)  # restored at the end
+    logs.clean_with(lambda line: line.replace("hunter2", "[secret:x]"))
+    with logs.bound(run_id="hunter2"):
+        logs.get("hunter2").info("it is hunter2", text="hunter2")
+    try:
+        raise ValueError("hunter2")
+    except ValueError:
+        logging.getLogger("library").exception("failed with %s", "hunter2")
+    assert "hunter2" not in output.getvalue()
+    assert [line["event"] for line in lines(output)] == ["it is [secret:x]", "failed with [secret:x]"]
+
+
 def test_before_setup_nothing_is_written_to_stdout() -> None:
     code = "from interlock.common import logs; log = logs.get('x'); log.info('chatter'); log.warning('odd')"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -317,3 +317,20 @@ async def test_live_output_is_redacted_before_anyone_sees_it(armed: Any, act: An
             await asyncio.sleep(0.01)  # it has not begun
     assert pieces == b"begin\n[secret:other-one]\nend\n"
     assert (await work).effect.stdout.head == pieces
+
+
+async def test_where_steps_have_no_file_system_of_their_own_secrets_are_variables_only(
+    armed: Any, act: Any
+) -> None:
+    try:
+        await armed.restart(INTERLOCK_SANDBOX="landlock", INTERLOCK_SECRET_OTHER_ONE=OTHER)
+    except AssertionError:
+        assert "SANDBOX_UNAVAILABLE" in armed.child.log
+        pytest.skip("the kernel's Landlock is absent or too old")
+    workspace = await armed.workspace()
+    prepared = await armed.prepare(workspace, act.command('echo "$T"', secrets=uses(T="other-one")))
+    assert prepared.effect.stdout.head == b"[secret:other-one]\n"
+    with pytest.raises(InterlockError) as caught:
+        await armed.prepare(workspace, act.command("x", secrets=uses(**{"/run/secrets/x": "other-one"})), 2)
+    assert caught.value.reason is Reason.SECRET_UNUSABLE
+    assert "landlock" in caught.value.message

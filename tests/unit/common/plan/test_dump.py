@@ -51,6 +51,10 @@ def inputs(index: int) -> st.SearchStrategy[tuple[StepKind, StepInput]]:
         env=st.dictionaries(st.from_regex(r"[A-Z_]{1,5}", fullmatch=True), content, max_size=2),
         network=st.lists(st.just("example.org:443"), max_size=1).map(tuple),
         allowed_exit_codes=st.lists(st.integers(0, 255), max_size=2).map(tuple),
+        secrets=st.dictionaries(
+            st.sampled_from(["TOKEN", "/run/secrets/key"]),
+            st.from_regex("[a-z0-9][a-z.-]{0,5}", fullmatch=True),
+        ),
         command=st.one_of(some_text, tricky),
     )
     argv = st.lists(content, min_size=1, max_size=3).map(lambda a: RunCommandInput(argv=tuple(a)))

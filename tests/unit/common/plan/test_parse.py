@@ -305,3 +305,18 @@ def test_an_option_of_the_step_inside_its_kind_is_told_where_it_belongs() -> Non
         parse_plan("goal: g\nsteps:\n  - run_command: {command: ls, gate: effect}\n")
     assert caught.value.field == "steps[0].run_command.gate"
     assert "beside `run_command`" in caught.value.fix
+
+
+def test_a_list_of_secrets_names_their_variables() -> None:
+    step = {"run_command": {"command": "x", "secrets": ["deploy-token", "a.b"]}}
+    given = plan_from_data({"goal": "g", "steps": [step]}).steps[0].input
+    assert isinstance(given, RunCommandInput)
+    assert given.secrets == {"DEPLOY_TOKEN": "deploy-token", "A_B": "a.b"}
+
+
+@pytest.mark.parametrize("names", [["a-b", "a_b"], ["a", "A"], ["9a"], ["a b"], [1]])
+def test_a_list_of_secrets_that_cannot_be_variables_is_refused(names: list[object]) -> None:
+    step = {"run_command": {"command": "x", "secrets": names}}
+    with pytest.raises(InterlockError) as caught:
+        plan_from_data({"goal": "g", "steps": [step]})
+    assert caught.value.reason is Reason.PLAN_INVALID

@@ -49,6 +49,9 @@ GOOD: list[object] = [
     command(timeout="24h"),
     command(env={"A": ""}, network=["h:1"], allowed_exit_codes=[0, 255], working_dir="."),
     one({"run_command": {"argv": [""]}}),
+    command(secrets={"TOKEN": "deploy-token", "/run/secrets/a.key": "9.k"}),
+    command(secrets=["deploy-token", "b"]),
+    command(secrets=[]),
     one({"summarize": {}}, policy="p", budget=0.000001, labels={"a/b": ""}),
     one({"summarize": {}}, policy={}, budget={}),
     one(
@@ -58,6 +61,16 @@ GOOD: list[object] = [
     ),
 ]
 BAD: list[object] = [
+    command(secrets="deploy-token"),
+    command(secrets=["9k"]),
+    command(secrets=["a", "a"]),
+    command(secrets=[f"s{number}" for number in range(17)]),
+    command(secrets={"TOKEN": ""}),
+    command(secrets={"TOKEN": "../x"}),
+    command(secrets={"/run/secrets/../x": "a"}),
+    command(secrets={"/etc/passwd": "a"}),
+    command(secrets={"1A": "a"}),
+    command(secrets={"TOKEN": {"value": "x"}}),
     None, [], "x", {}, {"goal": "g"}, {"steps": [{"summarize": {}}]}, {"goal": "", "steps": [{"summarize": {}}]},
     {"goal": "g", "steps": []}, {"goal": "g", "steps": {}}, one({}), one("x"), one(None), one({"name": "x"}),
     one({"unknown": {}}), one({"summarize": {}, "read_file": {"path": "a"}}), one({"summarize": {}, "extra": 1}),

@@ -36,6 +36,7 @@ INPUTS: list[tuple[StepKind, StepInput]] = [
             env={"A": "b"},
             network=("h:1",),
             allowed_exit_codes=(3,),
+            secrets={"TOKEN": "deploy-token", "/run/secrets/key": "k"},
         ),
     ),
 ]

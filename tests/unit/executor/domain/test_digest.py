@@ -16,7 +16,7 @@ from interlock.executor.domain.digest import (
     request_document,
 )
 from interlock.executor.domain.limits import DEFAULT_LIMITS, Limits
-from interlock.executor.domain.model import EditFile, EffectKey, ReadFile, RunCommand, StepRequest
+from interlock.executor.domain.model import EditFile, EffectKey, ReadFile, RunCommand, SecretUse, StepRequest
 
 T, U = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 KEY = EffectKey("run-1", 2, 1)
@@ -57,6 +57,7 @@ CHANGED_REQUESTS = [
             RunCommand(command="make", env={"A": "1"}, working_dir="d"),
             RunCommand(command="make", env={"A": "1"}, network=("h:1",)),
             RunCommand(command="make", env={"A": "1"}, allowed_exit_codes=(1,)),
+            RunCommand(command="make", env={"A": "1"}, secrets=(SecretUse("a", "T"),)),
             ReadFile("make"),
             EditFile("make", new_content=b""),
             EditFile("make", patch=b""),
@@ -118,6 +119,14 @@ def test_names_that_are_not_utf8_have_a_digest() -> None:
         "end_line": 0,
     }
     assert request.fingerprint() != READ.fingerprint()
+
+
+def test_secrets_count_by_name_and_place_in_any_order() -> None:
+    one, two = SecretUse("deploy-token", "TOKEN"), SecretUse("key", "/run/secrets/key")
+    facts = RunCommand(command="x", secrets=(one, two)).facts()
+    assert facts["secrets"] == {"TOKEN": "deploy-token", "/run/secrets/key": "key"}
+    assert facts == RunCommand(command="x", secrets=(two, one)).facts()
+    assert "secrets" not in RunCommand(command="x").facts()
 
 
 def test_order_and_repetition_of_exit_codes_do_not_count() -> None:
