@@ -40,9 +40,11 @@ Changes = dict[bytes, dict[bytes, Seen]]
 class KnowingWatcher(Watcher, Protocol):
     """Knows which directories were entered, and stay at their paths."""
 
-    def knows(self, path: bytes) -> bool: ...
+    def knows(self, path: bytes, status: os.stat_result) -> bool: ...
 
     def is_at(self, path: bytes, fd: int) -> bool: ...
+
+    def leave(self, path: bytes) -> None: ...
 
 
 def rescan(
@@ -71,7 +73,7 @@ class _Doubt(Exception):
 
 class _Rescan(Walk):
     def after(self, changes: Mapping[bytes, Mapping[bytes, Seen]], watcher: KnowingWatcher) -> Scanned | None:
-        self.knows, self.is_at = watcher.knows, watcher.is_at
+        self.knows, self.is_at, self.leave = watcher.knows, watcher.is_at, watcher.leave
         self.removed: set[bytes] = set()
         self.examined: set[bytes] = set()
         self.gone_entries = self.gone_bytes = 0
@@ -132,7 +134,7 @@ class _Rescan(Walk):
                 raise _Doubt from None
             self.forget(listing, name, files)
             return False
-        if stat.S_ISDIR(status.st_mode) and old is not None and old.kind == DIRECTORY and self.knows(here):
+        if old is not None and old.kind == DIRECTORY and self.is_known(here, status):
             listing.entries[name] = Entry(DIRECTORY, stat.S_IMODE(status.st_mode), old.value)
             listing.times[name] = Times(status.st_mtime_ns, listing.times[name].child)
             return False
@@ -148,6 +150,9 @@ class _Rescan(Walk):
             return False
         self.forget(listing, name, files)
         return self.enter(fd, listing, name, status, files)
+
+    def is_known(self, path: bytes, status: os.stat_result) -> bool:
+        return stat.S_ISDIR(status.st_mode) and self.knows(path, status)
 
     def enter(self, fd: int, listing: Listing, name: bytes, status: os.stat_result, files: Known) -> bool:
         directories: list[bytes] = []
@@ -172,6 +177,7 @@ class _Rescan(Walk):
         if old.kind == FILE:
             self.gone_bytes += known[0][1] if known else self.batch.store.size(old.value)
         elif old.kind == DIRECTORY:
+            self.leave(join(listing.path, name))
             self.forget_below(join(listing.path, name))
 
     def forget_below(self, top: bytes) -> None:

@@ -4,6 +4,11 @@ Every directory is watched before it is listed, through the descriptor it is lis
 than the listing is told of, and a directory that came since shows as a new name in one that is watched. Nothing is
 added between two readings: a new directory is watched when it is read.
 
+A directory may be replaced between its opening and its entering, and what tells of that may be taken before it is
+entered (the queue is emptied at any time). Then the path has a watch on another directory than is there. So a path
+counts as known only together with the identity of what was entered: a replacement that comes later ends the watch,
+an earlier one shows as another identity, and either way its name is among the changes of the next reading.
+
 What the kernel does not tell of, and what is done about it:
 
     more events than its queue holds, too many watches, the root moved or unmounted: not trusted, everything is read
@@ -79,6 +84,9 @@ class Watch:
         with self._lock:
             if self._inotify is None:
                 return None
+            parent, name = parent_and_name(path)
+            if path and parent not in self._watches:
+                return None  # it went while it was read: its name is among the changes, and all below it is read anew
             try:
                 self._forget(path)
                 watch = self._inotify.add(fd, _MASK)
@@ -91,18 +99,25 @@ class Watch:
             self._paths[watch] = path
             self._watches[path] = (watch, (status.st_dev, status.st_ino))
             if path:
-                parent, name = parent_and_name(path)
                 self._inside.setdefault(parent, set()).add(name)
         return None
 
-    def knows(self, path: bytes) -> bool:
-        """Whether the directory at `path` is the one that was entered there, as far as events tell."""
-        return path in self._watches
+    def leave(self, path: bytes) -> None:
+        """Stop watching what was entered as `path`, and all below it."""
+        with self._lock:
+            self._forget(path)
+
+    def knows(self, path: bytes, status: os.stat_result) -> bool:
+        """Whether the directory that shows `status` at `path` is the one that was entered there, and has stayed.
+
+        An inode number is not given to another directory before the kernel has told that its first one is gone.
+        """
+        found = self._watches.get(path)
+        return found is not None and found[1] == (status.st_dev, status.st_ino)
 
     def is_at(self, path: bytes, fd: int) -> bool:
         """Whether `fd` is the very directory that was entered as `path`."""
-        found, status = self._watches.get(path), os.fstat(fd)
-        return found is not None and found[1] == (status.st_dev, status.st_ino)
+        return self.knows(path, os.fstat(fd))
 
     def collect(self) -> None:
         """Take what the kernel has queued. Called often enough, its queue does not overflow."""
