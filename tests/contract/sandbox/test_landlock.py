@@ -67,6 +67,19 @@ except OSError as error: print(error.strerror)
     ]
 
 
+async def test_no_socket_can_be_made_but_a_pair(arena: Arena) -> None:
+    code = """
+import socket
+for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, socket.AF_NETLINK):
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW):
+        try: socket.socket(family, kind); print("made", family, kind)
+        except OSError as error: print(error.errno)
+try: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM); print("made")
+except OSError as error: print(error.errno)
+"""
+    assert (await arena.python(code)).stdout.head.split() == [b"97"] * 12 + [b"1"]
+
+
 async def test_limits_of_others_cannot_be_set(arena: Arena) -> None:
     code = f"""
 import os, resource
