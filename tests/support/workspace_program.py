@@ -8,6 +8,7 @@ Python 3.11 of any user runs it.
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import signal
@@ -81,6 +82,22 @@ def publish(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
         ask["workspace"], ask["base"], ask["result"], key="k", look=ask.get("look", "everything")
     )
     return {"head": done.head_tree, "how": done.how, "kept": list(done.kept)}
+
+
+def blocked(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    """`publish`, where changing the live directory is not permitted from its `at`-th path on, until it goes back."""
+    kill, passed = failpoints.action, 0
+
+    def action(name: str) -> None:
+        nonlocal passed
+        passed += name == "publish.live.entry"
+        if kill is not None:
+            kill(name)
+        if name == "publish.live.entry" and passed >= ask["at"]:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    failpoints.action = action
+    return publish(spaces, ask)
 
 
 def rollback(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
@@ -161,6 +178,7 @@ ACTIONS = {
     "prepare": prepare,
     "create": create,
     "publish": publish,
+    "blocked": blocked,
     "rollback": rollback,
     "revert": revert,
     "branch": branch,

@@ -170,8 +170,12 @@ def test_what_is_about_to_change_is_looked_at_whatever_the_watch_says(
     with pytest.raises(InterlockError) as refused:
         spaces.publish(workspace.id, capture.base_tree, capture.result_tree, look="affected")
     assert refused.value.reason is Reason.WORKSPACE_DRIFTED
-    result = spaces.publish(workspace.id, capture.base_tree, capture.result_tree)
-    assert result.kept == ("f",)
+    with pytest.raises(InterlockError) as refused:
+        spaces.publish(workspace.id, capture.base_tree, capture.result_tree)
+    assert refused.value.reason is Reason.WORKSPACE_DRIFTED
+    drift = spaces.look_for_drift(workspace.id)
+    assert drift is not None, "having missed one, everything is read"
+    assert [change.path for change in drift.changes] == ["f"]
     assert (live / "f").read_text() == "through a name made outside"
 
 

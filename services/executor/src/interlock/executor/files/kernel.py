@@ -1,4 +1,4 @@
-"""Linux system calls that Python's `os` does not offer: openat2, renameat2 without replacing, syncfs.
+"""Linux system calls that Python's `os` does not offer: openat2, renameat2 that replaces nothing or exchanges, syncfs.
 
 openat2(2) with RESOLVE_BENEATH resolves a path in the kernel in one go, so no rename or symlink swapped in by
 somebody else can lead outside the directory it starts from (a `realpath` check followed by `open` can be raced).
@@ -15,6 +15,7 @@ from typing import Final
 _SYS_OPENAT2: Final = 437  # the same number on every architecture
 _SYS_RENAMEAT2: Final = {"x86_64": 316, "aarch64": 276, "riscv64": 276}.get(os.uname().machine)
 _RENAME_NOREPLACE: Final = 1
+_RENAME_EXCHANGE: Final = 2
 
 NO_XDEV: Final = 0x01
 NO_MAGICLINKS: Final = 0x02
@@ -147,6 +148,22 @@ def rename_new(src_fd: int, src: bytes, dst_fd: int, dst: bytes) -> None:
         os.rename(src, dst, src_dir_fd=src_fd, dst_dir_fd=dst_fd)
         return
     raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), dst)
+
+
+def exchange(src_fd: int, src: bytes, dst_fd: int, dst: bytes) -> bool:
+    """Swap two names in one go (renameat2 RENAME_EXCHANGE), so that what was displaced can be looked at.
+
+    Returns False, and nothing was done, on file systems without it. Raises OSError.
+    """
+    if _SYS_RENAMEAT2 is None:
+        return False
+    result = _libc.syscall(_SYS_RENAMEAT2, src_fd, src, dst_fd, dst, ctypes.c_uint(_RENAME_EXCHANGE))
+    if result == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
+        return False  # EPERM is a container's filter, or the rename that follows says it again
+    raise OSError(code, os.strerror(code), dst)
 
 
 def begin_sync(fd: int) -> None:

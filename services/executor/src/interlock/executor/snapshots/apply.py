@@ -9,7 +9,9 @@ What was staged is flushed before the first change, and what was changed at the 
 
 Only paths that differ between the two trees are looked at, whatever state they are in, so that doing it again after
 a crash finishes the work. In a guarded directory (the user's), a path that is in neither its old nor its new state
-belongs to somebody who changed it meanwhile: it is left alone and reported.
+belongs to somebody who changed it meanwhile: it is left alone and reported. There a file changes its place with what
+it replaces, and what is deleted is moved away first; what was displaced is then read, and put back where it is not
+what was expected.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from interlock.executor.files import failpoints, kernel
 from interlock.executor.files.names import parent_and_name
 from interlock.executor.files.remove import remove_tree
 from interlock.executor.files.root import Root, chmod_fd
+from interlock.executor.snapshots.displaced import Displaced
 from interlock.executor.snapshots.model import (
     DIRECTORY,
     FILE,
@@ -43,7 +46,6 @@ from interlock.executor.snapshots.unlock import Unlocker
 from interlock.executor.snapshots.write import sync_path, write_entry
 
 _SYNC_ONE_BY_ONE: Final = 64  # beyond, one syncfs is cheaper than that many fsyncs
-_PLACE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Applied(NamedTuple):
@@ -89,28 +91,30 @@ class Application:
         self.staging = staging_name(token)
         self.kept: list[bytes] = []
         self.touched: dict[bytes, int | None] = {}
-        self.staged: list[tuple[int, str]] = []
+        self.staged: dict[int, str] = {}
+        self.displaced = Displaced(self.root, self.staging, self.changes)
+        self.at = b""
         self.unsynced: list[bytes] = []
         self.shared: set[bytes] = set()
 
     def stage(self) -> None:
         """Write all new content. Changes nothing but the staging directory. Raises OSError (ENOSPC …)."""
-        self.cancel()
+        self.clear()
         self.shared = {c.path for c in self.changes if self.is_shared(c)}
         wanted = [(i, c) for i, c in enumerate(self.changes) if self.is_written(c) and not self.is_done(c)]
         if not wanted:
             return
         few = len(wanted) <= _SYNC_ONE_BY_ONE
-        os.mkdir(self.staging, 0o700, dir_fd=self.root.fd)
-        fd = os.open(self.staging, _PLACE, dir_fd=self.root.fd)
+        fd = self.displaced.open()
         try:
             for index, change in wanted:
+                self.at = change.path
                 assert change.new is not None
                 owner = self.owner_of(change.path)
                 write_entry(
                     self.store, fd, b"%d" % index, change.new, change.new_mtime_ns, owner, begin_sync=few
                 )
-                self.staged.append((index, change.new.kind))
+                self.staged[index] = change.new.kind
                 failpoints.hit(self.target.point + ".staged")
         finally:
             os.close(fd)
@@ -120,21 +124,31 @@ class Application:
 
         Writing back was begun when each file was written, so that all of them share a commit of the file system.
         """
-        self.sync_all([b"%s/%d" % (self.staging, index) for index, kind in self.staged if kind == FILE])
+        self.sync_all(
+            [b"%s/%d" % (self.staging, index) for index, kind in self.staged.items() if kind == FILE]
+        )
 
     def cancel(self) -> None:
         """Remove the staging directory, if there is one."""
+        self.displaced.close()
         remove_tree(self.root.fd, self.staging)
+
+    def clear(self) -> None:
+        """Remove what an attempt that was cut off has left; what it displaced of somebody else's is put back."""
+        if self.target.redo and self.target.guard is not None:
+            self.displaced.rescue()
+        self.cancel()
 
     def run(self) -> Applied:
         """Change the directory; `sync` makes it durable. Raises OSError, after which doing it again is right."""
         with Unlocker(self.root) as unlocker:
-            for change in reversed(self.changes):
-                if _needs_removal(change):
-                    self.at_parent(unlocker, change, self.remove)
+            for index in reversed(range(len(self.changes))):
+                if _needs_removal(self.changes[index]):
+                    self.at_parent(unlocker, self.changes[index], self.remover(index))
             for index, change in enumerate(self.changes):
                 if change.new is not None:
                     self.at_parent(unlocker, change, self.placer(index, change.new))
+            self.kept += self.displaced.changed_since()
             self.finish(unlocker)
         self.cancel()
         failpoints.hit(self.target.point + ".done")
@@ -144,6 +158,7 @@ class Application:
         self, unlocker: Unlocker, change: Change, act: Callable[[int, bytes, Change], None]
     ) -> None:
         parent, name = parent_and_name(change.path)
+        self.at = change.path
         try:
             fd = unlocker.open_dir(parent, writable=True)
         except OSError as error:
@@ -159,7 +174,10 @@ class Application:
             os.close(fd)
         failpoints.hit(self.target.point + ".entry")
 
-    def remove(self, fd: int, name: bytes, change: Change) -> None:
+    def remover(self, index: int) -> Callable[[int, bytes, Change], None]:
+        return lambda fd, name, change: self.remove(fd, name, change, index)
+
+    def remove(self, fd: int, name: bytes, change: Change, index: int) -> None:
         present = _lstat(fd, name)
         if present is None:
             return
@@ -174,7 +192,10 @@ class Application:
         if self.is_other(change, present):
             self.kept.append(change.path)
             return
-        os.unlink(name, dir_fd=fd)
+        if self.target.guard is None:
+            os.unlink(name, dir_fd=fd)
+        elif not self.displaced.take_away(index, fd, name):
+            self.kept.append(change.path)
 
     def remove_directory(self, fd: int, name: bytes, change: Change) -> None:
         try:
@@ -218,6 +239,11 @@ class Application:
         if present is None or not stat.S_ISREG(present.st_mode):
             self.kept.append(change.path)
             return
+        if stat.S_IMODE(present.st_mode) == new.mode:
+            return
+        if self.is_other(change, present):
+            self.kept.append(change.path)
+            return
         handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
         try:
             chmod_fd(handle, new.mode)
@@ -230,18 +256,22 @@ class Application:
         if present is not None and (stat.S_ISDIR(present.st_mode) or self.is_other(change, present)):
             self.kept.append(change.path)
             return
-        source = b"%s/%d" % (self.staging, index)
-        try:
-            if present is None and self.target.guard is not None:
-                kernel.rename_new(self.root.fd, source, fd, name)
-            else:
-                os.rename(source, name, src_dir_fd=self.root.fd, dst_dir_fd=fd)
-        except FileExistsError:
-            self.kept.append(change.path)
-        except FileNotFoundError:
-            # Not staged because it was already in place; or somebody took that place since.
+        if index not in self.staged:
+            # It was already in place; or somebody took that place since.
             if not self.is_done(change):
                 self.kept.append(change.path)
+            return
+        source = b"%s/%d" % (self.staging, index)
+        if self.target.guard is None:
+            os.rename(source, name, src_dir_fd=self.root.fd, dst_dir_fd=fd)
+            return
+        try:
+            if present is not None and not self.displaced.swap(index, fd, name):
+                self.kept.append(change.path)
+            elif present is None:
+                kernel.rename_new(self.root.fd, source, fd, name)
+        except (FileExistsError, FileNotFoundError):
+            self.kept.append(change.path)
 
     def is_written(self, change: Change) -> bool:
         """Whether the change is made by putting a new file in place."""
@@ -283,6 +313,7 @@ class Application:
         for path in sorted(self.touched, key=lambda p: (p.count(b"/") if p else -1, p), reverse=True):
             if not path:
                 continue
+            self.at = path
             try:
                 fd = unlocker.open_dir(path)
             except OSError:
@@ -292,10 +323,12 @@ class Application:
                 mode = self.touched[path]
                 if mode is None and entry is not None and (self.target.redo or path in unlocker.changed):
                     mode = entry.mode
+                status = os.fstat(fd)  # what is right already may belong to another, or be closed to changes
                 if mode is not None:
-                    os.fchmod(fd, mode)
+                    if stat.S_IMODE(status.st_mode) != mode:
+                        os.fchmod(fd, mode)
                     unlocker.changed.pop(path, None)
-                if time is not None and time.mtime_ns != UNKNOWN_TIME:
+                if time is not None and time.mtime_ns not in (UNKNOWN_TIME, status.st_mtime_ns):
                     os.utime(fd, ns=(time.mtime_ns, time.mtime_ns))
                 self.settle(fd, path)
             finally:

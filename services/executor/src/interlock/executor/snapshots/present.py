@@ -53,6 +53,20 @@ class Present:
             os.close(fd)
 
 
+def look_at(dir_fd: int, name: bytes) -> tuple[os.stat_result, Entry] | None:
+    """The status of a name, and then its entry, its content read; None where nothing is. Raises OSError."""
+    try:
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            return status, _hash(dir_fd, name, name)
+        if stat.S_ISLNK(status.st_mode):
+            return status, link_entry(dir_fd, name)
+    except FileNotFoundError:
+        return None
+    kind = DIRECTORY if stat.S_ISDIR(status.st_mode) else OTHER
+    return status, Entry(kind, status.st_mode & 0o7777, b"")
+
+
 def _hash(dir_fd: int, name: bytes, path: bytes) -> Entry:
     fd = open_for_reading(dir_fd, name, path)
     try:

@@ -145,13 +145,15 @@ class PublishResult(NamedTuple):
 
     `how`: `published` (the head is the result), `merged` (others' disjoint changes were kept: the head is both),
     `already` (it had been done before). `kept` are paths that somebody changed in the very moment: theirs stands,
-    and the next fork sees it as drift. `drift` is what others had changed.
+    and the next fork sees it as drift (of a repeated answer the first hundred; `kept_count` is of all). `drift` is what
+    others had changed.
     """
 
     head_tree: str
     how: Literal["published", "merged", "already"]
     drift: Drift | None = None
     kept: tuple[str, ...] = ()
+    kept_count: int = 0
 
 
 class Head(NamedTuple):

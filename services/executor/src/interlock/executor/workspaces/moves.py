@@ -4,35 +4,67 @@ The protocol, each line durable before the next:
 
     1 write the record (from, to)            publish.recorded
     2 stage new content in both directories  publish.base.staged, publish.live.staged
-    3 change the base, then the live one     publish.base.entry …, publish.live.entry …
-    4 new head, answer kept, record dropped  publish.committed
+    3 look at the live paths one by one: one in neither its old nor its new state refuses the move
+    4 change the base, then the live one     publish.base.entry …, publish.live.entry …
+    5 new head, answer kept, record dropped  publish.committed
 
-Killed before 4, the same is done again from 2 at the next start: every step looks at what is there. An error in 2
-changes nothing and drops the record; an error in 3 leaves it, and the next use of the workspace does it again.
+Killed before 5, the same is done again from 2 at the next start: every step looks at what is there. An error before 4
+changes nothing and drops the record; an error in 4 leaves it, and the next use of the workspace does it again.
+
+Where 4 cannot go on for a reason that does not pass by itself (a file that nobody may replace), the record is turned
+(publish.turned), both directories are brought back by the same means, and the record is dropped (publish.back.done);
+head and answers stay as they were. Killed in between, the next start goes on in the direction the record says.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Final
 
 from interlock.common.clock import Clock, rfc3339
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files import failpoints
-from interlock.executor.files.names import to_text
+from interlock.executor.files.names import shown, to_text
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.apply import Application, Target
 from interlock.executor.snapshots.compare import compare
 from interlock.executor.snapshots.database import disk_full
-from interlock.executor.snapshots.model import Limits, Snapshot
+from interlock.executor.snapshots.model import Change, Limits, Snapshot
 from interlock.executor.snapshots.present import Present
 from interlock.executor.snapshots.store import Store
 from interlock.executor.workspaces.layout import Layout
 from interlock.executor.workspaces.livedir import open_live
 from interlock.executor.workspaces.registry import Record, Registry
 from interlock.executor.workspaces.runtime import Runtime
+
+Check = Callable[[Root, list[Change]], None]
+"""Raises the refusal of a move that must not change these paths of the live directory as they are."""
+
+_PASSING: Final = frozenset(
+    {
+        errno.EIO,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EINTR,
+        errno.EAGAIN,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    }
+)
+"""What a disk or a machine may be in for a while: the move waits for its end. All else would be met again."""
+
+_LASTING: Final = frozenset({Reason.PERMISSION_DENIED, Reason.EFFECT_TAMPERED, Reason.TREE_NOT_FOUND})
+
+
+class TakenBack(InterlockError):
+    """EFFECT_NOT_PUBLISHABLE for a move that had begun: both directories are as they were."""
 
 
 @dataclass(frozen=True)
@@ -45,41 +77,124 @@ class Moves:
     limits: Limits
     clock: Clock
 
-    def perform(self, record: Record, runtime: Runtime) -> tuple[str, ...]:
-        """Carry out a new record. Returns the live paths left alone (see `apply`). Raises typed errors."""
+    def perform(self, record: Record, runtime: Runtime, check: Check | None = None) -> tuple[str, ...]:
+        """Carry out a new record. Returns the live paths left alone (see `apply`). Raises typed errors.
+
+        Args:
+            check: looks at the live directory when everything is staged and nothing is changed.
+        """
         self.registry.begin(record)
         failpoints.hit("publish.recorded")
-        return self._carry_out(record, runtime, redo=False)
+        with self._work(record, runtime, redo=False, abandon=True) as work:
+            self._stage(record, work, redo=False)
+            if check is not None and record.live is not None:
+                self._check(record, work, check)
+            return self._forward(record, runtime, work)
 
     def settle(self, workspace: str, runtime: Runtime) -> list[tuple[Record, tuple[str, ...]]]:
-        """Finish what an earlier process, or an error, left unfinished."""
-        done = []
+        """Finish what an earlier process, or an error, left unfinished, in the direction its record says.
+
+        Returns the moves that took effect. Raises typed errors, UNAVAILABLE mostly, where one has to wait.
+        """
+        done: list[tuple[Record, tuple[str, ...]]] = []
         for record in self.registry.records(workspace):
-            done.append((record, self._carry_out(record, runtime, redo=True)))  # noqa: PERF401 order matters
+            if record.back:
+                self._back(record, runtime)
+                continue
+            try:
+                done.append((record, self._again(record, runtime)))
+            except TakenBack:
+                continue  # whoever asked for it asks again, and is told then
         return done
 
-    def _carry_out(self, record: Record, runtime: Runtime, *, redo: bool) -> tuple[str, ...]:
-        workspace = self.registry.get(record.workspace)
-        with ExitStack() as opened:
+    def _again(self, record: Record, runtime: Runtime) -> tuple[str, ...]:
+        with self._work(record, runtime, redo=True) as work:
             try:
-                base = opened.enter_context(self.layout.open_base(record.workspace))
-                target = Target(base, "publish.base", self.layout.owner, redo=redo)
-                work = [self._application(record, record.base, target)]
-                if record.live is not None:
-                    live = opened.enter_context(open_live(workspace.live))
-                    work.append(self._application(record, record.live, self._live(live, runtime, redo=redo)))
-                self._stage(record, work, redo=redo)
-            except InterlockError:
-                if not redo:
-                    self._abandon(record)
-                raise
-            kept = self._run(work)
+                self._stage(record, work, redo=True)
+            except InterlockError as error:
+                if error.reason not in _LASTING:
+                    raise
+                raise self._turn(record, runtime, error.message) from error
+            return self._forward(record, runtime, work)
+
+    def _forward(self, record: Record, runtime: Runtime, work: list[Application]) -> tuple[str, ...]:
         try:
-            self.registry.finish(record, rfc3339(self.clock.now()))
+            kept = self._run(work)
+        except (OSError, InterlockError) as error:
+            raise self._stopped(record, runtime, work, error) from error
+        try:
+            self.registry.finish(record, rfc3339(self.clock.now()), kept)
         except InterlockError as error:
             raise _half_way(OSError(errno.ENOSPC, "")) from error  # both directories are there already
         failpoints.hit("publish.committed")
         return kept
+
+    def _stopped(
+        self, record: Record, runtime: Runtime, work: list[Application], error: OSError | InterlockError
+    ) -> InterlockError:
+        if isinstance(error, OSError):
+            if error.errno in _PASSING:
+                return _half_way(error)
+            path = next((one.at for one in reversed(work) if one.at), b"")
+            why = f"{shown(path) or 'The directory'} cannot be changed: {os.strerror(error.errno or 0)}."
+            return self._turn(record, runtime, why)
+        return self._turn(record, runtime, error.message) if error.reason in _LASTING else error
+
+    def _turn(self, record: Record, runtime: Runtime, why: str) -> InterlockError:
+        """Take back what was done. Returns what to raise then."""
+        turned = replace(record, back=why[:1000])
+        try:
+            self.registry.turn_back(turned)
+        except InterlockError:
+            return _half_way(OSError(errno.ENOSPC, ""))
+        failpoints.hit("publish.turned")
+        self._back(turned, runtime)
+        return TakenBack(
+            Reason.EFFECT_NOT_PUBLISHABLE,
+            f"{why} What had been published of it was taken back.",
+            fix="Look at the attributes, the owner and the mounts of that path, and try the step again.",
+        )
+
+    def _back(self, record: Record, runtime: Runtime) -> None:
+        """Raises UNAVAILABLE where that cannot go on either."""
+        with self._work(record, runtime, redo=True) as forward:
+            try:
+                for application in forward:
+                    application.clear()
+            except OSError as error:
+                raise _half_way(error) from error
+        with self._work(record, runtime, redo=True, back=True) as work:
+            self._stage(record, work, redo=True)
+            try:
+                self._run(work)
+            except OSError as error:
+                raise _half_way(error) from error
+        self._abandon(record)
+        failpoints.hit("publish.back.done")
+
+    @contextmanager
+    def _work(
+        self, record: Record, runtime: Runtime, *, redo: bool, abandon: bool = False, back: bool = False
+    ) -> Iterator[list[Application]]:
+        """What is to be done in each directory. With `abandon`, the record goes where one cannot be opened."""
+        workspace = self.registry.get(record.workspace)
+        point = "publish.back" if back else "publish"
+        with ExitStack() as opened:
+            try:
+                base = opened.enter_context(self.layout.open_base(record.workspace))
+                target = Target(base, point + ".base", self.layout.owner, redo=redo)
+                work = [self._application(record, record.base, target, back=back)]
+                if record.live is not None:
+                    live = opened.enter_context(open_live(workspace.live))
+                    place = self._live(live, runtime, point + ".live", redo=redo)
+                    work.append(self._application(record, record.live, place, back=back))
+            except InterlockError:
+                if abandon:
+                    self._abandon(record)
+                raise
+            for application in work:
+                opened.callback(application.displaced.close)
+            yield work
 
     def _abandon(self, record: Record) -> None:
         try:
@@ -87,14 +202,16 @@ class Moves:
         except InterlockError as error:
             raise _half_way(OSError(errno.ENOSPC, "")) from error  # the record stays, and will be carried out
 
-    def _live(self, live: Root, runtime: Runtime, *, redo: bool) -> Target:
+    def _live(self, live: Root, runtime: Runtime, point: str, *, redo: bool) -> Target:
         guard = Present(live, runtime.cache)
-        return Target(live, "publish.live", inherit=os.geteuid() == 0, redo=redo, guard=guard)
+        return Target(live, point, inherit=os.geteuid() == 0, redo=redo, guard=guard)
 
-    def _application(self, record: Record, old: bytes, target: Target) -> Application:
+    def _application(self, record: Record, old: bytes, target: Target, *, back: bool) -> Application:
         before, after = self._snapshot(record, old), self._snapshot(record, record.target)
+        if back:
+            before, after = after, before
         changes = compare(self.store, before, after, self.limits)
-        return Application(self.store, target, changes, after, record.token)
+        return Application(self.store, target, changes, after, record.token + ("-back" if back else ""))
 
     def _snapshot(self, record: Record, tree: bytes) -> Snapshot:
         known = self.registry.snapshot(record.workspace, tree)
@@ -110,21 +227,31 @@ class Moves:
         except (OSError, InterlockError) as error:
             for application in work:
                 application.cancel()
+            if not redo:
+                self._abandon(record)
             if isinstance(error, InterlockError):
                 raise
             # A move that is done again has perhaps begun: it may not be called failed, and then happen.
             raise (_half_way(error) if redo else _failed(error, "Nothing was changed.")) from error
 
-    def _run(self, work: list[Application]) -> tuple[str, ...]:
-        """The paths that were left alone in the last of the directories."""
-        kept: tuple[bytes, ...] = ()
+    def _check(self, record: Record, work: list[Application], check: Check) -> None:
         try:
+            check(work[-1].root, work[-1].changes)
+        except (OSError, InterlockError) as error:
             for application in work:
-                kept = application.run().kept
-            for application in work:
-                application.sync()
-        except OSError as error:
-            raise _half_way(error) from error
+                application.cancel()
+            self._abandon(record)
+            if isinstance(error, InterlockError):
+                raise
+            raise _failed(error, "Nothing was changed.") from error
+
+    def _run(self, work: list[Application]) -> tuple[str, ...]:
+        """The paths that were left alone in the last of the directories. Raises OSError, PERMISSION_DENIED."""
+        kept: tuple[bytes, ...] = ()
+        for application in work:
+            kept = application.run().kept
+        for application in work:
+            application.sync()
         return tuple(to_text(path) for path in kept)
 
 

@@ -16,7 +16,7 @@ from interlock.executor.snapshots.compare import compare, totals_after
 from interlock.executor.snapshots.merge import merge
 from interlock.executor.snapshots.model import DIRECTORY, Change, Entry, Limits, Snapshot, Totals
 from interlock.executor.snapshots.present import Present
-from interlock.executor.snapshots.scan import Scanned
+from interlock.executor.snapshots.scan import Scanned, StatCache
 from interlock.executor.snapshots.store import Store, missing
 from interlock.executor.workspaces.livedir import open_live
 from interlock.executor.workspaces.model import Drift, PublishResult, Workspace, path_changes
@@ -106,8 +106,6 @@ class Publications:
         changes = compare(self.store, base, result, self.limits)
         if ask.look == "everything":
             refuse_blocked(scanned.skipped, changes)
-        else:
-            self.check_affected(workspace, runtime, head, target)
         if target.tree not in (result.tree, live.tree):
             after = compare(self.store, base, target)
             self.registry.put_snapshot(workspace.id, target, totals_after(self.store, size, after))
@@ -119,8 +117,16 @@ class Publications:
         record = Record(
             workspace.id, _token(), head.tree, live.tree, target.tree, ask.cause, ask.key, ask.pair, how
         )
-        kept = self.moves.perform(record, runtime)
-        return PublishResult(digest_text(target.tree), how, drift, kept)
+        kept = self.move(record, runtime)
+        return PublishResult(digest_text(target.tree), how, drift, kept, len(kept))
+
+    def move(self, record: Record, runtime: Runtime) -> tuple[str, ...]:
+        """Perform a move that changes the live directory, whose paths are looked at first."""
+
+        def check(live: Root, changes: list[Change]) -> None:
+            self.check_affected(record.workspace, runtime, live, changes)
+
+        return self.moves.perform(record, runtime, check)
 
     def repeated(self, workspace: str, ask: Request) -> PublishResult | None:
         """The answer to a request that was carried out before."""
@@ -129,13 +135,13 @@ class Publications:
         found = self.registry.publication(workspace, ask.key)
         if found is None:
             return None
-        if found[0] != ask.pair:
+        if found.request != ask.pair:
             raise InterlockError(
                 Reason.REQUEST_ID_REUSED,
                 f"{shown(ask.key)} was used to publish another effect.",
                 field="key",
             )
-        return PublishResult(digest_text(found[1]), "already")
+        return PublishResult(digest_text(found.head), "already", kept=found.kept, kept_count=found.kept_count)
 
     def only_drift_since(self, workspace: str, tree: bytes) -> bool:
         """Whether the head moved from `tree` by nothing but what others did to the live directory."""
@@ -157,14 +163,18 @@ class Publications:
             raise drifted(list(outcome.conflicts))
         return outcome.snapshot
 
-    def check_affected(
-        self, workspace: Workspace, runtime: Runtime, head: Snapshot, target: Snapshot
-    ) -> None:
-        """Look at the paths about to change. Raises WORKSPACE_DRIFTED where others changed one."""
-        changes = compare(self.store, head, target, self.limits)
-        with open_live(workspace.live) as live:
-            found = overlapping(live, Present(live, runtime.cache), changes)
+    def check_affected(self, workspace: str, runtime: Runtime, live: Root, changes: list[Change]) -> None:
+        """Look at the paths about to change, and read them. Raises WORKSPACE_DRIFTED where others changed one.
+
+        Neither what a watch told nor a signature is believed: both can miss a write (through another name of the
+        file, through a mapping). Having missed one, all is read at the next look, these files whatever they look like.
+        """
+        found = overlapping(live, Present(live, StatCache()), changes)
         if found:
+            self.reader.watches.drop(workspace)
+            for path in found:
+                parent, name = parent_and_name(path)
+                runtime.cache.files.get(parent, {}).pop(name, None)
             raise drifted(found)
 
 
@@ -190,16 +200,21 @@ def overlapping(live: Root, present: Present, changes: list[Change]) -> list[byt
 def refuse_blocked(skipped: Sequence[bytes], changes: Sequence[Change]) -> None:
     """A socket, fifo or device is in no tree, but where one stands nothing can be written."""
     special = set(skipped)
+    inside = {parent_and_name(path)[0] for path in special}
     blocked = [
         change.path
         for change in changes
-        if change.new is not None and special and not special.isdisjoint(_with_parents(change.path))
+        if special
+        and (
+            (change.new is not None and not special.isdisjoint(_with_parents(change.path)))
+            or (change.old is not None and not _stays(change) and change.path in inside)
+        )
     ]
     if blocked:
         named = ", ".join(shown(path) for path in blocked[:20])
         raise InterlockError(
             Reason.EFFECT_NOT_PUBLISHABLE,
-            f"A socket, fifo or device stands where this effect writes: {named}. Nothing was published.",
+            f"A socket, fifo or device stands where this effect writes or deletes: {named}. Nothing was published.",
             fix="Remove it from the workspace's directory and try the step again.",
             metadata={"paths": "\n".join(shown(path) for path in blocked[:20])},
         )

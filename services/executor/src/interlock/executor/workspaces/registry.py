@@ -9,11 +9,11 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from interlock.common.clock import SystemClock, parse_rfc3339, rfc3339
 from interlock.common.digests import digest_text
@@ -24,6 +24,7 @@ from interlock.executor.snapshots.scan import Signature, StatCache
 from interlock.executor.snapshots.sessions import Sessions
 from interlock.executor.snapshots.store import newer
 from interlock.executor.workspaces.model import Head, Workspace
+from interlock.executor.workspaces.register import KEPT_PATHS, SCHEMA, VERSION, Publication
 from interlock.executor.workspaces.retention import (
     Keep,
     Pruned,
@@ -33,31 +34,6 @@ from interlock.executor.workspaces.retention import (
     prune,
     roots,
 )
-
-VERSION: Final = 1
-"""Of the layout, in the file's `user_version`: 0 had no times in `snapshots` and `publications`, and no `named`."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS workspaces(
-  id TEXT PRIMARY KEY, live BLOB NOT NULL, managed INTEGER NOT NULL, ready INTEGER NOT NULL,
-  created TEXT NOT NULL, source TEXT NOT NULL, labels TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS heads(
-  workspace TEXT NOT NULL, number INTEGER NOT NULL, tree BLOB NOT NULL, cause TEXT NOT NULL, key TEXT NOT NULL,
-  at TEXT NOT NULL, PRIMARY KEY(workspace, number)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS snapshots(
-  workspace TEXT NOT NULL, tree BLOB NOT NULL, times BLOB NOT NULL, entries INTEGER NOT NULL,
-  content_bytes INTEGER NOT NULL, at TEXT NOT NULL DEFAULT '', PRIMARY KEY(workspace, tree)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS records(
-  workspace TEXT PRIMARY KEY, token TEXT NOT NULL, base BLOB NOT NULL, live BLOB, target BLOB NOT NULL,
-  cause TEXT NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, how TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS publications(
-  workspace TEXT NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, head BLOB NOT NULL, how TEXT NOT NULL,
-  at TEXT NOT NULL DEFAULT '', PRIMARY KEY(workspace, key)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS named(workspace TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS stat_cache(
-  workspace TEXT NOT NULL, directory BLOB NOT NULL, name BLOB NOT NULL, inode INTEGER, size INTEGER,
-  mtime INTEGER, ctime INTEGER, mode INTEGER, id BLOB, PRIMARY KEY(workspace, directory, name)) WITHOUT ROWID;
-"""
 
 
 def _now() -> str:
@@ -70,6 +46,7 @@ class Record:
 
     `base` is the tree the base directory comes from, `live` the one the live directory comes from (None: the
     live directory is not changed), `target` where both go. `request` is the digest pair that was asked for.
+    `back`: the move could not go on for this reason, and both directories are on their way back.
     """
 
     workspace: str
@@ -81,6 +58,7 @@ class Record:
     key: str = ""
     request: bytes = b""
     how: str = "published"
+    back: str = ""
 
 
 class Registry:
@@ -97,7 +75,7 @@ class Registry:
         self._now = now
         self._to_forget: set[str] = set()
         self._db = connect(path)
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(SCHEMA)
         self._upgrade(path)
 
     def close(self) -> None:
@@ -115,6 +93,9 @@ class Registry:
                     db.execute(f"ALTER TABLE {table} ADD COLUMN at TEXT NOT NULL DEFAULT ''")
                 # How old they are is not known: they count from now.
                 db.execute(f"UPDATE {table} SET at=? WHERE at=''", (self._now(),))  # noqa: S608 fixed names
+            for table, column in (("records", "back"), ("publications", "kept")):
+                if column not in columns(db, table):
+                    db.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
             db.execute(f"PRAGMA user_version={VERSION}")
 
     @contextmanager
@@ -238,21 +219,34 @@ class Registry:
     def begin(self, record: Record) -> None:
         """Write a record ahead of the first change it describes."""
         with self._transaction() as db:
-            db.execute("INSERT INTO records VALUES(?,?,?,?,?,?,?,?,?)", astuple(record))
+            db.execute("INSERT INTO records VALUES(?,?,?,?,?,?,?,?,?,?)", astuple(record))
 
     def abandon(self, record: Record) -> None:
         """Drop a record before anything was changed."""
         with self._transaction() as db:
             db.execute("DELETE FROM records WHERE workspace=?", (record.workspace,))
 
-    def finish(self, record: Record, at: str) -> None:
-        """The move is done: new head, the answer for its key, no record."""
+    def turn_back(self, record: Record) -> None:
+        """Both directories go back from here on, for the reason in `record.back`."""
+        with self._transaction() as db:
+            db.execute("UPDATE records SET back=? WHERE workspace=?", (record.back, record.workspace))
+
+    def finish(self, record: Record, at: str, kept: Sequence[str] = ()) -> None:
+        """The move is done: new head, the answer for its key, no record. `kept`: live paths left alone."""
         with self._transaction() as db:
             _add_head(db, record.workspace, record.target, record.cause, record.key, at)
             if record.key:
                 db.execute(
-                    "INSERT OR REPLACE INTO publications VALUES(?,?,?,?,?,?)",
-                    (record.workspace, record.key, record.request, record.target, record.how, at),
+                    "INSERT OR REPLACE INTO publications VALUES(?,?,?,?,?,?,?)",
+                    (
+                        record.workspace,
+                        record.key,
+                        record.request,
+                        record.target,
+                        record.how,
+                        at,
+                        json.dumps([len(kept), *kept[:KEPT_PATHS]]) if kept else "",
+                    ),
                 )
             db.execute("DELETE FROM records WHERE workspace=?", (record.workspace,))
 
@@ -260,16 +254,19 @@ class Registry:
         """Keep the answer of a publication that had nothing to move."""
         with self._transaction() as db:
             db.execute(
-                "INSERT OR IGNORE INTO publications VALUES(?,?,?,?,?,?)",
+                "INSERT OR IGNORE INTO publications(workspace,key,request,head,how,at) VALUES(?,?,?,?,?,?)",
                 (workspace, key, request, head, how, self._now()),
             )
 
-    def publication(self, workspace: str, key: str) -> tuple[bytes, bytes, str] | None:
-        """What was asked under a key, the head it gave, and how."""
+    def publication(self, workspace: str, key: str) -> Publication | None:
+        """How what was asked under a key ended; None when it did not."""
         rows = self._rows(
-            "SELECT request, head, how FROM publications WHERE workspace=? AND key=?", workspace, key
+            "SELECT request, head, how, kept FROM publications WHERE workspace=? AND key=?", workspace, key
         )
-        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+        if not rows:
+            return None
+        count, *kept = json.loads(rows[0][3] or "[0]")
+        return Publication(rows[0][0], rows[0][1], rows[0][2], count, tuple(kept))
 
     def was_published(self, workspace: str, pair: bytes) -> bool:
         """Whether a publication asked for this pair of trees (from, to) and was carried out."""

@@ -47,6 +47,7 @@ class Reverted(NamedTuple):
     how: Literal["published", "merged", "already"]
     live_tree: str = ""
     kept: tuple[str, ...] = ()
+    kept_count: int = 0
 
 
 def revert(
@@ -55,7 +56,7 @@ def revert(
     """See `Workspaces.revert`; the caller holds the workspace's lock and has settled earlier moves."""
     done = publications.repeated(workspace.id, ask)
     if done is not None:
-        return Reverted(done.head_tree, "already")
+        return Reverted(done.head_tree, "already", kept=done.kept, kept_count=done.kept_count)
     _check(publications, workspace, head, ask)
     store, registry = publications.store, publications.registry
     base, before = (
@@ -82,7 +83,8 @@ def revert(
         return Reverted(done_tree, how, live_tree)
     token = os.urandom(8).hex()
     record = Record(workspace.id, token, head.tree, live.tree, target.tree, ask.cause, ask.key, ask.pair, how)
-    return Reverted(done_tree, how, live_tree, publications.moves.perform(record, runtime))
+    kept = publications.move(record, runtime)
+    return Reverted(done_tree, how, live_tree, kept, len(kept))
 
 
 def _check(publications: Publications, workspace: Workspace, head: Snapshot, ask: Revert) -> None:
