@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import os
 import secrets
+import shutil
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
@@ -334,3 +336,49 @@ async def test_where_steps_have_no_file_system_of_their_own_secrets_are_variable
         await armed.prepare(workspace, act.command("x", secrets=uses(**{"/run/secrets/x": "other-one"})), 2)
     assert caught.value.reason is Reason.SECRET_UNUSABLE
     assert "landlock" in caught.value.message
+
+
+@pytest.mark.parametrize("runtime", ["runc", "crun"])
+async def test_containers_are_given_secrets_without_a_file(armed: Any, act: Any, runtime: str) -> None:
+    if shutil.which(runtime) is None or os.geteuid() != 0:
+        pytest.skip(f"{runtime} is not installed, or this is not root")
+    try:
+        await armed.restart(
+            INTERLOCK_SANDBOX="oci", INTERLOCK_OCI_RUNTIME=runtime, INTERLOCK_SECRET_OTHER_ONE=OTHER
+        )
+    except AssertionError:
+        assert "SANDBOX_UNAVAILABLE" in armed.child.log
+        pytest.skip(f"{runtime} cannot make containers here")
+    workspace = await armed.workspace()
+    for action in (
+        act.command('ls /proc/self/fd; echo "$T"', secrets=uses(T="other-one")),
+        act.command('echo "$T"', secrets=uses(T="other-one"), working_dir="absent"),
+    ):
+        prepared = await armed.prepare(workspace, action, attempt=1 + bool(action.run_command.working_dir))
+        assert_absent(prepared.SerializeToString(), OTHER)
+        if not action.run_command.working_dir:
+            assert prepared.effect.stdout.head == b"0\n1\n2\n3\n[secret:other-one]\n", prepared
+    waiting = act.command('echo "$T"; sleep 60', secrets=uses(T="other-one"))
+    work = asyncio.create_task(armed.prepare(workspace, waiting, 3))
+    request, seen = pb.StreamOutputRequest(key=armed.key(3)), b""
+    while not seen:
+        try:
+            with rpc_errors("executor"):
+                async for message in armed.stub.StreamOutput(request):
+                    seen += message.chunk.data
+                    if seen:
+                        break
+        except InterlockError as error:
+            if error.reason is not Reason.EFFECT_NOT_FOUND:
+                raise
+            await asyncio.sleep(0.01)  # it has not begun
+    assert seen.startswith(b"[secret:other-one]")  # its line break may come with what follows
+    for data in stored(armed.state):  # while it runs: the runtime's own files too
+        assert_absent(data, OTHER)
+    await armed.discard(3)
+    with pytest.raises(InterlockError) as ended:
+        await work
+    assert ended.value.reason is Reason.EFFECT_DISCARDED
+    with pytest.raises(InterlockError) as caught:
+        await armed.prepare(workspace, act.command("x", secrets=uses(**{"/run/secrets/x": "other-one"})), 4)
+    assert caught.value.reason is Reason.SECRET_UNUSABLE

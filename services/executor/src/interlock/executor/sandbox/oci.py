@@ -95,10 +95,10 @@ class OciSandbox(Confined):
         config = container(spec, self._root, self._system, self.identity, group.name if group else "")
         bundle.mkdir(mode=0o700)
         (bundle / "config.json").write_text(json.dumps(config))
-        (bundle / "process.json").write_text(json.dumps(process(spec, argv, counted=group is not None)))
+        command = json.dumps(process(spec, argv, counted=group is not None)).encode()
         out, err = os.pipe(), os.pipe()
         try:
-            tree = ContainerTree(self.runtime, bundle, (out[1], err[1]))
+            tree = ContainerTree(self.runtime, bundle, (out[1], err[1]), command)
         except OSError as error:
             for fd in (*out, *err):
                 os.close(fd)

@@ -13,14 +13,14 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.sandbox.identity import Identity
-from interlock.executor.sandbox.launch import readable
+from interlock.executor.sandbox.launch import memory_file, readable
 from interlock.executor.sandbox.verdict import NotStarted
 
 _HANDSHAKE: Final = 30.0
@@ -45,9 +45,9 @@ class Runtime:
         return [self.path, "--root", str(self.state), *arguments]
 
     def start(
-        self, arguments: Sequence[str], stdin: int, stdout: int, stderr: int
+        self, arguments: Sequence[str], stdin: int, stdout: int, stderr: int, passed: Sequence[int] = ()
     ) -> subprocess.Popen[bytes]:
-        """Start it without an environment."""
+        """Start it without an environment. `passed` are descriptors that arguments name."""
         return subprocess.Popen(
             self.command(*arguments),
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
@@ -55,6 +55,7 @@ class Runtime:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
+            pass_fds=tuple(passed),
             process_group=0,
         )
 
@@ -77,12 +78,14 @@ class ContainerTree:
         runtime: the runtime.
         bundle: the directory of this container; its name is the container's.
         outputs: writing ends of stdout and stderr, owned by this object.
+        process: the document of the command. It holds the command's environment, so it is in no file.
     """
 
     scratch: Path | None = None
 
-    def __init__(self, runtime: Runtime, bundle: Path, outputs: tuple[int, int]) -> None:
+    def __init__(self, runtime: Runtime, bundle: Path, outputs: tuple[int, int], process: bytes) -> None:
         self._runtime, self._bundle, self._outputs = runtime, bundle, list(outputs)
+        self._process = process
         self.root = self.waiting = self.beside = 0
         self.user_us = self.system_us = self.max_rss = 0
         self._failed = ""
@@ -130,9 +133,12 @@ class ContainerTree:
     def release(self) -> None:
         if self._failed:
             return
-        pid, process = self._bundle / "step-pid", self._bundle / "process.json"
-        words = ["exec", "--detach", "--pid-file", str(pid), "--process", str(process), self._bundle.name]
-        self._exec = self._runtime.start(words, subprocess.DEVNULL, *self._outputs)
+        with ExitStack() as stack:
+            fd = memory_file(stack, "process", self._process)
+            words = ["exec", "--detach", "--pid-file", str(self._bundle / "step-pid")]
+            words += ["--process", f"/proc/self/fd/{fd}", self._bundle.name]
+            out, err = self._outputs
+            self._exec = self._runtime.start(words, subprocess.DEVNULL, out, err, (fd,))
         self._exec_fd = os.pidfd_open(self._exec.pid)
         self._close_outputs()
 
