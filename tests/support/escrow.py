@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support import trees_mutator
-from tests.support.escrow_model import Program, after, merged, tree_id
+from tests.support.escrow_model import Program, after, changed, merged, tree_id
 from tests.support.installation import Installation, wait_until
 from tests.support.trees import Tree, mutate, read_tree
 from tests.support.working import pending, state, states
@@ -39,6 +39,7 @@ from interlock.verify import verify_bundle
 _SOURCE = Path(trees_mutator.__file__).read_text(encoding="utf-8").partition("if __name__")[0]
 _MAIN = _SOURCE + "run(b'.', ast.literal_eval(sys.argv[1]))\n"
 T = TypeVar("T")
+Moved = tuple[Tree, str, Tree | None]
 GATES = {"effect": Gate.GATE_EFFECT, "none": Gate.GATE_NONE, "command": Gate.GATE_COMMAND}
 
 
@@ -77,13 +78,13 @@ class Escrow:
     live: Tree
     head: Tree
     runs: list[Known] = field(default_factory=list)
-    heads: list[tuple[Tree, str]] = field(default_factory=list)
+    heads: list[Moved] = field(default_factory=list)
     shown: Any = None
     base: Tree = field(default_factory=dict)
     result: Tree = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.heads.append((self.head, "import"))
+        self.heads.append((self.head, "import", self.head))
 
     async def do(self, action: tuple[Any, ...]) -> None:
         """Carry out one action and compare everything."""
@@ -140,19 +141,27 @@ class Escrow:
         if known is None:
             return
         to = number % (len(known.ends) + 1)
-        base, back = known.head, self.client.rollback_run
+        goal, exact = known.tree_after(to), False
+        between = self._between(goal, known.head)
+        if any(asked is None for _, _, asked in between):
+            return  # texts were merged by lines: whose change is whose is not known here
         if not self._only_drift_since(known.head):
-            _, refused = await _outcome(back(known.run_id, to))
+            _, refused = await _outcome(self.client.rollback_run(known.run_id, to))
             assert refused == "WORKSPACE_HEAD_MOVED", "what a later run made was rolled back over"
-            base = self.head
-        target = merged(base, known.tree_after(to), self.live)
-        answer, refused = await _outcome(back(known.run_id, to, over_later_runs=base is self.head))
+            exact = True
+        elif _others(between) & changed(known.head, goal):
+            _, refused = await _outcome(self.client.rollback_run(known.run_id, to))
+            assert refused == "WORKSPACE_DRIFTED", "what somebody made in between was rolled back over"
+            exact = True
+        target = merged(self.head if exact else known.head, goal, self.live)
+        back = self.client.rollback_run(known.run_id, to, discard_later_changes=exact)
+        answer, refused = await _outcome(back)
         if target is None:
             assert refused == "WORKSPACE_DRIFTED", "an overlap with somebody's changes was rolled back over"
             return
         assert answer is not None, refused
         assert answer.head_tree == tree_id(target)
-        self._moved(known, target)
+        self._moved(known, target, goal)
         known.in_place = {each for each, effect in enumerate(known.effects, 1) if effect and each <= to}
 
     async def revert(self, run: int, number: int) -> None:
@@ -173,7 +182,8 @@ class Escrow:
             return
         assert answer is not None, refused
         # Where whole paths overlap, texts may still merge by lines: that has tests of its own.
-        self._moved(known, read_tree(self.directory) if target is None else target)
+        alone = merged(result, base, self.head) if target is not None else None
+        self._moved(known, read_tree(self.directory) if target is None else target, alone)
         assert answer.head_tree == tree_id(self.live)
         known.in_place.discard(which)
 
@@ -236,7 +246,7 @@ class Escrow:
             await self._asked_again(known, shown)
         else:
             self._ends(known, "SUCCEEDED", expected, (self.base, self.result))
-            self._moved(known, expected)
+            self._moved(known, expected, self.result)
 
     async def _asked_again(self, known: Known, shown: Any) -> None:
         """Somebody changed the same paths: nothing was published, and the next question is a new one."""
@@ -250,21 +260,28 @@ class Escrow:
         result = after(before, known.programs[len(known.ends)])
         self._ends(known, "SUCCEEDED", result, (before, result))
         if result != before:
-            self._moved(known, result)
+            self._moved(known, result, result)
 
     def _noticed(self, known: Known) -> None:
         """What somebody did to the directory becomes the head before a step is computed on it."""
         if self.live != self.head:
-            self.heads.append((self.live, "drift"))
+            self.heads.append((self.live, "drift", self.head))
         self.head = known.head = self.live
 
-    def _moved(self, known: Known, tree: Tree) -> None:
+    def _moved(self, known: Known, tree: Tree, asked: Tree | None) -> None:
+        """A publication made `tree` the head; without anybody else's changes it would have been `asked`."""
         if tree != self.head:
-            self.heads.append((tree, "moved"))
+            self.heads.append((tree, "moved", asked))
         self.live = self.head = known.head = tree
 
+    def _between(self, goal: Tree, head: Tree) -> list[Moved]:
+        """The heads after the last time at `goal`, up to the last time at `head`."""
+        end = max((at + 1 for at, moved in enumerate(self.heads) if moved[0] == head), default=0)
+        start = max((at + 1 for at, moved in enumerate(self.heads[:end]) if moved[0] == goal), default=0)
+        return self.heads[max(start, 1) : end]
+
     def _only_drift_since(self, tree: Tree) -> bool:
-        for head, cause in reversed(self.heads):
+        for head, cause, _ in reversed(self.heads):
             if head == tree:
                 return True
             if cause != "drift":
@@ -327,6 +344,11 @@ class Escrow:
         for service in services:
             wait_until(lambda service=service: self.up.pid(service), what=f"{service} is back")
         self.up.kill(*services)
+
+
+def _others(moves: list[Moved]) -> set[bytes]:
+    """Paths that somebody else changed."""
+    return {path for tree, _, asked in moves for path in changed(asked or {}, tree)}
 
 
 async def _outcome(call: Awaitable[T]) -> tuple[T | None, str]:

@@ -51,6 +51,11 @@ def merged(base: Tree, ours: Tree, theirs: Tree) -> Tree | None:
     return result if _is_tree(result) else None
 
 
+def changed(old: Tree, new: Tree) -> set[bytes]:
+    """Paths that differ."""
+    return {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
+
+
 def _removed_under_changes(path: bytes, base: Tree, remover: Tree, changer: Tree) -> bool:
     if not (_is_dir(base, path) and not _is_dir(remover, path) and _is_dir(changer, path)):
         return False

@@ -1199,7 +1199,7 @@ class RollbackRunRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     TO_STEP_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
-    OVER_LATER_RUNS_FIELD_NUMBER: _builtins.int
+    DISCARD_LATER_CHANGES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeated call return the first result. At most 128 characters."""
     run_id: _builtins.str
@@ -1208,9 +1208,10 @@ class RollbackRunRequest(_message.Message):
     """Go back to the tree after this step; 0 = before the first."""
     comment: _builtins.str
     """Why, at most 10,000 characters."""
-    over_later_runs: _builtins.bool
-    """True to go back also over what other runs have published in the workspace since. Otherwise that ends with
-    WORKSPACE_HEAD_MOVED, and nothing is changed.
+    discard_later_changes: _builtins.bool
+    """True to go back to that very tree, also over what other runs have published since (otherwise
+    WORKSPACE_HEAD_MOVED) and over what somebody changed between the run's steps (otherwise WORKSPACE_DRIFTED, with
+    the paths; nothing is changed).
     """
     def __init__(
         self,
@@ -1219,11 +1220,11 @@ class RollbackRunRequest(_message.Message):
         run_id: _builtins.str = ...,
         to_step: _builtins.int = ...,
         comment: _builtins.str = ...,
-        over_later_runs: _builtins.bool = ...,
+        discard_later_changes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "over_later_runs", b"over_later_runs", "request_id", b"request_id", "run_id", b"run_id", "to_step", b"to_step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "discard_later_changes", b"discard_later_changes", "request_id", b"request_id", "run_id", b"run_id", "to_step", b"to_step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -129,19 +129,20 @@ class RunCalls(Connection):
         to_step: int = 0,
         comment: str = "",
         *,
-        over_later_runs: bool = False,
+        discard_later_changes: bool = False,
         request_id: str = "",
     ) -> pb.RollbackRunResponse:
         """Put the workspace back to the tree after `to_step`; 0 = before the first step.
 
-        Raises WORKSPACE_HEAD_MOVED when other runs have changed the workspace since, unless `over_later_runs`.
+        Unless `discard_later_changes`, raises WORKSPACE_HEAD_MOVED when other runs have changed the workspace since,
+        and WORKSPACE_DRIFTED when somebody changed something between the run's steps that this would undo.
         """
         request = pb.RollbackRunRequest(
             request_id=self.request_id(request_id),
             run_id=run_id,
             to_step=to_step,
             comment=comment,
-            over_later_runs=over_later_runs,
+            discard_later_changes=discard_later_changes,
         )
         return await self.call(self.orchestrator.RollbackRun, request)
 

@@ -233,19 +233,19 @@ async def rollback(
     to_step: Annotated[
         int, typer.Option(min=0, help="Back to the tree after this step; 0 = before all.")
     ] = 0,
-    over_later_runs: Annotated[
-        bool, typer.Option("--over-later-runs", help="Also undo what other runs published here since.")
+    discard_later_changes: Annotated[
+        bool, typer.Option("--discard-later-changes", help="Also undo what other people and runs did here since.")
     ] = False,
     comment: COMMENT = "",
 ) -> None:
     """Put the workspace back to the tree it was at after a step, or before the run.
 
-    What somebody changed in other files since its last step stays. To undo one step and keep what came later, use
-    `step revert`. `step retry` and `step add` go on from there.
+    What somebody changed in other files since its last step stays; what somebody changed between its steps is in the
+    way. To undo one step and keep everything else, use `step revert`. `step retry` and `step add` go on from there.
     """
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_undo
 
     async with connect(settings) as client:
-        answer = await client.rollback_run(run, to_step, comment, over_later_runs=over_later_runs)
+        answer = await client.rollback_run(run, to_step, comment, discard_later_changes=discard_later_changes)
         show_undo(settings, answer)

@@ -13,7 +13,7 @@ from interlock.executor.domain.caller import BY_HAND, Caller
 from interlock.executor.engine import Engine
 from interlock.executor.snapshots.diff import Diff
 from interlock.executor.steps.preview import preview
-from interlock.executor.workspaces.model import Head
+from interlock.executor.workspaces.model import Head, PublishResult
 
 _METHOD = "RestoreTree"
 
@@ -100,11 +100,29 @@ def _restore_blocking(engine: Engine, ask: Restore, before: str) -> Restored:
     if not done:
         before = head
         _check_expected(heads, ask.expected_head)
-    result = engine.workspaces.rollback(
-        ask.workspace, ask.tree, expected_head=ask.expected_head, key=ask.key, wait=5.0
-    )
+        if ask.expected_head:
+            _check_others(engine, ask)
+    result = _roll_back(engine, ask)
     diff = preview(engine.workspaces, ask.workspace, before, result.head_tree)
     return Restored(result.head_tree, before, diff)
+
+
+def _roll_back(engine: Engine, ask: Restore) -> PublishResult:
+    try:
+        return engine.workspaces.rollback(
+            ask.workspace, ask.tree, expected_head=ask.expected_head, key=ask.key, wait=5.0
+        )
+    except InterlockError as error:
+        if error.reason is not Reason.WORKSPACE_DRIFTED:
+            raise
+        paths = error.metadata.get("paths", "").splitlines()
+        raise InterlockError(
+            error.reason,
+            f"Somebody changed what going back changes: {', '.join(paths)}. Nothing was changed.",
+            fix="Put these files back as the run left them, or move them away, and go back again; or take single "
+            "steps out with `interlock step revert`.",
+            metadata=error.metadata,
+        ) from None
 
 
 def _check_expected(heads: list[Head], expected: str) -> None:
@@ -119,9 +137,23 @@ def _check_expected(heads: list[Head], expected: str) -> None:
         + (f": {moved.cause} {moved.key} came after it." if moved and len(since) < len(heads) else "."),
         field="expected_head",
         fix="Undo what came after it first, or take one step out with `interlock step revert`, "
-        "or go back over it: `interlock run rollback --over-later-runs`.",
+        "or go back over it: `interlock run rollback --discard-later-changes`.",
         metadata={"head_tree": heads[-1].tree, **({"moved_by": moved.key} if moved else {})},
     )
+
+
+def _check_others(engine: Engine, ask: Restore) -> None:
+    """What people changed between the two trees is in neither of the run's effects, and is not taken away unasked."""
+    paths = engine.workspaces.undone_by_going_back(ask.workspace, ask.tree, ask.expected_head)
+    if paths:
+        named = ", ".join(paths[:20]) + (f" and {len(paths) - 20} more" if len(paths) > 20 else "")
+        raise InterlockError(
+            Reason.WORKSPACE_DRIFTED,
+            f"Going back would also undo what somebody else changed in between: {named}. Nothing was changed.",
+            fix="Take the steps out one by one with `interlock step revert`, which keeps it, or go back over it: "
+            "`interlock run rollback --discard-later-changes`.",
+            metadata={"paths": "\n".join(paths[:100]), "count": str(len(paths))},
+        )
 
 
 def require_head(engine: Engine, workspace: str, tree: str, field: str) -> None:

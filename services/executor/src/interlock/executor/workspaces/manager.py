@@ -12,6 +12,7 @@ from interlock.common.clock import Clock, SystemClock, rfc3339
 from interlock.common.digests import digest_bytes
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.ids import Ids, UlidIds, check_id
+from interlock.executor.files.names import shown
 from interlock.executor.files.read import FileContent
 from interlock.executor.snapshots.batch import Screen
 from interlock.executor.snapshots.diff import Diff, DiffLimits, diff_trees
@@ -24,6 +25,7 @@ from interlock.executor.workspaces.edits import edit
 from interlock.executor.workspaces.forks import Forks
 from interlock.executor.workspaces.guard import guarded
 from interlock.executor.workspaces.imports import Imports
+from interlock.executor.workspaces.interval import undone_by_going_back
 from interlock.executor.workspaces.layout import Layout
 from interlock.executor.workspaces.model import (
     AnySource,
@@ -310,6 +312,12 @@ class Workspaces:
                 self._no_forks(workspace, runtime, wait)
             ask = Revert(*trees, "revert", "" if only_look else key, "everything", expected, only_look)
             return revert(self._publications, here, runtime, self._head(workspace), ask)
+
+    def undone_by_going_back(self, workspace: str, tree: str, expected_head: str) -> list[str]:
+        """Paths others changed between the two, as text, that going back from the second would undo."""
+        trees = digest_bytes(tree), digest_bytes(expected_head)
+        found = undone_by_going_back(self.store, self._registry, workspace, *trees)
+        return [shown(path) for path in found]
 
     def look_for_drift(self, workspace: str) -> Drift | None:
         """Read the live directory and make others' changes the head. Raises WORKSPACE_BUSY while a fork runs."""

@@ -22,7 +22,7 @@ async def rollback_run(deps: Deps, message: o.RollbackRunRequest) -> o.RollbackR
             ctx,
             to_step=message.to_step,
             comment=message.comment,
-            over_later_runs=message.over_later_runs,
+            discard_later_changes=message.discard_later_changes,
         ),
         lambda run: o.RollbackRunResponse(run=views.run(run)),
     )

@@ -41,11 +41,11 @@ _ENDED = STEP_FINAL | {StepState.OUTCOME_UNKNOWN}
 
 
 def roll_back(
-    run: Run, ctx: Context, *, to_step: int, comment: str = "", over_later_runs: bool = False
+    run: Run, ctx: Context, *, to_step: int, comment: str = "", discard_later_changes: bool = False
 ) -> list[e.Event]:
     """Records the intent to go back to the tree after a step, or before the first one.
 
-    What other runs have published since is in the way, unless `over_later_runs` says that it may go.
+    What other runs have published since is in the way, unless `discard_later_changes` says that it may go.
     """
     _require_rest(run, "roll it back")
     if to_step:
@@ -61,7 +61,7 @@ def roll_back(
         )
     for step in run.steps:
         _require_not_retried(run, step, to_step, moment)
-    from_tree = "" if over_later_runs else run.head_tree
+    from_tree = "" if discard_later_changes else run.head_tree
     return [e.RollbackRequested(ctx.new_id("op"), tree, to_step, ctx.subject, comment, from_tree)]
 
 
