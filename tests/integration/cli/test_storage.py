@@ -98,3 +98,12 @@ async def test_collecting_by_hand(stack: Stack, place: Path, interlock: Run) -> 
     assert f"0 removed, {kept} kept" in await interlock("workspace", "gc", "--keep-days", "7")
     assert "would be removed" in await interlock("workspace", "gc", "--dry-run")
     assert (live / "a").read_text() == "a\n"
+
+
+@pytest.mark.parametrize("days", ["36501", "3000000", "99999999999"])
+async def test_more_days_than_can_be_kept_are_refused_at_once(interlock: Run, days: str) -> None:
+    assert "--keep-days" in await interlock("workspace", "gc", "--keep-days", days, code=2)
+
+
+async def test_a_century_is_not_too_long(interlock: Run) -> None:
+    assert "0 removed" in await interlock("workspace", "gc", "--keep-days", "36500")

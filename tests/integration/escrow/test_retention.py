@@ -14,6 +14,8 @@ from tests.support.stack import EFFECT, NONE, Stack, edit
 
 from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.clients.collecting import Collection
+from interlock.orchestrator.clients.collecting import collect as run_collection
 from interlock.orchestrator.worker.collector import Collector
 from interlock.v1 import executor_pb2 as x
 from interlock.v1 import orchestrator_pb2 as o
@@ -156,6 +158,28 @@ async def test_a_stream_without_its_end_removes_nothing(stack: Stack, live: Path
         await stack.executor.stub.CollectGarbage(iter([x.CollectGarbageRequest(workspace_ids=[workspace])]))
     assert caught.value.reason is Reason.INVALID_ARGUMENT
     assert (await stack.executor.stub.GetStorage(x.GetStorageRequest())).store_bytes == before.store_bytes
+
+
+async def test_more_time_than_there_is_is_refused_by_both(stack: Stack) -> None:
+    century = timedelta(days=36_500)
+    assert (await collect(stack, retention=century)).trees_removed == 0
+    with pytest.raises(InterlockError) as caught:
+        await collect(stack, retention=timedelta(days=3_000_000))
+    assert (caught.value.reason, caught.value.field) == (Reason.INVALID_ARGUMENT, "retention")
+    asked = x.CollectGarbageRequest(retention=timedelta(days=3_000_000), last=True)
+    with pytest.raises(InterlockError) as caught, rpc_errors("executor"):
+        await stack.executor.stub.CollectGarbage(iter([asked]), timeout=60)
+    assert (caught.value.reason, caught.value.field) == (Reason.INVALID_ARGUMENT, "retention")
+
+
+async def test_whatever_fails_while_runs_are_read_ends_the_collection(stack: Stack) -> None:
+    """The date arithmetic of this retention is no error of the database's: it must not leave the caller waiting."""
+    deps = stack.orchestrator.deps
+    async with asyncio.timeout(60):
+        with pytest.raises(InterlockError) as caught:
+            await run_collection(deps.database, deps.executor, Collection(timedelta(days=3_000_000)))
+    assert caught.value.reason in (Reason.INTERNAL, Reason.INVALID_ARGUMENT)
+    assert (await collect(stack)).trees_removed == 0, "the next one is not refused"
 
 
 async def test_of_all_orchestrators_one_collects_when_it_is_due(stack: Stack) -> None:

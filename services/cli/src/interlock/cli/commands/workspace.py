@@ -147,7 +147,10 @@ async def gc(
     settings: Settings,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
     keep_days: Annotated[
-        int, typer.Option("--keep-days", min=0, help="Days that ended runs are kept; 0 = as configured.")
+        int,
+        typer.Option(
+            "--keep-days", min=0, max=36_500, help="Days that ended runs are kept; 0 = as configured."
+        ),
     ] = 0,
 ) -> None:
     """Remove what no run refers to any more and is past retention."""

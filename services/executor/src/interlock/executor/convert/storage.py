@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Final
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.commands.collect_garbage import Collection, Wanted
@@ -11,16 +12,21 @@ from interlock.executor.convert.text import wire
 from interlock.executor.queries.storage import Storage, WorkspaceUse
 from interlock.v1 import executor_pb2 as pb
 
+_LONGEST_DAYS: Final = 36_500
+
 
 async def read_wanted(requests: AsyncIterator[pb.CollectGarbageRequest], wanted: Wanted) -> Wanted:
-    """Everything a caller names. Raises INVALID_ARGUMENT where the last message is missing: nothing may go then."""
+    """Everything a caller names. Raises INVALID_ARGUMENT where the last message is missing: nothing may go then.
+
+    So it does for a retention of more than 36,500 days.
+    """
     first, complete = True, False
     async for message in requests:
         if first:
             first = False
             wanted.request_id, wanted.dry_run = message.request_id, message.dry_run
             if message.HasField("retention"):
-                wanted.history = timedelta(seconds=message.retention.seconds)
+                wanted.history = _history(message)
         wanted.add(list(message.workspace_ids), list(message.trees), list(message.run_ids))
         complete = message.last
     if not complete:
@@ -31,6 +37,17 @@ async def read_wanted(requests: AsyncIterator[pb.CollectGarbageRequest], wanted:
             fix="Set `last` in the last message.",
         )
     return wanted
+
+
+def _history(message: pb.CollectGarbageRequest) -> timedelta:
+    if message.retention.seconds > _LONGEST_DAYS * 86_400:
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            f"History can be kept {_LONGEST_DAYS:,} days at most.",
+            field="retention",
+            fix="Ask for less; leave it out for the executor's own.",
+        )
+    return timedelta(seconds=message.retention.seconds)
 
 
 def collected_payload(done: Collection) -> bytes:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from interlock.common import logs
 from interlock.common.client import rpc_errors
-from interlock.common.errors import InterlockError
+from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.readers import kept
@@ -17,6 +18,7 @@ from interlock.v1 import executor_pb2 as pb
 PAGE: Final = 10_000
 _RUNS: Final = 200
 _SECONDS: Final = 3600.0
+_log = logs.get("collect")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Collection:
 
 
 async def collect(database: Database, executor: ExecutorClient, ask: Collection) -> pb.CollectGarbageResponse:
-    """Has the executor remove what no run refers to. Raises UNAVAILABLE, DATABASE_UNAVAILABLE.
+    """Has the executor remove what no run refers to. Raises UNAVAILABLE, DATABASE_UNAVAILABLE, INTERNAL.
 
     A run that comes to life after it was read has only young trees, which the executor keeps anyway. Where the
     reading fails, the executor gets no last message, and removes nothing.
@@ -52,6 +54,10 @@ async def _until_failure(
             yield message
     except InterlockError as error:
         failed.append(error)
+    except Exception:  # noqa: BLE001 any other would leave the caller waiting until the deadline
+        _log.exception("what runs refer to could not be read")
+        message = "What runs refer to could not be read. Nothing was removed."
+        failed.append(InterlockError(Reason.INTERNAL, message, fix="The orchestrator's log has the error."))
 
 
 async def _messages(database: Database, ask: Collection) -> AsyncIterator[pb.CollectGarbageRequest]:
