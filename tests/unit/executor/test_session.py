@@ -38,6 +38,7 @@ async def calls() -> AsyncIterator[pb.SessionRequest]:
         prepare = pb.PrepareRequest(key=pb.EffectKey(run_id="run-1", step=number, attempt=1))
         yield pb.SessionRequest(items=[pb.SessionItem(id=number, prepare=prepare)])
 
+
 async def test_answers_that_nobody_reads_wait_in_bounds_and_all_arrive() -> None:
     service = Service()
     frames = run_session(service, calls(), 10.0, asyncio.Event())

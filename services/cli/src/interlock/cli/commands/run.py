@@ -234,7 +234,8 @@ async def rollback(
         int, typer.Option(min=0, help="Back to the tree after this step; 0 = before all.")
     ] = 0,
     discard_later_changes: Annotated[
-        bool, typer.Option("--discard-later-changes", help="Also undo what other people and runs did here since.")
+        bool,
+        typer.Option("--discard-later-changes", help="Also undo what other people and runs did here since."),
     ] = False,
     comment: COMMENT = "",
 ) -> None:
