@@ -56,8 +56,8 @@ async def _until_failure(
         failed.append(error)
     except Exception:  # noqa: BLE001 any other would leave the caller waiting until the deadline
         _log.exception("what runs refer to could not be read")
-        message = "What runs refer to could not be read. Nothing was removed."
-        failed.append(InterlockError(Reason.INTERNAL, message, fix="The orchestrator's log has the error."))
+        text = "What runs refer to could not be read. Nothing was removed."
+        failed.append(InterlockError(Reason.INTERNAL, text, fix="The orchestrator's log has the error."))
 
 
 async def _messages(database: Database, ask: Collection) -> AsyncIterator[pb.CollectGarbageRequest]:
