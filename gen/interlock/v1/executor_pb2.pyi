@@ -918,15 +918,25 @@ class ApplyResponse(_message.Message):
     HEAD_TREE_FIELD_NUMBER: _builtins.int
     MERGED_DRIFT_FIELD_NUMBER: _builtins.int
     APPLIED_AT_FIELD_NUMBER: _builtins.int
+    KEPT_PATHS_FIELD_NUMBER: _builtins.int
+    KEPT_TOTAL_FIELD_NUMBER: _builtins.int
     head_tree: _builtins.str
     """The workspace's head now: the effect's result tree, or its merge with disjoint changes someone
     made in the live directory.
     """
     merged_drift: _builtins.bool
     """True when such changes were merged."""
+    kept_total: _builtins.int
+    """How many there are."""
     @_builtins.property
     def applied_at(self) -> _timestamp_pb2.Timestamp:
         """When it was published."""
+
+    @_builtins.property
+    def kept_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths that were left as somebody saved them while this was being published, at most 100: what was
+        asked for is in the head, theirs in the directory, and the next step sees it as drift.
+        """
 
     def __init__(
         self,
@@ -934,10 +944,12 @@ class ApplyResponse(_message.Message):
         head_tree: _builtins.str = ...,
         merged_drift: _builtins.bool = ...,
         applied_at: _timestamp_pb2.Timestamp | None = ...,
+        kept_paths: _abc.Iterable[_builtins.str] | None = ...,
+        kept_total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "head_tree", b"head_tree", "merged_drift", b"merged_drift"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "head_tree", b"head_tree", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "merged_drift", b"merged_drift"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1124,13 +1136,23 @@ class RestoreTreeResponse(_message.Message):
     HEAD_TREE_FIELD_NUMBER: _builtins.int
     PREVIOUS_TREE_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    KEPT_PATHS_FIELD_NUMBER: _builtins.int
+    KEPT_TOTAL_FIELD_NUMBER: _builtins.int
     head_tree: _builtins.str
     """The head now."""
     previous_tree: _builtins.str
     """The head before."""
+    kept_total: _builtins.int
+    """How many there are."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.FileChange]:
         """Changed paths, at most 1,000."""
+
+    @_builtins.property
+    def kept_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths that were left as somebody saved them while this was being published, at most 100: what was
+        asked for is in the head, theirs in the directory, and the next step sees it as drift.
+        """
 
     def __init__(
         self,
@@ -1138,10 +1160,12 @@ class RestoreTreeResponse(_message.Message):
         head_tree: _builtins.str = ...,
         previous_tree: _builtins.str = ...,
         changes: _abc.Iterable[_step_pb2.FileChange] | None = ...,
+        kept_paths: _abc.Iterable[_builtins.str] | None = ...,
+        kept_total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "head_tree", b"head_tree", "previous_tree", b"previous_tree"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "head_tree", b"head_tree", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "previous_tree", b"previous_tree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1211,15 +1235,25 @@ class RevertTreeResponse(_message.Message):
     PREVIOUS_TREE_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     MERGED_FIELD_NUMBER: _builtins.int
+    KEPT_PATHS_FIELD_NUMBER: _builtins.int
+    KEPT_TOTAL_FIELD_NUMBER: _builtins.int
     head_tree: _builtins.str
     """The head now, or what it would be."""
     previous_tree: _builtins.str
     """The head before."""
     merged: _builtins.bool
     """True when something else had changed since, and was kept."""
+    kept_total: _builtins.int
+    """How many there are."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.FileChange]:
         """Paths it changed, at most 1,000."""
+
+    @_builtins.property
+    def kept_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths that were left as somebody saved them while this was being published, at most 100: what was
+        asked for is in the head, theirs in the directory, and the next step sees it as drift.
+        """
 
     def __init__(
         self,
@@ -1228,10 +1262,12 @@ class RevertTreeResponse(_message.Message):
         previous_tree: _builtins.str = ...,
         changes: _abc.Iterable[_step_pb2.FileChange] | None = ...,
         merged: _builtins.bool = ...,
+        kept_paths: _abc.Iterable[_builtins.str] | None = ...,
+        kept_total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "head_tree", b"head_tree", "merged", b"merged", "previous_tree", b"previous_tree"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "head_tree", b"head_tree", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "merged", b"merged", "previous_tree", b"previous_tree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -155,7 +155,7 @@ class Engine:
         being computed, without effects outside, is forgotten, so that asking again computes it again.
         """
         for record in self.store.in_state(EffectState.APPLYING):
-            self._recover_applying(record)
+            self.recover_applying(record)
         for record in self.store.in_state(EffectState.PREPARING):
             if not record.outside:
                 self.store.forget(record.key)
@@ -165,7 +165,10 @@ class Engine:
             _log.info("forgot old effects", count=forgotten)
         self.store.forget_sources(self.workspaces.entered())
 
-    def _recover_applying(self, record: Record) -> None:
+    def recover_applying(self, record: Record) -> None:
+        """Record how a publication ended that was begun and cut off; nothing while it has not. Blocks."""
+        if self.workspaces.unsettled(record.workspace) == str(record.key):
+            return
         try:
             heads = self.workspaces.heads(record.workspace)
         except InterlockError:
@@ -173,12 +176,15 @@ class Engine:
         for head in heads:
             if head.key == str(record.key):
                 merged = head.tree != record.result_tree
+                count, kept = self.workspaces.kept(record.workspace, head.key)
                 done = replace(
                     record,
                     state=EffectState.APPLIED,
                     head_tree=head.tree,
                     merged=merged,
                     applied_at=rfc3339(head.at),
+                    kept=kept,
+                    kept_count=count,
                 )
                 self.store.put(done)
                 return

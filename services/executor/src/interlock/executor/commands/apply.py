@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from dataclasses import replace
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.commands.unsettled import while_unsettled
 from interlock.executor.domain.caller import BY_HAND, Caller, require_owner
 from interlock.executor.domain.digest import Document, effect_digest, request_digest
 from interlock.executor.domain.model import EffectKey, EffectState
 from interlock.executor.effects.store import Record
 from interlock.executor.engine import Engine
 from interlock.executor.workspaces.model import PublishResult
+from interlock.executor.workspaces.register import KEPT_PATHS
 
 
 async def apply(
@@ -32,7 +35,8 @@ async def apply(
         approval: the approval's id, for the record.
 
     Raises EPOCH_STALE, EFFECT_NOT_OWNED, EFFECT_NOT_FOUND, EFFECT_DISCARDED, EFFECT_NOT_PUBLISHABLE (it failed),
-    EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED, WORKSPACE_BUSY.
+    EFFECT_DIGEST_MISMATCH, EFFECT_TAMPERED, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED, WORKSPACE_BUSY; UNAVAILABLE while
+    the publication has begun and is neither finished nor taken back.
     """
     await engine.fence(key.run, caller)
     await engine.inflight.settle(key)
@@ -58,7 +62,11 @@ async def _apply(engine: Engine, key: EffectKey, approval: str, caller: Caller) 
     async with engine.turns.publish(record.workspace):
         # Waiting may have been long: another driver can have come.
         await engine.fence(key.run, caller)
-        await engine.call(engine.store.put, replace(record, state=EffectState.APPLYING, approval=approval))
+        if (
+            record.state is not EffectState.APPLYING
+        ):  # else it has begun: nothing here may end in a final error
+            begun = replace(record, state=EffectState.APPLYING, approval=approval)
+            await engine.call(engine.store.put, begun)
         # From here to the record of its end, a cancelled task must not leave the two apart.
         return await engine.finish(asyncio.ensure_future(_publish(engine, record, approval)))
 
@@ -66,7 +74,10 @@ async def _apply(engine: Engine, key: EffectKey, approval: str, caller: Caller) 
 async def _publish(engine: Engine, record: Record, approval: str) -> Record:
     try:
         result = await engine.call(_publish_blocking, engine, record)
-    except InterlockError:
+    except (InterlockError, OSError, sqlite3.Error) as error:
+        wait = await while_unsettled(engine, record.workspace, str(record.key), error)
+        if wait is not None:
+            raise wait from error
         undone = replace(record, state=EffectState.PREPARED, approval="")
         await engine.note_if_possible(engine.store.put, undone)
         raise
@@ -92,6 +103,8 @@ async def _applied(engine: Engine, record: Record, approval: str, result: Publis
         head_tree=result.head_tree,
         merged=record.changes and result.head_tree != record.result_tree,
         applied_at=engine.now(),
+        kept=result.kept[:KEPT_PATHS],
+        kept_count=result.kept_count,
     )
     await engine.note(engine.store.put, done)
     await engine.drop_fork(record.key)

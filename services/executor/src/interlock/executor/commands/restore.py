@@ -9,11 +9,13 @@ from itertools import takewhile
 
 from interlock.common.digests import digest_json, sha256_text
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.commands.unsettled import while_unsettled
 from interlock.executor.domain.caller import BY_HAND, Caller
 from interlock.executor.engine import Engine
 from interlock.executor.snapshots.diff import Diff
 from interlock.executor.steps.preview import preview
 from interlock.executor.workspaces.model import Head, PublishResult
+from interlock.executor.workspaces.register import KEPT_PATHS
 
 _METHOD = "RestoreTree"
 
@@ -57,6 +59,8 @@ class Restored:
     head_tree: str
     previous_tree: str
     diff: Diff | None
+    kept: tuple[str, ...] = ()
+    kept_count: int = 0
 
 
 async def restore(engine: Engine, ask: Restore, render: Callable[[Restored], bytes]) -> bytes:
@@ -85,7 +89,10 @@ async def _restore(engine: Engine, ask: Restore, before: str, render: Callable[[
     try:
         async with engine.turns.publish(ask.workspace):
             answer = render(await engine.call(_restore_blocking, engine, ask, before))
-    except InterlockError:
+    except InterlockError as error:
+        wait = await while_unsettled(engine, ask.workspace, ask.key, error)
+        if wait is not None:
+            raise wait from error
         await engine.note_if_possible(engine.store.drop_request, ask.method, ask.request_id)
         raise
     await engine.note(engine.store.answer_request, ask.method, ask.request_id, answer)
@@ -104,7 +111,7 @@ def _restore_blocking(engine: Engine, ask: Restore, before: str) -> Restored:
             _check_others(engine, ask)
     result = _roll_back(engine, ask)
     diff = preview(engine.workspaces, ask.workspace, before, result.head_tree)
-    return Restored(result.head_tree, before, diff)
+    return Restored(result.head_tree, before, diff, result.kept[:KEPT_PATHS], result.kept_count)
 
 
 def _roll_back(engine: Engine, ask: Restore) -> PublishResult:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from interlock.common.digests import digest_json, sha256_text
 from interlock.common.errors import InterlockError
 from interlock.executor.commands.restore import require_head
+from interlock.executor.commands.unsettled import while_unsettled
 from interlock.executor.domain.caller import BY_HAND, Caller
 from interlock.executor.engine import Engine
 from interlock.executor.snapshots.diff import Diff
 from interlock.executor.steps.preview import preview
+from interlock.executor.workspaces.register import KEPT_PATHS
 
 _METHOD = "RevertTree"
 
@@ -51,6 +53,8 @@ class RevertedTree:
     previous_tree: str
     diff: Diff | None
     merged: bool
+    kept: tuple[str, ...] = ()
+    kept_count: int = 0
 
 
 async def revert(engine: Engine, ask: RevertTree, render: Callable[[RevertedTree], bytes]) -> bytes:
@@ -89,7 +93,10 @@ async def _revert(
     try:
         async with engine.turns.publish(ask.workspace):
             answer = render(await engine.call(_revert_blocking, engine, ask, before))
-    except InterlockError:
+    except InterlockError as error:
+        wait = await while_unsettled(engine, ask.workspace, ask.key, error)
+        if wait is not None:
+            raise wait from error
         await engine.note_if_possible(engine.store.drop_request, ask.method, ask.request_id)
         raise
     await engine.note(engine.store.answer_request, ask.method, ask.request_id, answer)
@@ -112,4 +119,5 @@ def _revert_blocking(engine: Engine, ask: RevertTree, before: str) -> RevertedTr
     previous = before if done.how == "already" else head
     old = done.live_tree or previous
     diff = preview(engine.workspaces, ask.workspace, old, done.head_tree)
-    return RevertedTree(done.head_tree, previous, diff, merged=done.head_tree != ask.to_tree)
+    merged = done.head_tree != ask.to_tree
+    return RevertedTree(done.head_tree, previous, diff, merged, done.kept[:KEPT_PATHS], done.kept_count)

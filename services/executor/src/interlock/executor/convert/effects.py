@@ -103,7 +103,11 @@ def propose_response(found: Proposal, limits: Limits | None) -> executor_pb2.Pro
 def apply_response(record: Record) -> executor_pb2.ApplyResponse:
     """Where the workspace is after publication."""
     return executor_pb2.ApplyResponse(
-        head_tree=record.head_tree, merged_drift=record.merged, applied_at=timestamp(record.applied_at)
+        head_tree=record.head_tree,
+        merged_drift=record.merged,
+        applied_at=timestamp(record.applied_at),
+        kept_paths=record.kept,
+        kept_total=record.kept_count,
     )
 
 

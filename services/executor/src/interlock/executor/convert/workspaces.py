@@ -101,7 +101,12 @@ def _difference(diff: Diff) -> step_pb2.Difference:
 
 def restored_payload(done: Restored) -> bytes:
     """The answer to RestoreTree, to be kept and sent."""
-    answer = executor_pb2.RestoreTreeResponse(head_tree=done.head_tree, previous_tree=done.previous_tree)
+    answer = executor_pb2.RestoreTreeResponse(
+        head_tree=done.head_tree,
+        previous_tree=done.previous_tree,
+        kept_paths=done.kept,
+        kept_total=done.kept_count,
+    )
     if done.diff is not None:
         answer.changes.extend(change(file) for file in done.diff.files[:1000])
     return answer.SerializeToString()
@@ -110,7 +115,11 @@ def restored_payload(done: Restored) -> bytes:
 def reverted_payload(done: RevertedTree) -> bytes:
     """The answer to RevertTree, to be kept and sent."""
     answer = executor_pb2.RevertTreeResponse(
-        head_tree=done.head_tree, previous_tree=done.previous_tree, merged=done.merged
+        head_tree=done.head_tree,
+        previous_tree=done.previous_tree,
+        merged=done.merged,
+        kept_paths=done.kept,
+        kept_total=done.kept_count,
     )
     if done.diff is not None:
         answer.changes.extend(change(file) for file in done.diff.files[:1000])

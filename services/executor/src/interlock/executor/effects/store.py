@@ -6,6 +6,7 @@ that were sent, so that a repeated call gets the same ones.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ from interlock.executor.effects.retention import Rule, prune
 from interlock.executor.snapshots.database import connect, transaction
 
 _OPEN: Final = (EffectState.PREPARING.value, EffectState.PREPARED.value, EffectState.APPLYING.value)
-_LATER_COLUMNS: Final = ("approved_request", "owner")
+_LATER_COLUMNS: Final = ("approved_request", "owner", "kept")
 """Columns of `effects` that the first release had not, in the order in which they came: all text."""
 
 _SCHEMA: Final = """
@@ -31,7 +32,7 @@ CREATE TABLE IF NOT EXISTS effects(
   base_tree TEXT NOT NULL, result_tree TEXT NOT NULL, request_document BLOB NOT NULL, effect_document BLOB NOT NULL,
   request_digest TEXT NOT NULL, effect_digest TEXT NOT NULL, payload BLOB NOT NULL,
   approval TEXT NOT NULL, head_tree TEXT NOT NULL, merged INTEGER NOT NULL, applied_at TEXT NOT NULL, at TEXT NOT NULL,
-  approved_request TEXT NOT NULL DEFAULT '', owner TEXT NOT NULL DEFAULT '',
+  approved_request TEXT NOT NULL DEFAULT '', owner TEXT NOT NULL DEFAULT '', kept TEXT NOT NULL DEFAULT '',
   PRIMARY KEY(run, step, attempt)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS effects_state ON effects(state, at);
 CREATE TABLE IF NOT EXISTS epochs(run TEXT PRIMARY KEY, epoch INTEGER NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
@@ -55,6 +56,7 @@ class Record:
         payload: the answer to Prepare, as sent.
         head_tree, merged, applied_at: how it was published; empty before.
         approved_request: the request digest that was approved before anything ran; empty when none had to be.
+        kept, kept_count: paths left alone because somebody saved them during publication: the first, and how many.
         owner: digest of the secret of who prepared it, never told to anyone; empty when it is anyone's.
     """
 
@@ -77,6 +79,8 @@ class Record:
     at: str = ""
     approved_request: str = ""
     owner: str = field(default="", repr=False)
+    kept: tuple[str, ...] = ()
+    kept_count: int = 0
 
     @property
     def changes(self) -> bool:
@@ -133,7 +137,7 @@ class EffectStore:
     def put(self, record: Record) -> None:
         """Write a record, over what was there."""
         with self._transaction() as db:
-            db.execute(f"INSERT OR REPLACE INTO effects VALUES({','.join('?' * 21)})", _row(record))
+            db.execute(f"INSERT OR REPLACE INTO effects VALUES({','.join('?' * 22)})", _row(record))
 
     def in_state(self, state: EffectState) -> list[Record]:
         """All effects in a state."""
@@ -267,15 +271,17 @@ def _row(record: Record) -> tuple[object, ...]:
         record.request_digest, record.effect_digest, record.payload,
         record.approval, record.head_tree, int(record.merged), record.applied_at, record.at,
         record.approved_request, record.owner,
+        json.dumps([record.kept_count, *record.kept]) if record.kept_count else "",
     )  # fmt: skip
 
 
 def _record(row: tuple[Any, ...]) -> Record:
     (run, step, attempt, workspace, fingerprint, state, outside, base, result, request_document, effect_document,
      request_digest, effect_digest, payload, approval, head, merged, applied_at, at,
-     approved_request, owner) = row  # fmt: skip
+     approved_request, owner, kept) = row  # fmt: skip
+    kept_count, *kept_paths = json.loads(kept or "[0]")
     return Record(
         EffectKey(run, step, attempt), workspace, fingerprint, EffectState(state), bool(outside), base, result,
         bytes(request_document), bytes(effect_document), request_digest, effect_digest, bytes(payload),
-        approval, head, bool(merged), applied_at, at, approved_request, owner,
+        approval, head, bool(merged), applied_at, at, approved_request, owner, tuple(kept_paths), kept_count,
     )  # fmt: skip

@@ -319,6 +319,20 @@ class Workspaces:
         found = undone_by_going_back(self.store, self._registry, workspace, *trees)
         return [shown(path) for path in found]
 
+    def unsettled(self, workspace: str) -> str | None:
+        """The key of a publication that has begun and is neither finished nor taken back; None without one."""
+        return next((record.key for record in self._registry.records(workspace)), None)
+
+    def kept(self, workspace: str, key: str) -> tuple[int, tuple[str, ...]]:
+        """How many live paths the publication of this name left alone because somebody saved them, and the first."""
+        found = self._registry.publication(workspace, key)
+        return (found.kept_count, found.kept) if found else (0, ())
+
+    def settle(self, workspace: str) -> None:
+        """Finish or take back what has begun, as every use does. Raises typed errors where it has to wait."""
+        with self._locked(workspace):
+            pass
+
     def look_for_drift(self, workspace: str) -> Drift | None:
         """Read the live directory and make others' changes the head. Raises WORKSPACE_BUSY while a fork runs."""
         with self._locked(workspace) as (here, runtime, head):

@@ -58,7 +58,7 @@ class Performer:
     async def perform(self, run: Run, action: a.Action, epoch: int) -> Done:
         """The action's result. Raises EPOCH_STALE when another orchestrator drives the run."""
         with telemetry.span(_span(action), traceparent=run.traceparent, attributes=_attributes(run, action)):
-            tries = 0
+            tries, said = 0, ""
             while True:
                 try:
                     return await self._table[type(action)](run, action, epoch)
@@ -68,7 +68,15 @@ class Performer:
                         raise
                     if not _passes(error, tries):
                         return _failure(action, error)
-                    _log.warning("waiting", action=_span(action), reason=error.reason.value, tries=tries)
+                    if error.message != said:  # why, once; what goes on as it was is no news
+                        said = error.message
+                        _log.warning(
+                            "waiting",
+                            action=_span(action),
+                            reason=error.reason.value,
+                            why=said,
+                            fix=error.fix,
+                        )
                     await asyncio.sleep(_delay(tries, error.retry_after))
 
     async def _begin(self, run: Run, action: a.Begin, epoch: int) -> Done:
