@@ -1,4 +1,4 @@
-"""`workspace du` and `workspace gc`, against a real orchestrator and executor."""
+"""`workspace du` and `workspace gc`, and what names workspaces or steps, against a real orchestrator and executor."""
 
 from __future__ import annotations
 
@@ -107,3 +107,25 @@ async def test_more_days_than_can_be_kept_are_refused_at_once(interlock: Run, da
 
 async def test_a_century_is_not_too_long(interlock: Run) -> None:
     assert "0 removed" in await interlock("workspace", "gc", "--keep-days", "36500")
+
+
+@pytest.mark.parametrize("step", ["10001", "99999999999", "9999999999999999"])
+async def test_a_step_that_no_run_has_is_refused_at_once(interlock: Run, step: str) -> None:
+    assert "--to-step" in await interlock("run", "rollback", "run-1", "--to-step", step, code=2)
+    assert "--at-step" in await interlock("run", "fork", "run-1", "--at-step", step, code=2)
+
+
+async def test_runs_of_a_directory(stack: Stack, place: Path, interlock: Run) -> None:
+    live = place / "live"
+    live.mkdir()
+    (place / "other").mkdir()
+    workspace = await stack.executor.workspace(live)
+    await stack.executor.workspace(place / "other")
+    run = await stack.run(workspace, edit("a", "a\n", gate=NONE))
+    for name in (str(live), workspace):
+        found = await interlock("run", "list", "--workspace", name, "-o", "json")
+        assert [each["runId"] for each in found["runs"]] == [run]
+    assert "No runs." in await interlock("run", "list", "--workspace", str(place / "other"))
+    for name in (str(place), "ws-none"):
+        for command in (("run", "list"), ("approvals", "list"), ("approvals", "watch")):
+            assert "WORKSPACE_NOT_FOUND" in await interlock(*command, "--workspace", name, code=5)

@@ -103,6 +103,11 @@ async def find_workspace(client: Client, text: str) -> Workspace:
     )
 
 
+async def workspace_id(client: Client, text: str) -> str:
+    """The id of a workspace given as `find_workspace` reads it; empty when nothing was given."""
+    return (await find_workspace(client, text)).workspace_id if text else ""
+
+
 def _spellings(text: str) -> list[Path]:
     path = Path(text).expanduser().absolute()
     return [path, path.resolve()]

@@ -19,7 +19,7 @@ APPROVAL = Annotated[
     str, typer.Argument(help="Approval id, `apr-…`, or a run id whose only pending one is meant.")
 ]
 RUN = Annotated[str, typer.Option("--run", help="Only this run.")]
-WORKSPACE = Annotated[str, typer.Option("--workspace", help="Only this workspace.")]
+WORKSPACE = Annotated[str, typer.Option("--workspace", help="Only this workspace: id or directory.")]
 COMMENT = Annotated[str, typer.Option("--comment", "-m", help="Why; shown to everyone and journaled.")]
 DIGEST = Annotated[
     str, typer.Option(help="Digest that was reviewed; refused if something else is pending by now.")
@@ -39,13 +39,13 @@ async def list_(
     """List approvals, oldest first; those that are pending unless --state says otherwise."""
     from interlock.cli.session import connect
     from interlock.cli.show.approvals import list_approvals
-    from interlock.cli.values import parse_enum
+    from interlock.cli.values import parse_enum, workspace_id
     from interlock.v1.approval_pb2 import ApprovalFilter
     from interlock.v1.decision_pb2 import ApprovalState
 
     states = [parse_enum(ApprovalState, each, "state") for each in state or ()]
-    matching = ApprovalFilter(run_id=run, workspace_id=workspace)
     async with connect(settings) as client:
+        matching = ApprovalFilter(run_id=run, workspace_id=await workspace_id(client, workspace))
         found = await client.list_approvals(states=states, matching=matching, limit=limit)
         list_approvals(settings, found)
 
@@ -62,10 +62,11 @@ async def watch(
     from interlock.cli.safe import escape
     from interlock.cli.session import connect
     from interlock.cli.show.approvals import approval_lines, approval_state, approval_title
+    from interlock.cli.values import workspace_id
     from interlock.v1.approval_pb2 import ApprovalFilter
 
-    matching = ApprovalFilter(run_id=run, workspace_id=workspace)
     async with connect(settings) as client:
+        matching = ApprovalFilter(run_id=run, workspace_id=await workspace_id(client, workspace))
         async for message in client.subscribe_approvals(matching, with_preview=preview):
             if not message.HasField("event"):
                 continue

@@ -11,6 +11,9 @@ from interlock.cli.settings import Output, Settings
 
 app = group("Execute, start, watch and steer runs.")
 
+MAX_STEPS = 10_000
+"""No run has more, so no step has a higher number."""
+
 RUN = Annotated[str, typer.Argument(help="Run id, `run-…`.")]
 COMMENT = Annotated[str, typer.Option("--comment", "-m", help="Why; journaled.")]
 TIMEOUT = Annotated[
@@ -96,20 +99,23 @@ async def get(settings: Settings, run: RUN) -> None:
 async def list_(
     settings: Settings,
     state: Annotated[list[str] | None, typer.Option(help="running, completed, …; repeatable.")] = None,
-    workspace: Annotated[str, typer.Option("--workspace", "-w", help="Only this workspace (id).")] = "",
+    workspace: Annotated[
+        str, typer.Option("--workspace", "-w", help="Only this workspace: id or directory.")
+    ] = "",
     label: LABEL = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 50,
 ) -> None:
     """List runs, newest first."""
     from interlock.cli.session import connect
     from interlock.cli.show.runs import list_runs
-    from interlock.cli.values import parse_enum, parse_labels
+    from interlock.cli.values import parse_enum, parse_labels, workspace_id
     from interlock.v1.run_pb2 import RunState
 
     states = [parse_enum(RunState, each, "state") for each in state or ()]
     labels = parse_labels(label)
     async with connect(settings) as client:
-        found = await client.list_runs(states=states, workspace_id=workspace, labels=labels, limit=limit)
+        only = await workspace_id(client, workspace)
+        found = await client.list_runs(states=states, workspace_id=only, labels=labels, limit=limit)
         list_runs(settings, found)
 
 
@@ -181,7 +187,7 @@ async def fork(
     settings: Settings,
     run: RUN,
     at_step: Annotated[
-        int, typer.Option(min=0, help="Begin where this step ended; 0 = before the first.")
+        int, typer.Option(min=0, max=MAX_STEPS, help="Begin where this step ended; 0 = before the first.")
     ] = 0,
     workspace_out: Annotated[
         str,
@@ -231,7 +237,7 @@ async def rollback(
     settings: Settings,
     run: RUN,
     to_step: Annotated[
-        int, typer.Option(min=0, help="Back to the tree after this step; 0 = before all.")
+        int, typer.Option(min=0, max=MAX_STEPS, help="Back to the tree after this step; 0 = before all.")
     ] = 0,
     discard_later_changes: Annotated[
         bool,
