@@ -8,9 +8,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from interlock.client.connection import Connection
 from interlock.client.endpoints import (
     ENDPOINTS_FILE,
     LOCK_FILE,
@@ -23,8 +25,10 @@ from interlock.client.endpoints import (
     resolve,
     write_running,
 )
+from interlock.client.retry import Retry
 from interlock.common.errors import InterlockError, Reason
 
+GONE = InterlockError(Reason.UNAVAILABLE, "The orchestrator cannot be reached.")
 RUNNING = Endpoints("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4")
 
 
@@ -111,3 +115,22 @@ def test_a_malformed_address_names_its_service(tmp_path: Path) -> None:
 
 def test_filling_keeps_what_is_known() -> None:
     assert Endpoints(orchestrator="a:1").filled_from(defaults()).orchestrator == "a:1"
+
+
+def test_a_supervisor_is_waited_for_where_its_own_services_are_asked_and_not_where_others_are(
+    tmp_path: Path,
+) -> None:
+    env: dict[str, Any] = {"directory": tmp_path, "token": "t"}
+    retry = Retry(unseen=0)
+    write_running(tmp_path, RUNNING, os.getpid())
+    with held(tmp_path):
+        found = Connection(retry=retry, **env)
+        same = Connection(orchestrator=RUNNING.orchestrator, retry=retry, **env)
+        other = Connection(orchestrator="127.0.0.1:9", retry=retry, **env)
+        assert [each.delays("orchestrator").after(GONE) is not None for each in (found, same, other)] == [
+            True,
+            True,
+            False,
+        ]
+        assert other.delays("executor").after(GONE) is not None, "the executor is the supervisor's"
+    assert found.delays("orchestrator").after(GONE) is None, "nobody holds the directory any more"

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from interlock.client.endpoints import Endpoints, is_locked, resolve
+from interlock.client.endpoints import Endpoints, from_env, is_locked, read_running, resolve
 from interlock.client.retry import Delays, Retry, is_repeatable, may_repeat
 from interlock.common.client import channel, error_from_rpc
 from interlock.common.clock import SystemClock
@@ -63,8 +63,10 @@ class Connection:
             env["INTERLOCK_DATA_DIR"] = str(Path(directory).expanduser().absolute())
         given = Endpoints(orchestrator, executor, planner, approval)
         self.endpoints = resolve(given, env=env)
+        self._named = given.filled_from(from_env(env))
         self.retry = retry or Retry()
         self._directory = data_dir(env)
+        self._started = read_running(self._directory) or Endpoints()
         self._answered = False
         self._token = token or load_token(create=False, env=env)
         self._timeout = timeout
@@ -114,13 +116,18 @@ class Connection:
         stub: ApprovalStub = self._stub("approval")
         return stub
 
-    def delays(self) -> Delays:
-        """The waits of one call or stream."""
-        return self.retry.delays(self._is_there)
+    def delays(self, service: str = "orchestrator") -> Delays:
+        """The waits of one call or stream to a service."""
+        return self.retry.delays(lambda: self._is_there(service))
 
-    def _is_there(self) -> bool:
-        """Whether the services are known to exist, so that one that does not answer may be about to come back."""
-        return self._answered or is_locked(self._directory)
+    def _is_there(self, service: str) -> bool:
+        """Whether it is known to exist, so that one that does not answer may be about to come back.
+
+        An `interlock up` on the data directory says nothing about a service that was named and is not one of its own.
+        """
+        named = self._named.get(service)
+        elsewhere = bool(named) and named != self._started.get(service)
+        return self._answered or (not elsewhere and is_locked(self._directory))
 
     async def call(
         self,
@@ -136,7 +143,7 @@ class Connection:
         """
         multicallable: Any = rpc
         deadline = self._timeout if seconds is None else seconds
-        delays = self.delays()
+        delays = self.delays(self._owners.get(id(rpc), "orchestrator"))
         while True:
             try:
                 response: ResponseT = await multicallable(request, timeout=deadline)
