@@ -19,8 +19,9 @@ from interlock.orchestrator.clients.collecting import collect as run_collection
 from interlock.orchestrator.worker.collector import Collector
 from interlock.v1 import executor_pb2 as x
 from interlock.v1 import orchestrator_pb2 as o
-from interlock.v1 import run_pb2
+from interlock.v1 import run_pb2, step_pb2
 
+READ = step_pb2.StepSpec(input=step_pb2.StepInput(read_file=step_pb2.ReadFileInput(path="f")))
 OLD = "2020-01-01T00:00:00.000000Z"
 
 
@@ -108,6 +109,22 @@ async def test_live_and_recent_runs_keep_their_trees_and_old_ones_do_not(stack: 
         stack, workspace, old.steps[0].effect.base_tree
     )  # the first tree of a workspace always stays
     assert not (live / "f").exists()
+
+
+async def test_what_a_step_without_changes_left_goes_with_its_run(stack: Stack, live: Path) -> None:
+    (live / "f").write_text("f\n")
+    workspace = await stack.executor.workspace(live)
+    run = await stack.run(workspace, READ, edit("f", "g\n", gate=NONE), READ)
+    old = await stack.until(run, "COMPLETED")
+    found = await stack.executor.stub.GetStorage(x.GetStorageRequest())
+    assert found.workspaces[0].previews_pending == 0
+    assert (
+        await collect(stack)
+    ).effects_removed == 0  # the executor has heard of the orchestrator from now on
+    await age_executor(stack)
+    assert (await collect(stack)).effects_removed == 0, "the run may be asked about for 30 days"
+    await age_run(stack, old.run_id)
+    assert (await collect(stack)).effects_removed == 3
 
 
 async def test_a_recent_run_is_rolled_back_after_a_collection(stack: Stack, live: Path) -> None:

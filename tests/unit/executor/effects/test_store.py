@@ -104,6 +104,31 @@ def test_what_undecided_effects_refer_to(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_prepared_effect_that_changes_nothing_pins_nothing_and_goes_with_its_run(tmp_path: Path) -> None:
+    store = EffectStore(tmp_path / "effects.db")
+    still = dataclasses.replace(FULL, result_tree=FULL.base_tree)
+    young = "2026-09-01T00:00:00.000000Z"
+    kept = [
+        dataclasses.replace(still, key=EffectKey("run-live", 1, 1)),
+        dataclasses.replace(still, key=EffectKey("run-by-hand", 1, 1), workspace="ws-by-hand"),
+        dataclasses.replace(still, key=EffectKey("run-young", 1, 1), at=young),
+        dataclasses.replace(FULL, key=EffectKey("run-over", 1, 1)),
+        dataclasses.replace(still, key=EffectKey("run-over", 2, 1), state=EffectState.PREPARING),
+    ]
+    gone = dataclasses.replace(still, key=EffectKey("run-over", 3, 1))
+    for record in (*kept, gone):
+        store.put(record)
+    assert store.previews() == {"ws-1": 1}, "only what would change something"
+    assert sorted(store.undecided()) == [("ws-1", "base"), ("ws-1", "base"), ("ws-1", "result")]
+    rule = Rule("2026-06", "2026-06", named=frozenset({"ws-1"}), runs=frozenset({"run-live"}))
+    assert store.prune(rule, dry_run=True) == 1
+    assert store.prune(rule) == 1
+    assert store.get(gone.key) is None
+    assert [store.get(record.key) for record in kept] == kept
+    assert store.prune(rule) == 0
+    store.close()
+
+
 def test_epochs_only_rise(tmp_path: Path) -> None:
     store = EffectStore(tmp_path / "effects.db")
     for epoch in (0, 0, 3, 3, 7):

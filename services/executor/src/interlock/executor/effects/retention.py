@@ -12,6 +12,10 @@ from interlock.executor.domain.model import EffectState
 
 PAGE: Final = 500
 _FINAL: Final = (EffectState.APPLIED.value, EffectState.DISCARDED.value, EffectState.FAILED.value)
+_ENDED: Final = "SELECT run, step, attempt, workspace, at FROM effects WHERE state IN (?,?,?)"
+_WITHOUT_CHANGE: Final = """
+SELECT run, step, attempt, workspace, at FROM effects WHERE state=? AND base_tree=result_tree
+"""
 
 Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
@@ -38,14 +42,21 @@ class Rule:
             return False
         return at < (self.history if workspace in self.named else self.own)
 
+    def is_over(self, run: str, workspace: str, at: str) -> bool:
+        """Whether an effect that changes nothing may go undecided: its run is over for who speaks for the workspace."""
+        return workspace in self.named and self.may_go(run, workspace, at)
+
 
 def prune(transaction: Transaction, rule: Rule, *, dry_run: bool) -> int:
-    """Delete what may go. Returns how many effects. Undecided ones, and ones whose outcome is unknown, never go."""
+    """Delete what may go. Returns how many effects. Undecided changes, and ones whose outcome is unknown, never go.
+
+    A step that changed nothing succeeds without a word to the executor: its effect stays prepared until it goes here.
+    """
     with transaction() as db:
-        rows = db.execute(
-            "SELECT run, step, attempt, workspace, at FROM effects WHERE state IN (?,?,?)", _FINAL
-        ).fetchall()
+        rows = db.execute(_ENDED, _FINAL).fetchall()
+        still = db.execute(_WITHOUT_CHANGE, (EffectState.PREPARED.value,)).fetchall()
     doomed = [row[:3] for row in rows if rule.may_go(row[0], row[3], row[4])]
+    doomed += [row[:3] for row in still if rule.is_over(row[0], row[3], row[4])]
     if dry_run:
         return len(doomed)
     for start in range(0, len(doomed), PAGE):

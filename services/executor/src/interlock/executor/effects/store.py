@@ -151,17 +151,23 @@ class EffectStore:
             )
 
     def undecided(self) -> list[tuple[str, str]]:
-        """Workspace and tree of everything that effects without an end stand on or lead to."""
+        """Workspace and tree of everything that effects without an end stand on or lead to.
+
+        One that is prepared and changes nothing needs no tree: there is nothing of it to publish.
+        """
         rows = self._rows(
-            "SELECT workspace, base_tree, result_tree FROM effects WHERE state IN (?,?,?) AND base_tree<>''",
+            "SELECT workspace, base_tree, result_tree FROM effects WHERE state IN (?,?,?) AND base_tree<>''"
+            " AND NOT (state=? AND base_tree=result_tree)",
             *_OPEN,
+            EffectState.PREPARED.value,
         )
         return [(row[0], tree) for row in rows for tree in set(row[1:])]
 
     def previews(self) -> dict[str, int]:
-        """How many effects of each workspace wait for a decision."""
+        """How many changes of each workspace wait to be published or thrown away."""
         rows = self._rows(
-            "SELECT workspace, count(*) FROM effects WHERE state=? GROUP BY workspace", _OPEN[1]
+            "SELECT workspace, count(*) FROM effects WHERE state=? AND base_tree<>result_tree GROUP BY workspace",
+            EffectState.PREPARED.value,
         )
         return dict(rows)
 
