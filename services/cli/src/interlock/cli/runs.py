@@ -13,7 +13,7 @@ from interlock.cli.follow.decide import Approve, Gatekeeper
 from interlock.cli.follow.follow import follow
 from interlock.cli.follow.reporter import PlainReporter, Reporter
 from interlock.cli.output import message_dict, progress, write_json
-from interlock.cli.session import connect
+from interlock.cli.session import connect, stops_with_commands
 from interlock.cli.settings import Output, Settings
 from interlock.cli.show.runs import run_exit_code, show_run
 from interlock.cli.values import bad_value, parse_duration, parse_labels, read_document
@@ -123,9 +123,11 @@ async def _followed(
         async with asyncio.timeout(seconds):
             run = await follow(client, run, keeper, reporter)
     except TimeoutError:
-        return _timed_out(run.run_id)
+        return _timed_out(settings, run.run_id)
     except asyncio.CancelledError:
-        progress(f"No longer following; {run.run_id} goes on. `interlock run cancel {run.run_id}` ends it.")
+        progress(
+            f"No longer following; {_goes_on(settings, run.run_id)}. `interlock run cancel {run.run_id}` ends it."
+        )
         raise
     show_run(settings, run)
     return run_exit_code(run)
@@ -140,7 +142,7 @@ async def print_messages(settings: Settings, run_id: str, cursor: str, within: s
                 async for message in client.watch_run(run_id, cursor=cursor):
                     write_json(message_dict(message), Output.JSONL)
         except TimeoutError:
-            return _timed_out(run_id)
+            return _timed_out(settings, run_id)
         return run_exit_code(await client.get_run(run_id))
 
 
@@ -154,7 +156,7 @@ async def wait_run(settings: Settings, run_id: str, within: str) -> int:
                     if message.run.state in _NEEDS_PERSON and await _needs_person(client, run_id):
                         break
         except TimeoutError:
-            return _timed_out(run_id)
+            return _timed_out(settings, run_id)
         run = await client.get_run(run_id)
         show_run(settings, run)
         return run_exit_code(run)
@@ -165,8 +167,18 @@ async def _needs_person(client: Client, run_id: str) -> bool:
     return (await client.get_run(run_id, without_steps=True)).state in _NEEDS_PERSON
 
 
-def _timed_out(run_id: str) -> int:
-    progress(f"Time is up; {run_id} goes on. `interlock run watch {run_id}` follows it again.")
+def _goes_on(settings: Settings, run_id: str) -> str:
+    """What becomes of a run that is not over when the command is."""
+    if stops_with_commands(settings):
+        return (
+            f"{run_id} stops here with the services, which were started for the time of the command; "
+            "the next interlock command, or `interlock up`, goes on with it"
+        )
+    return f"{run_id} goes on"
+
+
+def _timed_out(settings: Settings, run_id: str) -> int:
+    progress(f"Time is up; {_goes_on(settings, run_id)}. `interlock run watch {run_id}` follows it again.")
     return TIMEOUT
 
 

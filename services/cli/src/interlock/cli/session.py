@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from interlock.cli.output import progress
 from interlock.cli.settings import Settings
 from interlock.client import Client, Retry
-from interlock.client.endpoints import Endpoints, defaults, from_env, parse_servers
+from interlock.client.endpoints import Endpoints, defaults, from_env, parse_servers, read_supervisor
 from interlock.common.errors import InterlockError
 
 _UNSEEN_SECONDS = 1.5
@@ -29,7 +29,7 @@ async def connect(settings: Settings) -> AsyncIterator[Client]:
     last command that uses them has ended.
     """
     env = settings.env()
-    named = parse_servers(settings.servers).filled_from(from_env(env))
+    named = _named(settings)
     if any(address for _, address in named.items()):
         async with _client(settings, named) as client:
             yield client
@@ -38,6 +38,18 @@ async def connect(settings: Settings) -> AsyncIterator[Client]:
 
     async with services(env, defaults()) as endpoints, _client(settings, endpoints) as client:
         yield client
+
+
+def stops_with_commands(settings: Settings) -> bool:
+    """Whether the services in use were started for the time of a command, this one or another."""
+    if any(address for _, address in _named(settings).items()):
+        return False
+    running = read_supervisor(settings.directory)
+    return running is not None and running.temporary
+
+
+def _named(settings: Settings) -> Endpoints:
+    return parse_servers(settings.servers).filled_from(from_env(settings.env()))
 
 
 def _client(settings: Settings, endpoints: Endpoints) -> Client:
