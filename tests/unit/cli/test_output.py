@@ -10,7 +10,7 @@ from google.protobuf.json_format import ParseDict
 from interlock.cli.output import show_list, show_one, table_lines, use_colour, write_fields
 from interlock.cli.settings import Output, Settings
 from interlock.cli.show.diff import diff_lines
-from interlock.cli.show.runs import list_runs, run_exit_code, show_run
+from interlock.cli.show.runs import list_runs, run_exit_code, show_open_run, show_run
 from interlock.v1.run_pb2 import Run, RunState
 from interlock.v1.step_pb2 import Effect, Step, StepFailure, StepSpec, StepState
 from interlock.v1.step_pb2 import Output as StepOutput
@@ -134,6 +134,17 @@ def test_a_rejection_is_told_from_a_failure() -> None:
     other = StepFailure(reason="COMMAND_FAILED")
     assert run_exit_code(Run(state=failed, steps=[rejected], failure=other)) == 1
     assert run_exit_code(Run(state=RunState.RUN_STATE_COMPLETED, steps=[rejected])) == 0
+
+
+@pytest.mark.parametrize(("state", "said"), [("PAUSED", True), ("RUNNING", False), ("COMPLETED", False)])
+def test_a_run_that_was_left_paused_says_how_it_goes_on(
+    capsys: pytest.CaptureFixture[str], state: str, said: bool
+) -> None:
+    run = Run(run_id="run-1", state=RunState.Value(f"RUN_STATE_{state}"))
+    show_open_run(Settings(output=Output.JSON), run)
+    out, err = capsys.readouterr()
+    assert json.loads(out)["runId"] == "run-1"
+    assert err == ("It is paused: `interlock run resume run-1` goes on.\n" if said else "")
 
 
 DIFF = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old\x1b[8m\n+new\r\n same\n"

@@ -26,13 +26,13 @@ async def add(
     A run that has ended is open again with them if something of it was undone: it goes on with `run resume`.
     """
     from interlock.cli.session import connect
-    from interlock.cli.show.runs import show_run
+    from interlock.cli.show.runs import show_open_run
     from interlock.cli.values import read_document
     from interlock.client import parse_plan, step_specs
 
     specs = step_specs(parse_plan(read_document(plan, "plan")))
     async with connect(settings) as client:
-        show_run(settings, (await client.add_steps(run, specs)).run)
+        show_open_run(settings, (await client.add_steps(run, specs)).run)
 
 
 @command(app, "list")
@@ -61,12 +61,12 @@ async def show(settings: Settings, run: RUN, step: STEP) -> None:
 async def retry(settings: Settings, run: RUN, step: STEP) -> None:
     """Try a failed, rejected, unknown or undone step again, as a new attempt with new gates."""
     from interlock.cli.session import connect
-    from interlock.cli.show.runs import show_run
+    from interlock.cli.show.runs import show_open_run
     from interlock.cli.values import parse_step
 
     number = parse_step(step)
     async with connect(settings) as client:
-        show_run(settings, await client.retry_step(run, number))
+        show_open_run(settings, await client.retry_step(run, number))
 
 
 @command(app, "revert")

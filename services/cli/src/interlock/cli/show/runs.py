@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from interlock.cli.errors import FAILED, OK, REJECTED, WAITING
-from interlock.cli.output import show_list, show_one, write_fields, write_table
+from interlock.cli.output import progress, show_list, show_one, write_fields, write_table
 from interlock.cli.settings import Settings
 from interlock.cli.show.steps import failure_lines, kind_text, outcome, state_text, title, took
 from interlock.cli.text import (
@@ -63,6 +63,13 @@ def list_runs(settings: Settings, runs: Iterable[Run]) -> None:
 def show_run(settings: Settings, run: Run) -> None:
     """One run, with its steps where it has them."""
     show_one(settings, run, lambda: _people(run))
+
+
+def show_open_run(settings: Settings, run: Run) -> None:
+    """A run that was given something to do; says how it goes on where it does not by itself."""
+    show_run(settings, run)
+    if run.state == RunState.RUN_STATE_PAUSED:
+        progress(f"It is paused: `interlock run resume {run.run_id}` goes on.")
 
 
 def show_cost(settings: Settings, cost: GetCostResponse) -> None:
