@@ -1,6 +1,7 @@
 """Moving a directory from one tree to another: staged first, then changed by renames, safe to do again.
 
-    stage     every new file is written, with owner, mode and time, into a private directory below the root
+    stage     every new file is written, with owner, mode and time, into a private directory below the root;
+              of a directory that nobody reads meanwhile, small files are later written where they are
     removals  what goes away or changes its type, deepest first
     entries   directories are made, staged files renamed to their places
     finish    modes and times of touched directories, staging directory gone
@@ -20,60 +21,36 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from contextlib import ExitStack
+from functools import partial
+from typing import Final
 
 from interlock.executor.files import failpoints, kernel
 from interlock.executor.files.names import parent_and_name
+from interlock.executor.files.near import ABSENT, Near
 from interlock.executor.files.remove import remove_tree
-from interlock.executor.files.root import Root, chmod_fd
+from interlock.executor.files.root import chmod_fd
+from interlock.executor.snapshots.changes import needs_removal, without_set_id
+from interlock.executor.snapshots.contents import Contents, contents_of
 from interlock.executor.snapshots.displaced import Displaced
 from interlock.executor.snapshots.model import (
     DIRECTORY,
     FILE,
-    SET_ID,
     UNKNOWN_TIME,
     Change,
     Entry,
     Owner,
     Snapshot,
     Times,
-    file_entry,
 )
-from interlock.executor.snapshots.present import Present
 from interlock.executor.snapshots.store import Store
+from interlock.executor.snapshots.target import Applied, Target
 from interlock.executor.snapshots.unlock import Unlocker
-from interlock.executor.snapshots.write import sync_path, write_entry
+from interlock.executor.snapshots.write import fits, rewrite, sync_path, write_entry
 
 _SYNC_ONE_BY_ONE: Final = 64  # beyond, one syncfs is cheaper than that many fsyncs
-
-
-class Applied(NamedTuple):
-    """Paths driven to their new state, and paths left alone because somebody changed them meanwhile."""
-
-    changed: int
-    kept: tuple[bytes, ...]
-
-
-@dataclass(frozen=True)
-class Target:
-    """A directory to be changed.
-
-    Args:
-        root: the directory.
-        point: prefix of its failpoints.
-        owner: whom new files are given to; None leaves them this process's.
-        redo: an earlier attempt may have been cut off: put touched directories' modes right, too.
-        inherit: give a new file the owner of what it replaces, or of its parent (needs root).
-        guard: knows what is really there; None for a directory that nobody else writes to.
-    """
-
-    root: Root
-    point: str
-    owner: Owner | None = None
-    inherit: bool = False
-    redo: bool = False
-    guard: Present | None = None
+_HELD: Final = 16 << 20  # bytes kept in memory to be written in place
+_ROOMY: Final = 16 * _HELD
 
 
 class Application:
@@ -83,41 +60,84 @@ class Application:
     """
 
     def __init__(
-        self, store: Store, target: Target, changes: list[Change], new: Snapshot, token: str
+        self,
+        store: Store,
+        target: Target,
+        changes: list[Change],
+        new: Snapshot,
+        token: str,
+        contents: Contents | None = None,
     ) -> None:
         self.store, self.target, self.new = store, target, new
-        self.changes = [_without_set_id(change) for change in changes]
+        self.changes = [without_set_id(change) for change in changes]
+        self.contents = contents or contents_of(store, changes)
         self.root = target.root
         self.staging = staging_name(token)
+        self.few = len(changes) <= _SYNC_ONE_BY_ONE
         self.kept: list[bytes] = []
         self.touched: dict[bytes, int | None] = {}
         self.staged: dict[int, str] = {}
         self.displaced = Displaced(self.root, self.staging, self.changes)
         self.at = b""
+        self.rewrites: dict[int, bytes] = {}
+        self.roomy = False
         self.unsynced: list[bytes] = []
         self.shared: set[bytes] = set()
 
     def stage(self) -> None:
         """Write all new content. Changes nothing but the staging directory. Raises OSError (ENOSPC …)."""
         self.clear()
-        self.shared = {c.path for c in self.changes if self.is_shared(c)}
-        wanted = [(i, c) for i, c in enumerate(self.changes) if self.is_written(c) and not self.is_done(c)]
-        if not wanted:
-            return
-        few = len(wanted) <= _SYNC_ONE_BY_ONE
-        fd = self.displaced.open()
-        try:
-            for index, change in wanted:
+        # A file that grows where it is may meet a full disk when there is no way back any more.
+        free = os.fstatvfs(self.root.fd)
+        self.roomy, held, fd = free.f_bavail * free.f_frsize >= _ROOMY, 0, -1
+        with ExitStack() as opened:
+            near = opened.enter_context(Near(self.root.open_path))
+            for index, change in enumerate(self.changes):
+                if change.new is None or change.new.kind == DIRECTORY:
+                    continue
                 self.at = change.path
-                assert change.new is not None
-                owner = self.owner_of(change.path)
-                write_entry(
-                    self.store, fd, b"%d" % index, change.new, change.new_mtime_ns, owner, begin_sync=few
-                )
-                self.staged[index] = change.new.kind
+                present = near.lstat(change.path)
+                if not self.is_written(change, present) or self.is_done(change, present):
+                    continue
+                data = self.contents.small(change.new.value) if change.new.kind == FILE else None
+                if data is not None and held + len(data) <= _HELD and self.is_rewritten(present, len(data)):
+                    self.rewrites[index] = data
+                    held += len(data)
+                else:
+                    if fd < 0:
+                        fd = self.displaced.open()
+                        opened.callback(os.close, fd)
+                    self.stage_one(fd, index, change, change.new, data, present)
                 failpoints.hit(self.target.point + ".staged")
-        finally:
-            os.close(fd)
+
+    def stage_one(
+        self,
+        fd: int,
+        index: int,
+        change: Change,
+        new: Entry,
+        data: bytes | None,
+        present: os.stat_result | None,
+    ) -> None:
+        owner = self.owner_of(change.path, present)
+        time, name = change.new_mtime_ns, b"%d" % index
+        write_entry(self.store, fd, name, new, time, owner, begin_sync=self.few, data=data)
+        self.staged[index] = new.kind
+
+    def is_rewritten(self, present: os.stat_result | None, size: int) -> bool:
+        """Whether a file is written where it is, instead of being replaced: in a directory that nobody reads.
+
+        That spares making and removing a file for each change. Cut off, it is done again before anybody reads.
+        """
+        if self.target.guard is not None or present is None or not stat.S_ISREG(present.st_mode):
+            return False
+        owner = self.target.owner
+        return (
+            present.st_nlink == 1
+            and (present.st_mode & 0o200 != 0 or os.geteuid() == 0)
+            and (owner is None or owner == (present.st_uid, present.st_gid))
+            and (self.roomy or fits(present, size))
+        )
 
     def flush(self) -> None:
         """What was staged is on the disk on return. Raises OSError.
@@ -142,36 +162,33 @@ class Application:
     def run(self) -> Applied:
         """Change the directory; `sync` makes it durable. Raises OSError, after which doing it again is right."""
         with Unlocker(self.root) as unlocker:
-            for index in reversed(range(len(self.changes))):
-                if _needs_removal(self.changes[index]):
-                    self.at_parent(unlocker, self.changes[index], self.remover(index))
-            for index, change in enumerate(self.changes):
-                if change.new is not None:
-                    self.at_parent(unlocker, change, self.placer(index, change.new))
+            with Near(partial(unlocker.open_dir, writable=True)) as near:
+                for index in reversed(range(len(self.changes))):
+                    if needs_removal(self.changes[index]):
+                        self.at_parent(near, self.changes[index], self.remover(index))
+                near.forget()  # directories may have gone, and come again
+                for index, change in enumerate(self.changes):
+                    if change.new is not None:
+                        self.at_parent(near, change, self.placer(index, change.new))
             self.kept += self.displaced.changed_since()
             self.finish(unlocker)
         self.cancel()
         failpoints.hit(self.target.point + ".done")
         return Applied(len(self.changes) - len(self.kept), tuple(sorted(set(self.kept))))
 
-    def at_parent(
-        self, unlocker: Unlocker, change: Change, act: Callable[[int, bytes, Change], None]
-    ) -> None:
+    def at_parent(self, near: Near, change: Change, act: Callable[[int, bytes, Change], None]) -> None:
         parent, name = parent_and_name(change.path)
         self.at = change.path
         try:
-            fd = unlocker.open_dir(parent, writable=True)
+            fd = near.directory(parent)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV):
+            if error.errno not in (*ABSENT, errno.EXDEV):
                 raise
             if change.new is not None:
                 self.kept.append(change.path)
             return
-        try:
-            self.touched.setdefault(parent, None)
-            act(fd, name, change)
-        finally:
-            os.close(fd)
+        self.touched.setdefault(parent, None)
+        act(fd, name, change)
         failpoints.hit(self.target.point + ".entry")
 
     def remover(self, index: int) -> Callable[[int, bytes, Change], None]:
@@ -215,6 +232,10 @@ class Application:
                 self.place_directory(fd, name, change, new, present)
             elif change.kind == "mode" and change.path not in self.shared:
                 self.place_mode(fd, name, change, new, present)
+            elif index in self.rewrites:
+                time = change.new_mtime_ns
+                rewrite(fd, name, self.rewrites[index], new.mode, time, begin_sync=self.few)
+                self.unsynced.append(change.path)
             else:
                 self.place_file(fd, name, change, index, present)
 
@@ -227,7 +248,7 @@ class Application:
             self.kept.append(change.path)
             return
         if present is None:
-            owner = self.owner_of(change.path)
+            owner = self.owner_of(change.path, None)
             os.mkdir(name, 0o700, dir_fd=fd)
             if owner is not None:
                 os.chown(name, owner.uid, owner.gid, dir_fd=fd, follow_symlinks=False)
@@ -258,7 +279,7 @@ class Application:
             return
         if index not in self.staged:
             # It was already in place; or somebody took that place since.
-            if not self.is_done(change):
+            if not self.is_done(change, self.root.lstat(change.path)):
                 self.kept.append(change.path)
             return
         source = b"%s/%d" % (self.staging, index)
@@ -273,24 +294,25 @@ class Application:
         except (FileExistsError, FileNotFoundError):
             self.kept.append(change.path)
 
-    def is_written(self, change: Change) -> bool:
-        """Whether the change is made by putting a new file in place."""
-        return _needs_content(change) or change.path in self.shared
+    def is_written(self, change: Change, present: os.stat_result | None) -> bool:
+        """Whether the change is made by putting a new file in place.
 
-    def is_shared(self, change: Change) -> bool:
-        """Whether only the mode of a file changes that has a second name, which may be outside the root.
-
-        A new mode would be that name's, too: such a file is replaced, as it is when its content changes.
+        A new mode of a file that has a second name, perhaps outside the root, would be that name's, too: such a
+        file is replaced, as it is when its content changes.
         """
-        if change.kind != "mode" or change.new is None or change.new.kind == DIRECTORY:
+        if change.kind != "mode":
+            return True
+        if present is None or not stat.S_ISREG(present.st_mode) or present.st_nlink == 1:
             return False
-        present = self.root.lstat(change.path)
-        return present is not None and stat.S_ISREG(present.st_mode) and present.st_nlink > 1
+        self.shared.add(change.path)
+        return True
 
-    def is_done(self, change: Change) -> bool:
+    def is_done(self, change: Change, present: os.stat_result | None) -> bool:
         """In a guarded directory: whether the path already shows its new state."""
         guard = self.target.guard
-        return guard is not None and change.new is not None and guard.entry(change.path) == change.new
+        if guard is None or change.new is None or present is None:
+            return False
+        return guard.entry(change.path, present) == change.new
 
     def is_other(self, change: Change, present: os.stat_result) -> bool:
         """In a guarded directory: whether the path shows neither its old nor its new state."""
@@ -300,14 +322,14 @@ class Application:
         found = guard.entry(change.path, present)
         return found not in (change.old, change.new)
 
-    def owner_of(self, path: bytes) -> Owner | None:
+    def owner_of(self, path: bytes, present: os.stat_result | None) -> Owner | None:
+        """Whom a new file is given to: whose it was, or who has the directory nearest to it."""
         if not self.target.inherit:
             return self.target.owner
-        while True:
-            status = self.root.lstat(path)
-            if status is not None:
-                return Owner(status.st_uid, status.st_gid)
+        while present is None:
             path = parent_and_name(path)[0]
+            present = self.root.lstat(path)
+        return Owner(present.st_uid, present.st_gid)
 
     def finish(self, unlocker: Unlocker) -> None:
         for path in sorted(self.touched, key=lambda p: (p.count(b"/") if p else -1, p), reverse=True):
@@ -369,28 +391,6 @@ class Application:
 def staging_name(token: str) -> bytes:
     """The name, directly below a root, under which a change with this token collects its new files."""
     return b".interlock-" + token.encode("ascii")
-
-
-def _without_set_id(change: Change) -> Change:
-    """The change between the files as they are made and looked at: older trees may hold set-id bits."""
-    old, new = change.old, change.new
-    if not ((old is not None and old.mode & SET_ID) or (new is not None and new.mode & SET_ID)):
-        return change
-    return change._replace(old=_plain(old), new=_plain(new))
-
-
-def _plain(entry: Entry | None) -> Entry | None:
-    return file_entry(entry.mode, entry.value) if entry is not None and entry.kind == FILE else entry
-
-
-def _needs_content(change: Change) -> bool:
-    return change.new is not None and change.new.kind != DIRECTORY and change.kind != "mode"
-
-
-def _needs_removal(change: Change) -> bool:
-    if change.old is None:
-        return False
-    return change.new is None or (change.old.kind == DIRECTORY) != (change.new.kind == DIRECTORY)
 
 
 def _lstat(fd: int, name: bytes) -> os.stat_result | None:

@@ -8,6 +8,9 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
+from interlock.executor.snapshots.encoding import encode_directory, encode_times
+from interlock.executor.snapshots.model import Entry, Times
+
 if TYPE_CHECKING:
     from interlock.executor.snapshots.store import Store
 
@@ -17,6 +20,12 @@ BIG_BYTES: Final = 1 << 20
 RAW, ZLIB, FILE = 0, 1, 2
 OVERHEAD: Final = 48
 """Bytes that an object costs beside its own: what the database needs to find it."""
+
+Pending = dict[bytes, bytes | int]
+"""Objects by id; of one that is a file, its size."""
+Trees = dict[bytes, Mapping[bytes, Entry]]
+AllTimes = dict[bytes, Mapping[bytes, Times]]
+"""What directory and times objects among the pending ones decode to."""
 
 Row = tuple[bytes, int, int, bytes]
 """id, form, size, data (empty for a file)."""
@@ -47,21 +56,38 @@ class Batch:
     def __init__(self, store: Store, screen: Screen | None = None) -> None:
         self.store, self.screen = store, screen
         self._notes = store.sessions.notes_for(self)
-        self._pending: dict[bytes, bytes | int] = {}
+        self._pending: Pending = {}
+        self._trees: Trees = {}
+        self._times: AllTimes = {}
         self._bytes = 0
         self._serial = 0
 
     def put(self, data: bytes) -> bytes:
-        """Add an object; returns its id. Already present ones cost a look-up."""
-        object_id = hashlib.sha256(data).digest()
-        if self._known(object_id):
-            return object_id
+        """Add an object; returns its id. Whether it is here already is looked up for many at once."""
         if len(data) > BIG_BYTES:
             return self.put_stream(iter((data,)))
+        object_id = hashlib.sha256(data).digest()
+        if object_id in self._pending:
+            return object_id
+        # Noted before it is looked for: what is noted is not collected, what was collected is not found.
+        self._notes.add(object_id)
         self._pending[object_id] = data
         self._bytes += len(data)
         if self._bytes > 8 << 20 or len(self._pending) > 8192:
             self.flush()
+        return object_id
+
+    def put_directory(self, entries: Mapping[bytes, Entry]) -> bytes:
+        """Add a directory object; returns its id. Nobody may change `entries` afterwards."""
+        ordered = dict(sorted(entries.items()))
+        object_id = self.put(encode_directory(ordered))
+        self._trees[object_id] = ordered
+        return object_id
+
+    def put_times(self, times: Mapping[bytes, Times]) -> bytes:
+        """Add a times object; returns its id. Nobody may change `times` afterwards."""
+        object_id = self.put(encode_times(times))
+        self._times[object_id] = times
         return object_id
 
     def put_stream(self, chunks: Iterator[bytes]) -> bytes:
@@ -82,20 +108,25 @@ class Batch:
         return object_id
 
     def flush(self) -> None:
-        """Write what is pending in one transaction, so that memory stays bounded."""
+        """Write what is pending and new in one transaction, so that memory stays bounded."""
         if self._pending:
-            self.store.write_rows(rows_of(self._pending))
-            self._pending.clear()
-            self._bytes = 0
+            self._write(self._pending, self._trees, self._times)
+            self._pending, self._trees, self._times, self._bytes = {}, {}, {}, 0
 
     def commit(self) -> None:
         """Write what is pending; everything put is durable on return."""
         self.flush()
 
+    def _write(self, pending: Pending, trees: Trees, times: AllTimes) -> None:
+        known = self.store.known_still(pending.keys())
+        rows = [_row(key, value) for key, value in pending.items() if key not in known]
+        if rows:
+            self.store.write_rows(rows)
+        self.store.remember(trees, times)
+
     def _known(self, object_id: bytes) -> bool:
-        # Noted before it is looked for: what is noted is not collected, what was collected is not found.
         self._notes.add(object_id)
-        return object_id in self._pending or self.store.has_still(object_id)
+        return object_id in self._pending or bool(self.store.known_still((object_id,)))
 
     def _receive(self, temporary: os.PathLike[str], chunks: Iterator[bytes]) -> tuple[bytes, int]:
         digest, size = hashlib.sha256(), 0
@@ -109,12 +140,13 @@ class Batch:
         return digest.digest(), size
 
 
-def rows_of(pending: Mapping[bytes, bytes | int]) -> list[Row]:
-    """Objects (or the sizes of those that are files) as the database holds them, compressed where that is smaller."""
-    return [_row(key, value) for key, value in pending.items()]
+def stored_bytes(row: Row) -> int:
+    """What a row counts against the store's cap."""
+    return (row[2] if row[1] == FILE else len(row[3])) + OVERHEAD
 
 
 def _row(object_id: bytes, value: bytes | int) -> Row:
+    """An object (or the size of one that is a file) as the database holds it, compressed where that is smaller."""
     if isinstance(value, int):
         return object_id, FILE, value, b""
     if len(value) > 64:

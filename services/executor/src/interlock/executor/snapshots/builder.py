@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from interlock.executor.files.names import parent_and_name
-from interlock.executor.snapshots.encoding import encode_directory, encode_times
+from interlock.executor.snapshots.encoding import encode_directory
 from interlock.executor.snapshots.model import DIRECTORY, SYMLINK, Entry, Snapshot, Times
 from interlock.executor.snapshots.store import Batch
 
@@ -58,10 +58,9 @@ def _finish(listing: Listing, batch: Batch) -> Built:
         if known.times == listing.times:
             return known
     else:
-        encoded = encode_directory(listing.entries)
         if batch.screen is not None:
             links = ((n, e.value if e.kind == SYMLINK else b"") for n, e in listing.entries.items())
-            batch.screen.directory(listing.path, links, encoded, batch.store)
-        tree = batch.put(encoded)
-    times = batch.put(encode_times(listing.times))
+            batch.screen.directory(listing.path, links, encode_directory(listing.entries), batch.store)
+        tree = batch.put_directory(listing.entries)
+    times = batch.put_times(listing.times)
     return Built(listing.entries, listing.times, Snapshot(tree, times))

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
-from interlock.executor.snapshots.batch import Batch, rows_of
+from interlock.executor.snapshots.batch import Batch, Pending
 from interlock.executor.snapshots.store import Store
 
 _WAITING: Final = 2  # sets of objects handed over and not yet written: bounds memory at about 8 MiB each
@@ -19,13 +19,14 @@ class BulkBatch(Batch):
     def __init__(self, store: Store, thread: ThreadPoolExecutor) -> None:
         super().__init__(store)
         self._thread = thread
-        self._handed: list[tuple[dict[bytes, bytes | int], Future[None]]] = []
+        self._handed: list[tuple[Pending, Future[None]]] = []
 
     def flush(self) -> None:
         """Hand over what is pending. Raises what writing the earlier ones raised."""
         if self._pending:
-            pending, self._pending, self._bytes = self._pending, {}, 0
-            self._handed.append((pending, self._thread.submit(self._write, pending)))
+            pending, trees, times = self._pending, self._trees, self._times
+            self._pending, self._trees, self._times, self._bytes = {}, {}, {}, 0
+            self._handed.append((pending, self._thread.submit(self._write, pending, trees, times)))
         while len(self._handed) > _WAITING or (self._handed and self._handed[0][1].done()):
             self._handed.pop(0)[1].result()
 
@@ -37,9 +38,6 @@ class BulkBatch(Batch):
 
     def _known(self, object_id: bytes) -> bool:
         return super()._known(object_id) or any(object_id in pending for pending, _ in self._handed)
-
-    def _write(self, pending: dict[bytes, bytes | int]) -> None:
-        self.store.write_rows(rows_of(pending))
 
 
 @contextmanager

@@ -59,10 +59,10 @@ def _directory(
         return
     before, before_times = _open(store, old)
     after, after_times = _open(store, new)
-    for name in sorted(before.keys() | after.keys()):
+    differing = [name for name, entry in after.items() if before.get(name) != entry]
+    differing += [name for name in before if name not in after]
+    for name in sorted(differing):
         a, b = before.get(name), after.get(name)
-        if a == b:
-            continue
         at, bt = before_times.get(name), after_times.get(name)
         here = join(path, name)
         kind = _kind(a, b)
@@ -127,13 +127,20 @@ def walk(store: Store, tree: bytes, path: bytes = b"") -> Iterator[tuple[bytes, 
             prefixes.append(here)
 
 
+def content_sizes(store: Store, changes: list[Change]) -> dict[bytes, int]:
+    """The length in bytes of every content that changes name, by its id. Raises TREE_NOT_FOUND."""
+    entries = (entry for change in changes for entry in (change.old, change.new))
+    return store.sizes(entry.value for entry in entries if entry is not None and entry.kind == FILE)
+
+
 def totals_after(store: Store, before: Totals, changes: list[Change]) -> Totals:
     """The size of a tree from that of the tree it was changed from."""
     entries, size = before
+    sizes = content_sizes(store, changes)
     for change in changes:
         for entry, sign in ((change.old, -1), (change.new, 1)):
             if entry is not None:
                 entries += sign
                 if entry.kind == FILE:
-                    size += sign * store.size(entry.value)
+                    size += sign * sizes[entry.value]
     return Totals(entries, size)

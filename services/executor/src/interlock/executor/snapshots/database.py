@@ -98,6 +98,15 @@ def shrink(connection: sqlite3.Connection, pages: int = 0) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
+def sync_directory(path: Path) -> None:
+    """The names in a directory are on the disk on return."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def _directory(connection: sqlite3.Connection) -> Path:
     return Path(connection.execute("PRAGMA database_list").fetchone()[2] or ".").parent
 

@@ -15,6 +15,7 @@ TIMES_DOMAIN: Final = b"interlock.times.v1\n"
 _HEAD = struct.Struct(">cHH")  # type, mode, length of the name
 _LENGTH = struct.Struct(">I")
 _TIME = struct.Struct(">qH")  # mtime in ns, length of the name
+_KINDS = {kind: kind.encode("ascii") for kind in "fdl"}
 _CODES = {code: chr(code) for code in b"fdl"}
 
 
@@ -29,14 +30,10 @@ def object_id(data: bytes) -> bytes:
 
 def encode_directory(entries: Mapping[bytes, Entry]) -> bytes:
     """The bytes of a directory object: the domain line, then the entries sorted by name."""
-    out = [TREE_DOMAIN]
-    for name in sorted(entries):
-        kind, mode, value = entries[name]
-        out.append(_HEAD.pack(kind.encode("ascii"), mode, len(name)))
-        out.append(name)
-        if kind == SYMLINK:
-            out.append(_LENGTH.pack(len(value)))
-        out.append(value)
+    out, pack = [TREE_DOMAIN], _HEAD.pack
+    for name, (kind, mode, value) in sorted(entries.items()):
+        size = _LENGTH.pack(len(value)) if kind == SYMLINK else b""
+        out += pack(_KINDS[kind], mode, len(name)), name, size, value
     return b"".join(out)
 
 
@@ -70,12 +67,9 @@ def decode_directory(data: bytes) -> dict[bytes, Entry]:
 
 def encode_times(times: Mapping[bytes, Times]) -> bytes:
     """The bytes of a times object: the domain line, then name, time and child id, sorted by name."""
-    out = [TIMES_DOMAIN]
-    for name in sorted(times):
-        mtime, child = times[name]
-        out.append(_TIME.pack(mtime, len(name)))
-        out.append(name)
-        out.append(b"\1" + child if child else b"\0")
+    out, pack = [TIMES_DOMAIN], _TIME.pack
+    for name, (mtime, child) in sorted(times.items()):
+        out += pack(mtime, len(name)), name, b"\1" + child if child else b"\0"
     return b"".join(out)
 
 

@@ -15,14 +15,14 @@ import os
 import sqlite3
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files import failpoints
-from interlock.executor.snapshots.batch import BIG_BYTES, FILE, OVERHEAD, ZLIB, Batch, Row, Screen
+from interlock.executor.snapshots import lookup
+from interlock.executor.snapshots.batch import BIG_BYTES, FILE, OVERHEAD, Batch, Row, Screen, stored_bytes
 from interlock.executor.snapshots.cache import Lru
 from interlock.executor.snapshots.database import (
     columns,
@@ -30,6 +30,7 @@ from interlock.executor.snapshots.database import (
     disk_full,
     disk_is_full,
     shrink,
+    sync_directory,
     transaction,
 )
 from interlock.executor.snapshots.encoding import Malformed, decode_directory, decode_times
@@ -121,6 +122,20 @@ class Store:
             raise missing(object_id)
         return int(row[0])
 
+    def sizes(self, ids: Iterable[bytes]) -> dict[bytes, int]:
+        """The length in bytes of each of these objects. Raises TREE_NOT_FOUND."""
+        wanted = set(ids)
+        found = {row[0]: int(row[1]) for row in lookup.rows(self._reader(), "size", wanted)}
+        if len(found) < len(wanted):
+            raise missing(min(wanted - found.keys()))
+        return found
+
+    def small(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Ids and checked bytes of those of these objects that are there and are no files, in any order."""
+        for object_id, form, data in lookup.rows(self._reader(), "form, data", ids):
+            if form != FILE:
+                yield object_id, lookup.plain(object_id, form, data)
+
     def get(self, object_id: bytes) -> bytes:
         """All of an object's bytes, checked against its id. Raises TREE_NOT_FOUND; EFFECT_TAMPERED when damaged."""
         return b"".join(self.chunks(object_id))
@@ -136,11 +151,9 @@ class Store:
         form, data = row
         if form == FILE:
             yield from self._big_chunks(object_id)
-            return
-        plain = _inflate(object_id, data) if form == ZLIB else bytes(data)
-        if hashlib.sha256(plain).digest() != object_id:
-            raise damaged(object_id)
-        yield plain
+        else:
+            assert isinstance(data, bytes)
+            yield lookup.plain(object_id, int(form), data)
 
     def big_path(self, object_id: bytes) -> Path | None:
         """The file that holds a big object (to clone from); None for a small one. Raises TREE_NOT_FOUND."""
@@ -189,12 +202,21 @@ class Store:
         )
         return [Stored(row[0], row[1] + OVERHEAD, row[2]) for row in rows]
 
-    def has_still(self, object_id: bytes) -> bool:
-        """`has`, for an object that its session has noted: it will not go afterwards."""
-        if object_id in self._doomed:
+    def known_still(self, ids: Collection[bytes]) -> set[bytes]:
+        """Those of these objects that are there. Their session has noted them: they will not go afterwards."""
+        if not self._doomed.isdisjoint(ids):
             with self._write_lock:
-                pass  # it may be going at this moment
-        return self.has(object_id)
+                pass  # some may be going at this moment
+        return {row[0] for row in lookup.rows(self._reader(), "1", ids)}
+
+    def remember(
+        self, trees: Mapping[bytes, Mapping[bytes, Entry]], times: Mapping[bytes, Mapping[bytes, Times]]
+    ) -> None:
+        """What objects that were just written decode to. Nobody may change it afterwards."""
+        for object_id, entries in trees.items():
+            self._directories.put(object_id, entries)
+        for object_id, known in times.items():
+            self._times.put(object_id, known)
 
     def make_room(self, incoming: int) -> None:
         """Raises STORE_FULL when that many more bytes would pass the cap, also after freeing what may go."""
@@ -217,7 +239,7 @@ class Store:
 
     def write_rows(self, rows: Sequence[Row]) -> None:
         """Insert rows in one durable transaction (used by Batch). Raises STORE_FULL; then none is there."""
-        self.make_room(sum(_stored(row) for row in rows))
+        self.make_room(sum(stored_bytes(row) for row in rows))
         try:
             self._insert(rows)
         except InterlockError as error:
@@ -274,9 +296,9 @@ class Store:
         target = self._file(object_id)
         if not target.parent.exists():
             target.parent.mkdir(exist_ok=True, mode=0o700)
-            _sync_directory(self._big)
+            sync_directory(self._big)
         os.rename(temporary, target)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
 
     def _file(self, object_id: bytes) -> Path:
         text = object_id.hex()
@@ -335,9 +357,10 @@ class Store:
                 # Another batch brought some of them meanwhile: count what is new, one by one.
                 db.execute("ROLLBACK")
                 db.execute("BEGIN IMMEDIATE")
-                fresh = [row for row in rows if not db.execute(_KNOWN, row[:1]).fetchone()]
+                known = {found[0] for found in lookup.rows(db, "1", (row[0] for row in rows))}
+                fresh = [row for row in rows if row[0] not in known]
                 db.executemany("INSERT INTO objects VALUES(?,?,?,?,?)", ((*r, now) for r in fresh))
-            self._count(db, len(fresh), sum(r[2] for r in fresh), sum(_stored(r) for r in fresh))
+            self._count(db, len(fresh), sum(r[2] for r in fresh), sum(stored_bytes(r) for r in fresh))
 
     def _remove(self, ids: Sequence[bytes]) -> list[Stored]:
         gone: list[Stored] = []
@@ -375,26 +398,3 @@ class Store:
         with self._guard:
             self._all.append(connection)
         return connection
-
-
-_KNOWN = "SELECT 1 FROM objects WHERE id=?"
-
-
-def _stored(row: Row) -> int:
-    return (row[2] if row[1] == FILE else len(row[3])) + OVERHEAD
-
-
-def _inflate(object_id: bytes, data: bytes | int) -> bytes:
-    assert isinstance(data, bytes)
-    try:
-        return zlib.decompress(data)
-    except zlib.error:
-        raise damaged(object_id) from None
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

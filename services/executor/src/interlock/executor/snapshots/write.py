@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
+from typing import Final
 
 from interlock.executor.files import kernel
 from interlock.executor.snapshots.model import FILE, SET_ID, UNKNOWN_TIME, Entry, Owner
 from interlock.executor.snapshots.store import Store
 
+_BLOCK: Final = 4096
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -22,8 +24,11 @@ def write_entry(
     owner: Owner | None,
     *,
     begin_sync: bool,
+    data: bytes | None = None,
 ) -> None:
     """Create `name` (which must not exist) as a file or symlink with its owner, mode and time.
+
+    `data` is a file's content, where the caller has it.
 
     With `begin_sync`, writing it to the disk begins: `sync_path`, called later, is what waits for it.
     A big file is verified against its id after it was written;
@@ -33,7 +38,30 @@ def write_entry(
         os.symlink(entry.value, name, dir_fd=dir_fd)
         settle_link(dir_fd, name, mtime_ns, owner)
         return
-    _write(dir_fd, name, store.chunks(entry.value), entry.mode, mtime_ns, owner, begin_sync=begin_sync)
+    chunks = store.chunks(entry.value) if data is None else (data,)
+    _write(dir_fd, name, chunks, entry.mode, mtime_ns, owner, begin_sync=begin_sync)
+
+
+def rewrite(
+    dir_fd: int, name: bytes, data: bytes, mode: int, mtime_ns: int | None, *, begin_sync: bool
+) -> None:
+    """Give an existing file other bytes where it is: nothing is allocated as long as its blocks are enough.
+
+    Killed half-way it has some of both: only for files that nobody reads before it is done again. Raises OSError.
+    """
+    fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        # Whole blocks, because the rest of a block would have to be read first.
+        _write_all(fd, data + b"\0" * (-len(data) % _BLOCK))
+        os.ftruncate(fd, len(data))
+        _settle(fd, mode, mtime_ns, begin_sync=begin_sync)
+    finally:
+        os.close(fd)
+
+
+def fits(status: os.stat_result, size: int) -> bool:
+    """Whether `rewrite` can put that many bytes into the blocks that a file has."""
+    return status.st_blocks * 512 >= size + -size % _BLOCK
 
 
 def write_data(dir_fd: int, name: bytes, data: bytes, mode: int, mtime_ns: int, owner: Owner | None) -> None:
@@ -57,13 +85,17 @@ def _write(
             _write_all(fd, chunk)
         if owner is not None:
             os.fchown(fd, owner.uid, owner.gid)
-        os.fchmod(fd, mode & ~SET_ID)  # older trees may hold these; see `file_entry`
-        if mtime_ns is not None and mtime_ns != UNKNOWN_TIME:
-            os.utime(fd, ns=(mtime_ns, mtime_ns))
-        if begin_sync:
-            kernel.begin_sync(fd)
+        _settle(fd, mode, mtime_ns, begin_sync=begin_sync)
     finally:
         os.close(fd)
+
+
+def _settle(fd: int, mode: int, mtime_ns: int | None, *, begin_sync: bool) -> None:
+    os.fchmod(fd, mode & ~SET_ID)  # older trees may hold these; see `file_entry`
+    if mtime_ns is not None and mtime_ns != UNKNOWN_TIME:
+        os.utime(fd, ns=(mtime_ns, mtime_ns))
+    if begin_sync:
+        kernel.begin_sync(fd)
 
 
 def sync_path(root_fd: int, path: bytes) -> None:

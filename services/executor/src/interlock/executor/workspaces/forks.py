@@ -134,7 +134,9 @@ class Forks:
 def _new_bytes(store: Store, changes: list[Change]) -> int:
     """Bytes of content that were not at their path before."""
     files = [(c.old, c.new) for c in changes if c.new is not None and c.new.kind == FILE]
-    return sum(store.size(new.value) for old, new in files if old is None or old.value != new.value)
+    fresh = [new.value for old, new in files if old is None or old.value != new.value]
+    sizes = store.sizes(fresh)
+    return sum(sizes[content] for content in fresh)
 
 
 def _open(path: Path) -> Root:

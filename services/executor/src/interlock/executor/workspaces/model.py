@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from interlock.common.digests import digest_text
 from interlock.executor.files.names import to_text
+from interlock.executor.snapshots.compare import content_sizes
 from interlock.executor.snapshots.model import DIRECTORY, FILE, SYMLINK, Change, ChangeKind, Entry
 from interlock.executor.snapshots.store import Store
 
@@ -166,16 +167,19 @@ class Head(NamedTuple):
     at: datetime
 
 
-def node(store: Store, entry: Entry | None) -> Node | None:
-    """An entry for people."""
-    if entry is None:
-        return None
+def node(sizes: Mapping[bytes, int], entry: Entry) -> Node:
+    """An entry for people; `sizes` of contents by id."""
     if entry.kind == SYMLINK:
         return Node("symlink", 0, len(entry.value), "", to_text(entry.value))
-    size = store.size(entry.value) if entry.kind == FILE else 0
+    size = sizes[entry.value] if entry.kind == FILE else 0
     return Node(_KINDS[entry.kind], entry.mode, size, digest_text(entry.value), "")
 
 
 def path_changes(store: Store, changes: list[Change]) -> tuple[PathChange, ...]:
     """Changes for people."""
-    return tuple(PathChange(to_text(c.path), c.kind, node(store, c.old), node(store, c.new)) for c in changes)
+    sizes = content_sizes(store, changes)
+
+    def shown(entry: Entry | None) -> Node | None:
+        return node(sizes, entry) if entry is not None else None
+
+    return tuple(PathChange(to_text(c.path), c.kind, shown(c.old), shown(c.new)) for c in changes)

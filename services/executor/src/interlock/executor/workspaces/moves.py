@@ -30,12 +30,14 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files import failpoints
 from interlock.executor.files.names import shown, to_text
 from interlock.executor.files.root import Root
-from interlock.executor.snapshots.apply import Application, Target
+from interlock.executor.snapshots.apply import Application
 from interlock.executor.snapshots.compare import compare
+from interlock.executor.snapshots.contents import contents_of
 from interlock.executor.snapshots.database import disk_full
 from interlock.executor.snapshots.model import Change, Limits, Snapshot
 from interlock.executor.snapshots.present import Present
 from interlock.executor.snapshots.store import Store
+from interlock.executor.snapshots.target import Target
 from interlock.executor.workspaces.layout import Layout
 from interlock.executor.workspaces.livedir import open_live
 from interlock.executor.workspaces.registry import Record, Registry
@@ -183,11 +185,17 @@ class Moves:
             try:
                 base = opened.enter_context(self.layout.open_base(record.workspace))
                 target = Target(base, point + ".base", self.layout.owner, redo=redo)
-                work = [self._application(record, record.base, target, back=back)]
+                token = record.token + ("-back" if back else "")
+                changes, new = self._changes(record, record.base, back=back)
+                contents = contents_of(self.store, changes)
+                work = [Application(self.store, target, changes, new, token, contents)]
                 if record.live is not None:
                     live = opened.enter_context(open_live(workspace.live))
                     place = self._live(live, runtime, point + ".live", redo=redo)
-                    work.append(self._application(record, record.live, place, back=back))
+                    if record.live != record.base:
+                        changes, new = self._changes(record, record.live, back=back)
+                        contents = contents_of(self.store, changes)
+                    work.append(Application(self.store, place, changes, new, token, contents))
             except InterlockError:
                 if abandon:
                     self._abandon(record)
@@ -206,12 +214,11 @@ class Moves:
         guard = Present(live, runtime.cache)
         return Target(live, point, inherit=os.geteuid() == 0, redo=redo, guard=guard)
 
-    def _application(self, record: Record, old: bytes, target: Target, *, back: bool) -> Application:
+    def _changes(self, record: Record, old: bytes, *, back: bool) -> tuple[list[Change], Snapshot]:
         before, after = self._snapshot(record, old), self._snapshot(record, record.target)
         if back:
             before, after = after, before
-        changes = compare(self.store, before, after, self.limits)
-        return Application(self.store, target, changes, after, record.token + ("-back" if back else ""))
+        return compare(self.store, before, after, self.limits), after
 
     def _snapshot(self, record: Record, tree: bytes) -> Snapshot:
         known = self.registry.snapshot(record.workspace, tree)

@@ -103,14 +103,11 @@ def list_tree(store: Store, tree: bytes, prefix: str, after: str, limit: int) ->
         if entry is None:
             raise InterlockError(Reason.PATH_NOT_FOUND, f"There is no {shown(prefix)}.", field="prefix")
         if entry.kind != DIRECTORY:
-            alone = (ListedPath(to_text(top), _node(store, entry)),)
-            return Listing(() if start else alone, "")
+            return Listing(() if start else _listed(store, [((top,), entry)]), "")
         tree = entry.value
     paths = _from(store, tree, tuple(top.split(b"/")) if top else (), start)
     page = list(islice(paths, limit + 1))
-    shown_paths = tuple(
-        ListedPath(to_text(b"/".join(path)), _node(store, entry)) for path, entry in page[:limit]
-    )
+    shown_paths = _listed(store, page[:limit])
     return Listing(shown_paths, shown_paths[-1].path if len(page) > limit and shown_paths else "")
 
 
@@ -134,10 +131,9 @@ def _from(
             stack.append((here, iter(store.directory_entries(item[1].value).items())))
 
 
-def _node(store: Store, entry: Entry) -> Node:
-    found = node(store, entry)
-    assert found is not None
-    return found
+def _listed(store: Store, page: list[tuple[tuple[bytes, ...], Entry]]) -> tuple[ListedPath, ...]:
+    sizes = store.sizes(entry.value for _, entry in page if entry.kind == FILE)
+    return tuple(ListedPath(to_text(b"/".join(path)), node(sizes, entry)) for path, entry in page)
 
 
 def _outside(path: bytes) -> InterlockError:
