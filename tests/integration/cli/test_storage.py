@@ -83,6 +83,8 @@ async def test_what_workspaces_take(stack: Stack, place: Path, interlock: Run) -
     table = await interlock("workspace", "du")
     assert ids[0] in table
     assert "gc would free" in table
+    assert "at most" in table
+    assert "what is younger than the grace period stays" in table
     assert "WORKSPACE_NOT_FOUND" in await interlock("workspace", "du", "ws-none", code=5)
 
 

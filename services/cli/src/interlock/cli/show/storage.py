@@ -8,7 +8,10 @@ from interlock.cli.text import size_text
 from interlock.v1.executor_pb2 import CollectGarbageResponse, GetStorageResponse, WorkspaceStorage
 
 _HEADERS = ("WORKSPACE", "LIVE", "BASE", "FORKS", "STORE", "SHARED", "PREVIEWS", "TREES", "PATH")
-_NO_HISTORY = "that nothing refers to (`interlock workspace gc --dry-run` counts history past retention, too)"
+_NO_HISTORY = (
+    "that nothing refers to; what is younger than the grace period stays"
+    " (`interlock workspace gc --dry-run` counts history past retention, too)"
+)
 
 
 def show_storage(settings: Settings, found: GetStorageResponse) -> None:
@@ -24,7 +27,7 @@ def show_storage(settings: Settings, found: GetStorageResponse) -> None:
                 ("store", f"{size_text(found.store_bytes)} of {cap}, {found.objects} objects"),
                 ("content", f"{size_text(found.content_bytes)} before compression"),
                 ("records", size_text(found.records_bytes)),
-                ("gc would free", f"{size_text(found.unreferenced_bytes)} {_NO_HISTORY}"),
+                ("gc would free", f"at most {size_text(found.unreferenced_bytes)} {_NO_HISTORY}"),
                 ("disk", f"{size_text(found.disk_free_bytes)} free"),
             ]
         )
