@@ -148,7 +148,7 @@ def test_a_file_with_a_second_name_is_always_looked_at(here: Room) -> None:
 
 
 def test_a_name_made_outside_is_found_when_everything_is_read(here: Room) -> None:
-    """What is promised of the one thing that the kernel tells nobody: found in an hour, and never overwritten."""
+    """What is promised of the one thing that the kernel tells nobody: found in a minute, and never overwritten."""
     live, other = here.live("a"), here.room / "outside"
     first = here.read(live)[0]
     os.link(live / "d" / "f", other)

@@ -20,7 +20,7 @@ MOST_WORKSPACES: Final = 32
 """The kernel allows a user 128 inotify instances by default; other programs need some."""
 DEFAULT_DIRECTORIES: Final = 65_536
 """About 1 KiB of the kernel's memory each."""
-TRUST_SECONDS: Final = 3600.0
+TRUST_SECONDS: Final = 60.0
 """How long a watch counts before everything is read again: a bound on what inotify cannot tell of."""
 _PAUSE: Final = 0.1  # between two looks at the queues: at 160,000 changes a second they overflow
 _LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
