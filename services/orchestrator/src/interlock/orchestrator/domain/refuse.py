@@ -17,11 +17,30 @@ def require_run(run: Run, allowed: Iterable[RunState], verb: str, *, during_roll
     metadata = {"run_id": run.run_id, "current": run.state.value, "allowed": ",".join(states)}
     raise InterlockError(
         Reason.RUN_WRONG_STATE,
-        f"The run {run.run_id} is {busy or run.state.value}; to {verb} it must be {' or '.join(states)}"
+        f"The run {run.run_id} is {busy or run.state.value}; to {verb}, the run must be {' or '.join(states)}"
         f"{' and left alone' if busy else ''}.",
-        fix="Look at the run with `interlock run get` and wait, or choose another action.",
+        fix=_advice(run, busy),
         metadata={**metadata, "busy": busy} if busy else metadata,
     )
+
+
+def _advice(run: Run, busy: str) -> str:
+    if busy or run.state not in _ADVICE:
+        return "Look at the run with `interlock run get` and wait, or choose another action."
+    return _ADVICE[run.state].format(run=run.run_id)
+
+
+_ENDED = (
+    "It has ended. Undo something of it (`interlock run rollback {run}`, `interlock step revert`), "
+    "which lets it go on; or fork it, or make a new run."
+)
+_ADVICE = {
+    RunState.COMPLETED: _ENDED,
+    RunState.CANCELLED: _ENDED,
+    RunState.FAILED: "Retry or skip the step that failed: `interlock run get {run}` shows which; or make a new run.",
+    RunState.AWAITING_APPROVAL: "Decide what it waits for (`interlock approvals show {run}`), or pause it first.",
+    RunState.RUNNING: "Wait for it (`interlock run wait {run}`), or pause it first: `interlock run pause {run}`.",
+}
 
 
 def _undoing(run: Run) -> str:
@@ -45,7 +64,7 @@ def require_step(run: Run, number: int, allowed: Iterable[StepState], verb: str)
         return step
     raise InterlockError(
         Reason.STEP_WRONG_STATE,
-        f"Step {number} of {run.run_id} is {step.state.value}; to {verb} it must be {' or '.join(states)}.",
+        f"Step {number} of {run.run_id} is {step.state.value}; to {verb}, the step must be {' or '.join(states)}.",
         field="step",
         metadata={
             "run_id": run.run_id,
