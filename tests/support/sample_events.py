@@ -136,6 +136,9 @@ SAMPLES: tuple[e.Event, ...] = (
     ),
     e.RunWaiting("ann", "run-0"),
     e.RollbackRequested("op-3", _digest("d"), 2, "ann", "undo", _digest("8")),
+    e.StepSucceeded(1, _digest("0"), True, _digest("7"), ("a.txt",), 1, step=2),
+    e.RolledBack("op-1", _digest("d"), _digest("0"), ("a.txt",), 1),
+    e.StepReverted("op-2", _digest("8"), _digest("0"), True, ("a.txt",), 1, step=2),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -1240,10 +1240,14 @@ class RollbackRunResponse(_message.Message):
     PREVIOUS_TREE_FIELD_NUMBER: _builtins.int
     HEAD_TREE_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    KEPT_PATHS_FIELD_NUMBER: _builtins.int
+    KEPT_TOTAL_FIELD_NUMBER: _builtins.int
     previous_tree: _builtins.str
     """Head before."""
     head_tree: _builtins.str
     """Head now."""
+    kept_total: _builtins.int
+    """How many there are."""
     @_builtins.property
     def run(self) -> _run_pb2.Run:
         """The run after it."""
@@ -1252,6 +1256,10 @@ class RollbackRunResponse(_message.Message):
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.FileChange]:
         """Changed paths, at most 1,000."""
 
+    @_builtins.property
+    def kept_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths that were left as somebody saved them while it was carried out, at most 100."""
+
     def __init__(
         self,
         *,
@@ -1259,10 +1267,12 @@ class RollbackRunResponse(_message.Message):
         previous_tree: _builtins.str = ...,
         head_tree: _builtins.str = ...,
         changes: _abc.Iterable[_step_pb2.FileChange] | None = ...,
+        kept_paths: _abc.Iterable[_builtins.str] | None = ...,
+        kept_total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "head_tree", b"head_tree", "previous_tree", b"previous_tree", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "head_tree", b"head_tree", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "previous_tree", b"previous_tree", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1317,12 +1327,16 @@ class RevertStepResponse(_message.Message):
     HEAD_TREE_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     MERGED_FIELD_NUMBER: _builtins.int
+    KEPT_PATHS_FIELD_NUMBER: _builtins.int
+    KEPT_TOTAL_FIELD_NUMBER: _builtins.int
     previous_tree: _builtins.str
     """Head before."""
     head_tree: _builtins.str
     """Head now, or what it would be."""
     merged: _builtins.bool
     """True when something else had changed since the step, and was kept."""
+    kept_total: _builtins.int
+    """How many there are."""
     @_builtins.property
     def run(self) -> _run_pb2.Run:
         """The run after it."""
@@ -1330,6 +1344,10 @@ class RevertStepResponse(_message.Message):
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.FileChange]:
         """Changed paths, at most 1,000."""
+
+    @_builtins.property
+    def kept_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths that were left as somebody saved them while it was carried out, at most 100."""
 
     def __init__(
         self,
@@ -1339,10 +1357,12 @@ class RevertStepResponse(_message.Message):
         head_tree: _builtins.str = ...,
         changes: _abc.Iterable[_step_pb2.FileChange] | None = ...,
         merged: _builtins.bool = ...,
+        kept_paths: _abc.Iterable[_builtins.str] | None = ...,
+        kept_total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "head_tree", b"head_tree", "merged", b"merged", "previous_tree", b"previous_tree", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "head_tree", b"head_tree", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "merged", b"merged", "previous_tree", b"previous_tree", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1160,6 +1160,8 @@ class Step(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     UNDONE_FIELD_NUMBER: _builtins.int
     INHERITED_FIELD_NUMBER: _builtins.int
+    KEPT_PATHS_FIELD_NUMBER: _builtins.int
+    KEPT_TOTAL_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run, `run-…`."""
     number: _builtins.int
@@ -1182,6 +1184,8 @@ class Step(_message.Message):
     """Its key in `context_keys`: `step-N`."""
     inherited: _builtins.bool
     """True for a step that a fork took over from the run it was forked from, and did not try again."""
+    kept_total: _builtins.int
+    """How many there are."""
     @_builtins.property
     def spec(self) -> Global___StepSpec:
         """What was asked, as edited last."""
@@ -1214,6 +1218,10 @@ class Step(_message.Message):
     def undone(self) -> Global___Undone:
         """Set while what it published is not in the workspace any more."""
 
+    @_builtins.property
+    def kept_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths that were left as somebody saved them while its effect was being published, at most 100."""
+
     def __init__(
         self,
         *,
@@ -1236,10 +1244,12 @@ class Step(_message.Message):
         key: _builtins.str = ...,
         undone: Global___Undone | None = ...,
         inherited: _builtins.bool = ...,
+        kept_paths: _abc.Iterable[_builtins.str] | None = ...,
+        kept_total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "spec", b"spec", "started_at", b"started_at", "undone", b"undone"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "gate", b"gate", "head_tree", b"head_tree", "inherited", b"inherited", "key", b"key", "kind", b"kind", "model_calls", b"model_calls", "number", b"number", "reply", b"reply", "run_id", b"run_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "undone", b"undone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "gate", b"gate", "head_tree", b"head_tree", "inherited", b"inherited", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "key", b"key", "kind", b"kind", "model_calls", b"model_calls", "number", b"number", "reply", b"reply", "run_id", b"run_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "undone", b"undone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

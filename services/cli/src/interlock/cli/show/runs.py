@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from interlock.cli.errors import FAILED, OK, REJECTED, WAITING
 from interlock.cli.output import progress, show_list, show_one, write_fields, write_table
 from interlock.cli.settings import Settings
-from interlock.cli.show.steps import failure_lines, kind_text, outcome, state_text, title, took
+from interlock.cli.show.steps import failure_lines, kind_text, outcome, print_kept, state_text, title, took
 from interlock.cli.text import (
     cost_text,
     enum_text,
@@ -100,6 +100,7 @@ def show_undo(
             print("What changed since the step is kept.")
         for change in answer.changes:
             print(f"  {change_line(change)}")
+        print_kept(answer.kept_paths, answer.kept_total)
 
     show_one(settings, answer, people)
 

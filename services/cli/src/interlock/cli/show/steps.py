@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from interlock.cli.output import show_list, show_one, write_fields
 from interlock.cli.safe import escape, escape_block, escape_bytes
@@ -77,6 +77,8 @@ def outcome(step: Step) -> str:
         parts.append(f"exit {effect.exit_code}")
     if effect.changes_total:
         parts.append(f"{effect.changes_total} changed")
+    if step.kept_total:
+        parts.append(f"{step.kept_total} not written: saved by somebody meanwhile")
     if effect.HasField("content"):
         parts.append(f"read {size_text(effect.content.total_bytes)}")
     if step.reply:
@@ -99,6 +101,17 @@ def list_steps(settings: Settings, steps: Iterable[Step]) -> None:
 def show_step(settings: Settings, step: Step) -> None:
     """One step with its outputs."""
     show_one(settings, step, lambda: _people(step))
+
+
+def print_kept(paths: Sequence[str], total: int) -> None:
+    """Paths that were left alone because somebody saved them during the publication; nothing where there are none."""
+    if not total:
+        return
+    print(f"Not written, because somebody saved them at that moment ({total}); the next step sees theirs:")
+    for path in paths:
+        print(f"  {escape(path)}")
+    if total > len(paths):
+        print(f"  and {total - len(paths)} more")
 
 
 def failure_lines(failure: StepFailure) -> list[str]:
@@ -152,6 +165,7 @@ def _people(step: Step) -> None:
     )
     if step.failure.reason:
         print("\n".join(failure_lines(step.failure)))
+    print_kept(step.kept_paths, step.kept_total)
     if step.reply:
         print(f"--- reply ---\n{escape_block(step.reply)}")
     print_effect(step.effect)

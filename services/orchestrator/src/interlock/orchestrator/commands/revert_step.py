@@ -33,6 +33,8 @@ async def revert_step(deps: Deps, message: o.RevertStepRequest) -> o.RevertStepR
         head_tree=event.head_tree,
         changes=found,
         merged=event.merged,
+        kept_paths=event.kept_paths,
+        kept_total=event.kept_total,
     )
 
 

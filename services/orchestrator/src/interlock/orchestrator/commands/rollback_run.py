@@ -30,5 +30,10 @@ async def rollback_run(deps: Deps, message: o.RollbackRunRequest) -> o.RollbackR
     run = await deps.book.refresh(message.run_id)
     found = await changes_between(deps, run.workspace_id, event.previous_tree, event.head_tree)
     return o.RollbackRunResponse(
-        run=views.run(run), previous_tree=event.previous_tree, head_tree=event.head_tree, changes=found
+        run=views.run(run),
+        previous_tree=event.previous_tree,
+        head_tree=event.head_tree,
+        changes=found,
+        kept_paths=event.kept_paths,
+        kept_total=event.kept_total,
     )

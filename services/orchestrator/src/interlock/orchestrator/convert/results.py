@@ -11,6 +11,7 @@ from interlock.orchestrator.convert.texts import TEXT, payload
 from interlock.orchestrator.domain.model import (
     Failure,
     Gate,
+    Kept,
     ModelCall,
     Prepared,
     Reviewed,
@@ -134,3 +135,10 @@ def action(spec: StepSpec, fields: Mapping[str, Any], draft: str | None) -> exec
     if spec.kind is StepKind.EDIT_FILE and draft is not None:
         fields = {"path": fields["path"], "new_content": draft}
     return json_format.ParseDict({name: dict(fields)}, executor_pb2.Action())
+
+
+def kept(
+    response: executor_pb2.ApplyResponse | executor_pb2.RestoreTreeResponse | executor_pb2.RevertTreeResponse,
+) -> Kept:
+    """What a publication left alone."""
+    return Kept(tuple(response.kept_paths), response.kept_total)

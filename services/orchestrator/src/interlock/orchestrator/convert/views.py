@@ -171,6 +171,8 @@ def step(run: Run, value: Step, bodies: Bodies) -> step_pb2.Step:
         key=value.key,
         inherited=value.inherited,
         undone=undone(value),
+        kept_paths=value.kept_paths,
+        kept_total=value.kept_total,
     )
 
 

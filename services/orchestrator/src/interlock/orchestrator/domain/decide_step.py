@@ -29,6 +29,7 @@ from interlock.orchestrator.domain.model import (
     Approval,
     Failure,
     Gate,
+    Kept,
     ModelCall,
     OnFailure,
     PauseReason,
@@ -53,6 +54,7 @@ effect under this attempt."""
 
 
 _NAMED_PATHS = 20
+_NOTHING = Kept()
 
 
 _OTHER_REQUEST = Failure(
@@ -123,12 +125,13 @@ def prepared(
 
 
 def applied(
-    run: Run, ctx: Context, number: int, attempt: int, head_tree: str, *, merged: bool
+    run: Run, ctx: Context, number: int, attempt: int, head_tree: str, *, merged: bool, kept: Kept = _NOTHING
 ) -> list[e.Event]:
     """The executor published the effect."""
     if not wants(run, number, attempt, Apply):
         return []
-    return [e.StepSucceeded(attempt, head_tree, merged, step=number)]
+    paths, total = kept
+    return [e.StepSucceeded(attempt, head_tree, merged, kept_paths=paths, kept_total=total, step=number)]
 
 
 def discarded(run: Run, ctx: Context, number: int, attempt: int) -> list[e.Event]:

@@ -172,12 +172,14 @@ class RollbackRequested(Event):
 
 @dataclass(frozen=True, slots=True)
 class RolledBack(Event):
-    """The older tree is published."""
+    """The older tree is published; `kept_paths` (at most 100 of `kept_total`) were saved meanwhile, and stay."""
 
     type = "run.rolled_back"
     operation_id: str
     head_tree: str
     previous_tree: str
+    kept_paths: tuple[str, ...] = ()
+    kept_total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +213,18 @@ class StepRevertRequested(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepReverted(Event):
-    """The step's effect is out of the workspace; with `merged`, other changes since are still in it."""
+    """The step's effect is out of the workspace; with `merged`, other changes since are still in it.
+
+    `kept_paths` (at most 100 of `kept_total`) were saved by somebody meanwhile, and left as they are.
+    """
 
     type = "step.reverted"
     operation_id: str
     head_tree: str
     previous_tree: str
     merged: bool = False
+    kept_paths: tuple[str, ...] = ()
+    kept_total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,13 +371,18 @@ class PreviewSuperseded(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepSucceeded(Event):
-    """The step is done; its effect, if it has one, is published and `head_tree` is the head."""
+    """The step is done; its effect, if it has one, is published and `head_tree` is the head.
+
+    `kept_paths` (at most 100 of `kept_total`) were saved by somebody while it was being published, and left alone.
+    """
 
     type = "step.succeeded"
     attempt: int
     head_tree: str = ""
     merged_drift: bool = False
     reply_payload: str = ""
+    kept_paths: tuple[str, ...] = ()
+    kept_total: int = 0
 
 
 @dataclass(frozen=True, slots=True)

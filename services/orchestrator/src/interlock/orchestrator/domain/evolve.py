@@ -350,11 +350,16 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
     e.PreviewSuperseded: _superseded,
     e.ModelCalled: lambda s, ev: {"model_calls": (*s.model_calls, ev.call)},
     e.EffectDiscarded: lambda s, ev: {"discarded": max(s.discarded, ev.attempt)},
-    e.StepSucceeded: lambda s, ev: {"head_tree": ev.head_tree, "reply_payload": ev.reply_payload},
+    e.StepSucceeded: lambda s, ev: {
+        "head_tree": ev.head_tree,
+        "reply_payload": ev.reply_payload,
+        "kept_paths": ev.kept_paths,
+        "kept_total": ev.kept_total,
+    },
     e.StepFailed: lambda s, ev: {"failure": ev.failure, "failures": s.failures + 1},
     e.StepRejected: lambda s, ev: {"failure": ev.failure},
     e.StepOutcomeUnknown: lambda s, ev: {"failure": ev.failure},
-    e.StepRetried: lambda s, ev: {"failures": 0, "failure": None},
+    e.StepRetried: lambda s, ev: {"failures": 0, "failure": None, "kept_paths": (), "kept_total": 0},
 }
 
 _ABANDONS = (e.StepEdited, e.PreviewSuperseded, e.StepFailed, e.StepRejected, e.StepSkipped, e.StepCancelled)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dataclasses import field as default
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from interlock.orchestrator.domain.effects import Effects
 from interlock.orchestrator.domain.steps import Chunked
@@ -295,6 +295,13 @@ class InheritedStep:
     head_tree: str = ""
 
 
+class Kept(NamedTuple):
+    """Paths that were left as somebody saved them during a publication: at most a hundred, and how many there are."""
+
+    paths: tuple[str, ...] = ()
+    total: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step as the journal tells it.
@@ -331,6 +338,8 @@ class Step:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     inherited: bool = False
+    kept_paths: tuple[str, ...] = ()
+    kept_total: int = 0
 
     @property
     def key(self) -> str:

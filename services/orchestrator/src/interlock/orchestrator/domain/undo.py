@@ -21,6 +21,7 @@ from interlock.orchestrator.domain.model import (
     STEP_ACTIVE,
     STEP_FINAL,
     Failure,
+    Kept,
     PauseReason,
     Revert,
     Rollback,
@@ -34,6 +35,7 @@ from interlock.orchestrator.domain.steps import Chunked
 from interlock.orchestrator.domain.transitions import IllegalTransitionError
 
 UNDOABLE = (RunState.PAUSED, *sorted(RUN_FINAL))
+_NOTHING = Kept()
 _ENDED = STEP_FINAL | {StepState.OUTCOME_UNKNOWN}
 
 
@@ -65,11 +67,13 @@ def roll_back(
     return [e.RollbackRequested(ctx.new_id("op"), tree, to_step, ctx.subject, comment, from_tree)]
 
 
-def rolled_back(run: Run, ctx: Context, operation_id: str, head: str, previous: str) -> list[e.Event]:
+def rolled_back(
+    run: Run, ctx: Context, operation_id: str, head: str, previous: str, kept: Kept = _NOTHING
+) -> list[e.Event]:
     """Records that the older tree is published."""
     if run.rollback is None or run.rollback.operation_id != operation_id:
         return []
-    return [e.RolledBack(operation_id, head, previous)]
+    return [e.RolledBack(operation_id, head, previous, *kept)]
 
 
 def rollback_failed(run: Run, ctx: Context, operation_id: str, failure: Failure) -> list[e.Event]:
@@ -95,12 +99,19 @@ def revert_step(run: Run, ctx: Context, number: int, comment: str = "") -> list[
 
 
 def reverted(
-    run: Run, ctx: Context, operation_id: str, head: str, previous: str, *, merged: bool
+    run: Run,
+    ctx: Context,
+    operation_id: str,
+    head: str,
+    previous: str,
+    *,
+    merged: bool,
+    kept: Kept = _NOTHING,
 ) -> list[e.Event]:
     """Records that the step's effect is out of the workspace."""
     if run.revert is None or run.revert.operation_id != operation_id:
         return []
-    return [e.StepReverted(operation_id, head, previous, merged, step=run.revert.step)]
+    return [e.StepReverted(operation_id, head, previous, merged, *kept, step=run.revert.step)]
 
 
 def revert_failed(run: Run, ctx: Context, operation_id: str, failure: Failure) -> list[e.Event]:

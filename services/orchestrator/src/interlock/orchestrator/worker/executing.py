@@ -80,9 +80,11 @@ class Executing:
             driver_key=self._keys.driver(run.run_id),
         )
         response = await self._executor.step("apply", request)
-        head, merged = response.head_tree, response.merged_drift
+        head, merged, kept = response.head_tree, response.merged_drift, results.kept(response)
         return Done(
-            lambda r, ctx: decide_step.applied(r, ctx, action.step, action.attempt, head, merged=merged)
+            lambda r, ctx: decide_step.applied(
+                r, ctx, action.step, action.attempt, head, merged=merged, kept=kept
+            )
         )
 
     async def discard(self, run: Run, action: a.Discard, epoch: int) -> Done:
@@ -112,8 +114,8 @@ class Executing:
             driver_key=self._keys.driver(run.run_id),
         )
         response = await self._executor.restore(request)
-        head, previous = response.head_tree, response.previous_tree
-        return Done(lambda r, ctx: undo.rolled_back(r, ctx, action.operation_id, head, previous))
+        head, previous, kept = response.head_tree, response.previous_tree, results.kept(response)
+        return Done(lambda r, ctx: undo.rolled_back(r, ctx, action.operation_id, head, previous, kept))
 
     async def take_out(self, run: Run, action: a.TakeOut, epoch: int) -> Done:
         """Takes one step's effect out of the workspace."""
@@ -128,7 +130,12 @@ class Executing:
         )
         response = await self._executor.revert(request)
         head, previous, merged = response.head_tree, response.previous_tree, response.merged
-        return Done(lambda r, ctx: undo.reverted(r, ctx, action.operation_id, head, previous, merged=merged))
+        kept = results.kept(response)
+        return Done(
+            lambda r, ctx: undo.reverted(
+                r, ctx, action.operation_id, head, previous, merged=merged, kept=kept
+            )
+        )
 
     async def _compare(self, run: Run, action: a.StepAction, gate: Gate, effect: step_pb2.Effect) -> None:
         step = run.steps[action.step - 1]
