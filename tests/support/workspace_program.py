@@ -118,6 +118,22 @@ def fork(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
     return {"head": spaces.get(ask["workspace"]).head, "drift": changes}
 
 
+def look(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    """Look, change a mode, and look again: by what changed, and at everything."""
+    name, path = ask["workspace"], Path(ask["path"])
+    spaces.look_for_drift(name)
+    path.chmod(ask["mode"])
+    found = []
+    for complete in (False, True):
+        if complete:
+            spaces._watches.drop(name)
+        try:
+            spaces.look_for_drift(name)
+        except InterlockError as error:
+            found.append([error.reason.value, error.metadata.get("paths", "")])
+    return {"head": spaces.get(name).head, "refused": found}
+
+
 def branch(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
     """Make a tree of a workspace a workspace of its own; one that is there already is enough."""
     known = {workspace.id: workspace.head for workspace in spaces.list_workspaces()}
@@ -182,6 +198,7 @@ ACTIONS = {
     "rollback": rollback,
     "revert": revert,
     "branch": branch,
+    "look": look,
     "fork": fork,
     "recover": recover,
     "garbage": garbage,

@@ -5,24 +5,35 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from typing import Final
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.files import failpoints
 from interlock.executor.files.names import shown
 from interlock.executor.files.root import chmod_fd
 from interlock.executor.snapshots.model import SYMLINK, Entry, Limits, file_entry, limit_exceeded
 from interlock.executor.snapshots.store import BIG_BYTES, Batch
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""Opens a regular file; never follows a symlink, waits for a fifo, or takes a terminal."""
 _CHUNK = 1 << 20
 
 
 def open_for_reading(dir_fd: int, name: bytes, path: bytes) -> int:
-    """Open a regular file for reading, even one of mode 000 that this process owns.
+    """Open a regular file for reading. Raises PERMISSION_DENIED naming `path`; OSError otherwise."""
+    try:
+        return os.open(name, READ_FLAGS, dir_fd=dir_fd)
+    except PermissionError:
+        raise unreadable(path) from None
 
-    Its mode is put back before this returns. Raises PERMISSION_DENIED naming `path`; OSError otherwise.
+
+def open_unlocked(dir_fd: int, name: bytes, path: bytes) -> int:
+    """`open_for_reading`, even of a file of mode 000 that this process owns: only for the executor's own files.
+
+    Its mode is put back before this returns, but a process that is killed in between leaves it changed.
     """
     try:
-        return os.open(name, _READ, dir_fd=dir_fd)
+        return os.open(name, READ_FLAGS, dir_fd=dir_fd)
     except PermissionError:
         pass
     handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
@@ -30,7 +41,8 @@ def open_for_reading(dir_fd: int, name: bytes, path: bytes) -> int:
         mode = stat.S_IMODE(os.fstat(handle).st_mode)
         try:
             chmod_fd(handle, mode | 0o400)
-            return os.open(f"/proc/self/fd/{handle}", _READ & ~os.O_NOFOLLOW)
+            failpoints.hit("unlocked")
+            return os.open(f"/proc/self/fd/{handle}", READ_FLAGS & ~os.O_NOFOLLOW)
         except PermissionError:
             raise unreadable(path) from None
         finally:
@@ -75,12 +87,14 @@ def link_entry(dir_fd: int, name: bytes) -> Entry:
 
 
 def unreadable(path: bytes) -> InterlockError:
-    """PERMISSION_DENIED for a path that cannot be read."""
+    """PERMISSION_DENIED for a file or directory that cannot be read."""
     return InterlockError(
         Reason.PERMISSION_DENIED,
-        f"The executor may not read {shown(path)}, which belongs to another user.",
+        f"The executor may not read {shown(path or b'.')}.",
         field="path",
-        fix="Give the executor's user read access to it, or move it out of the workspace.",
+        fix="Give the executor's user permission to read it (r for a file, r and x for a directory), or move it "
+        "out of the workspace. The executor never changes modes to look.",
+        metadata={"paths": shown(path or b".")},
     )
 
 

@@ -17,7 +17,7 @@ from interlock.executor.files.names import MAX_PATH_BYTES, join, shown
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.batch import Screen
 from interlock.executor.snapshots.builder import Listing, build
-from interlock.executor.snapshots.filehash import link_entry, open_for_reading, store_file
+from interlock.executor.snapshots.filehash import link_entry, open_unlocked, store_file
 from interlock.executor.snapshots.model import (
     DIRECTORY,
     SET_ID,
@@ -137,7 +137,7 @@ class _Walk:
 
     def file(self, dir_fd: int, listing: Listing, name: bytes, may_be_whiteout: bool) -> None:
         path = join(listing.path, name)
-        fd = open_for_reading(dir_fd, name, path)
+        fd = open_unlocked(dir_fd, name, path)
         try:
             attributes = self.attributes(fd, path)
             if may_be_whiteout and "whiteout" in attributes:

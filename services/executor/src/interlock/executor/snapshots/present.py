@@ -8,12 +8,12 @@ import stat
 
 from interlock.executor.files.names import parent_and_name
 from interlock.executor.files.root import Root
-from interlock.executor.snapshots.filehash import link_entry, open_for_reading
+from interlock.executor.snapshots.filehash import READ_FLAGS, link_entry
 from interlock.executor.snapshots.model import DIRECTORY, Entry, file_entry
 from interlock.executor.snapshots.scan import StatCache
 
 OTHER = "?"
-"""Kind of a socket, fifo or device in an entry made here; no tree has it."""
+"""Kind of a socket, fifo or device in an entry made here, and of what cannot be read; no tree has it."""
 
 
 class Present:
@@ -24,7 +24,16 @@ class Present:
         self._cache = cache
 
     def entry(self, path: bytes, status: os.stat_result | None = None) -> Entry | None:
-        """The entry at `path`, None where nothing is. A directory's id is left empty. Raises OSError."""
+        """The entry at `path`, None where nothing is. A directory's id is left empty. Raises OSError.
+
+        What cannot be read, and is not known, was closed since it was read last: it is OTHER than it was.
+        """
+        try:
+            return self._entry(path, status)
+        except PermissionError:
+            return Entry(OTHER, 0, b"")
+
+    def _entry(self, path: bytes, status: os.stat_result | None) -> Entry | None:
         status = status or self._root.lstat(path)
         if status is None:
             return None
@@ -46,7 +55,7 @@ class Present:
         except FileNotFoundError:
             return None
         try:
-            return link_entry(fd, name) if link else _hash(fd, name, path)
+            return link_entry(fd, name) if link else _hash(fd, name)
         except FileNotFoundError:
             return None
         finally:
@@ -54,11 +63,14 @@ class Present:
 
 
 def look_at(dir_fd: int, name: bytes) -> tuple[os.stat_result, Entry] | None:
-    """The status of a name, and then its entry, its content read; None where nothing is. Raises OSError."""
+    """The status of a name, and then its entry, its content read; None where nothing is. Raises OSError.
+
+    What may not be read is OTHER, as in `Present`.
+    """
     try:
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode):
-            return status, _hash(dir_fd, name, name)
+            return status, _readable(dir_fd, name)
         if stat.S_ISLNK(status.st_mode):
             return status, link_entry(dir_fd, name)
     except FileNotFoundError:
@@ -67,8 +79,15 @@ def look_at(dir_fd: int, name: bytes) -> tuple[os.stat_result, Entry] | None:
     return status, Entry(kind, status.st_mode & 0o7777, b"")
 
 
-def _hash(dir_fd: int, name: bytes, path: bytes) -> Entry:
-    fd = open_for_reading(dir_fd, name, path)
+def _readable(dir_fd: int, name: bytes) -> Entry:
+    try:
+        return _hash(dir_fd, name)
+    except PermissionError:
+        return Entry(OTHER, 0, b"")
+
+
+def _hash(dir_fd: int, name: bytes) -> Entry:
+    fd = os.open(name, READ_FLAGS, dir_fd=dir_fd)
     try:
         digest = hashlib.sha256()
         while chunk := os.read(fd, 1 << 20):

@@ -15,10 +15,11 @@ from typing import Protocol
 from interlock.executor.files.names import join, parent_and_name
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.builder import Listing, build
+from interlock.executor.snapshots.filehash import unreadable
 from interlock.executor.snapshots.model import DIRECTORY, FILE, Entry, Limits, Times, Totals, limit_exceeded
 from interlock.executor.snapshots.scan import Known, Scanned, StatCache, Walk, Watcher, signature
 from interlock.executor.snapshots.store import Batch
-from interlock.executor.snapshots.unlock import Unlocker
+from interlock.executor.snapshots.unlock import Opener
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -62,8 +63,8 @@ def rescan(
     """
     if b"" not in cache.built:
         return None
-    with Unlocker(root) as unlocker:
-        walk = _Rescan(root, batch, cache, limits, None, unlocker, watcher)
+    with Opener(root) as opener:
+        walk = _Rescan(root, batch, cache, limits, None, opener, watcher)
         return walk.after(changes, watcher)
 
 
@@ -102,7 +103,7 @@ class _Rescan(Walk):
         if built is None or path in self.listings or self.is_removed(path):
             return  # its parent's name is among the changes, too: read anew, or gone
         try:
-            fd = self.unlocker.open_dir(path)
+            fd = self.opener.open_dir(path)
         except OSError as error:
             if error.errno in _GONE:
                 raise _Doubt from None
@@ -134,7 +135,10 @@ class _Rescan(Walk):
                 raise _Doubt from None
             self.forget(listing, name, files)
             return False
+        except PermissionError:
+            raise unreadable(listing.path) from None  # it can be listed, not entered
         if old is not None and old.kind == DIRECTORY and self.is_known(here, status):
+            self.check_readable(here)
             listing.entries[name] = Entry(DIRECTORY, stat.S_IMODE(status.st_mode), old.value)
             listing.times[name] = Times(status.st_mtime_ns, listing.times[name].child)
             return False
@@ -153,6 +157,15 @@ class _Rescan(Walk):
 
     def is_known(self, path: bytes, status: os.stat_result) -> bool:
         return stat.S_ISDIR(status.st_mode) and self.knows(path, status)
+
+    def check_readable(self, path: bytes) -> None:
+        """A new mode may have closed a directory that needs no reading; no tree has one that cannot be read."""
+        try:
+            os.close(self.opener.open_dir(path))
+        except OSError as error:
+            if error.errno in _GONE:
+                raise _Doubt from None
+            raise
 
     def enter(self, fd: int, listing: Listing, name: bytes, status: os.stat_result, files: Known) -> bool:
         directories: list[bytes] = []

@@ -13,7 +13,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.names import MAX_PATH_BYTES, join, shown
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.builder import Built, Listing, build
-from interlock.executor.snapshots.filehash import link_entry, open_for_reading, read_file
+from interlock.executor.snapshots.filehash import link_entry, read_file, unreadable
 from interlock.executor.snapshots.model import (
     DIRECTORY,
     SET_ID,
@@ -26,7 +26,7 @@ from interlock.executor.snapshots.model import (
     limit_exceeded,
 )
 from interlock.executor.snapshots.store import Batch
-from interlock.executor.snapshots.unlock import Unlocker
+from interlock.executor.snapshots.unlock import Opener, Unlocker
 
 _FINE_NS: Final = 20_000_000  # coarsest clock tick of a file system with fine time stamps
 _COARSE_NS: Final = 2_000_000_000  # FAT and old network file systems
@@ -113,15 +113,18 @@ def scan(
     *,
     watcher: Watcher | None = None,
     copier: Copier | None = None,
+    unlock: bool = False,
 ) -> Scanned:
     """Read everything below `root` into `batch` (committed here) and refresh `cache`.
 
     What vanishes during the scan is left out; what is modified during it is read again by the next scan.
-    With an empty `cache`, `copier` is given all of it.
-    Raises WORKSPACE_LIMIT_EXCEEDED, PERMISSION_DENIED, WORKSPACE_SOURCE_INVALID (a mount inside).
+    With an empty `cache`, `copier` is given all of it. `unlock` is for directories that are the executor's own:
+    what cannot be read is opened up for a moment. Elsewhere no mode is ever changed.
+    Raises WORKSPACE_LIMIT_EXCEEDED, PERMISSION_DENIED (naming what cannot be read), WORKSPACE_SOURCE_INVALID (a mount
+    inside).
     """
-    with Unlocker(root) as unlocker:
-        walk = Walk(root, batch, cache, limits, progress, unlocker, watcher, copier)
+    with Unlocker(root) if unlock else Opener(root) as opener:
+        walk = Walk(root, batch, cache, limits, progress, opener, watcher, copier)
         return walk.run()
 
 
@@ -135,12 +138,12 @@ class Walk:
         cache: StatCache,
         limits: Limits,
         progress: ProgressFn | None,
-        unlocker: Unlocker,
+        opener: Opener,
         watcher: Watcher | None,
         copier: Copier | None = None,
     ) -> None:
         self.root, self.batch, self.cache, self.limits = root, batch, cache, limits
-        self.progress, self.unlocker, self.watcher, self.copier = progress, unlocker, watcher, copier
+        self.progress, self.opener, self.watcher, self.copier = progress, opener, watcher, copier
         self.listings: dict[bytes, Listing] = {}
         self.files: dict[bytes, Known] = {}
         self.linked: set[tuple[bytes, bytes]] = set()
@@ -169,7 +172,7 @@ class Walk:
     def directory(self, path: bytes, depth: int) -> list[bytes]:
         """Read one directory; returns the names of its subdirectories."""
         try:
-            fd = self.unlocker.open_dir(path)
+            fd = self.opener.open_dir(path)
         except OSError as error:
             self.vanished(path, error)
             return []
@@ -235,6 +238,8 @@ class Walk:
                     if error.errno in (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO):
                         entries.pop(name, None)
                         continue  # vanished, or became something else, since the directory was read
+                    if error.errno == errno.EACCES:
+                        raise unreadable(path) from None  # it can be listed, not entered
                     raise
                 if name in entries:
                     times[name] = Times(status.st_mtime_ns)
@@ -281,7 +286,7 @@ class Walk:
     def read(self, fd: int, path: bytes, name: bytes, files: Known) -> tuple[Entry, os.stat_result]:
         here = join(path, name)
         started = time.time_ns()
-        file = open_for_reading(fd, name, here)
+        file = self.opener.open_file(fd, name, here)
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise OSError(errno.EINVAL, "changed its type")

@@ -1,4 +1,9 @@
-"""Directories that their owner may not enter: opened up for the time of a walk, and closed again."""
+"""How the directories and files of a walk are opened: as they are, or opened up first and closed again after it.
+
+What a user keeps is only ever opened as it is: a process that is killed while something is opened up leaves it so.
+The executor's own directories may be opened up, and a user's to publish in it, where the record of the move has the
+modes put right after a kill.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +11,58 @@ import errno
 import os
 import stat
 from types import TracebackType
+from typing import Self
 
+from interlock.executor.files import failpoints
 from interlock.executor.files.root import Root, chmod_fd
-from interlock.executor.snapshots.filehash import unreadable
+from interlock.executor.snapshots.filehash import open_for_reading, open_unlocked, unreadable
 
 
-class Unlocker:
+class Opener:
+    """Opens directories and files below a root as they are, and changes nothing."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def open_dir(self, path: bytes) -> int:
+        """A descriptor of a directory that can be listed and entered.
+
+        Raises PERMISSION_DENIED naming it; OSError otherwise.
+        """
+        try:
+            fd = self._root.open_dir(path)
+        except PermissionError:
+            raise unreadable(path) from None
+        if os.geteuid() != 0:
+            try:
+                os.stat(b".", dir_fd=fd)
+            except OSError:
+                os.close(fd)
+                raise unreadable(path) from None
+        return fd
+
+    def open_file(self, dir_fd: int, name: bytes, path: bytes) -> int:
+        """A descriptor of a regular file, `path` from the root. Raises like `open_dir`."""
+        return open_for_reading(dir_fd, name, path)
+
+
+class Unlocker(Opener):
     """Opens directories below a root; at exit every mode it had to change is put back.
 
     Only an ordinary user meets this (root needs no permission), and only for directories they own.
     """
 
     def __init__(self, root: Root) -> None:
-        self._root = root
+        super().__init__(root)
         self.changed: dict[bytes, int] = {}
-
-    def __enter__(self) -> Unlocker:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -49,9 +89,11 @@ class Unlocker:
             if status.st_mode & needed != needed and status.st_uid == os.geteuid():
                 self.changed.setdefault(path, stat.S_IMODE(status.st_mode))
                 chmod_fd(handle, stat.S_IMODE(status.st_mode) | 0o700)
+                failpoints.hit("unlocked")
         finally:
             os.close(handle)
-        try:
-            return self._root.open_dir(path)
-        except PermissionError:
-            raise unreadable(path) from None
+        return super().open_dir(path)
+
+    def open_file(self, dir_fd: int, name: bytes, path: bytes) -> int:
+        """A descriptor of a regular file, even one of mode 000. Raises like `open_dir`."""
+        return open_unlocked(dir_fd, name, path)

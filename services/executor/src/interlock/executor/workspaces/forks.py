@@ -15,6 +15,7 @@ from interlock.executor.files.root import Root
 from interlock.executor.sandbox.disk import measure
 from interlock.executor.snapshots.batch import Screen
 from interlock.executor.snapshots.clone import copy_tree
+from interlock.executor.snapshots.closed import refuse_closed
 from interlock.executor.snapshots.compare import compare, totals_after
 from interlock.executor.snapshots.model import FILE, Change, Limits, Snapshot, Totals, limit_exceeded
 from interlock.executor.snapshots.overlay import SET_ID_FILE, capture_overlay, not_publishable, special_kind
@@ -91,7 +92,7 @@ class Forks:
             if fork.mode == "overlay":
                 return capture_overlay(upper, base, self.store, self.limits, screen)
             cache = StatCache()
-            scanned = scan(upper, self.store.batch(screen), cache, self.limits)
+            scanned = scan(upper, self.store.batch(screen), cache, self.limits, unlock=True)
             refused = [(path, self._kind(upper, path)) for path in scanned.skipped]
             refused += [(path, SET_ID_FILE) for path in cache.set_id]
             if refused:
@@ -105,6 +106,7 @@ class Forks:
     def enter(self, workspace: str, base: Snapshot, size: Totals, result: Snapshot) -> Capture:
         """Enter a result in the register, if it is within the limits."""
         changes = compare(self.store, base, result, self.limits)
+        refuse_closed(changes)
         after = totals_after(self.store, size, changes)
         if after.entries > self.limits.entries:
             raise limit_exceeded(self.limits, "entries", after.entries)

@@ -12,6 +12,7 @@ from interlock.common.digests import digest_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.names import parent_and_name, shown, to_text
 from interlock.executor.files.root import Root
+from interlock.executor.snapshots.closed import refuse_closed
 from interlock.executor.snapshots.compare import compare, totals_after
 from interlock.executor.snapshots.merge import merge
 from interlock.executor.snapshots.model import DIRECTORY, Change, Entry, Limits, Snapshot, Totals
@@ -104,6 +105,7 @@ class Publications:
             live, drift = head, None
         target = self.merged(base, result, live)
         changes = compare(self.store, base, result, self.limits)
+        refuse_closed(changes)
         if ask.look == "everything":
             refuse_blocked(scanned.skipped, changes)
         if target.tree not in (result.tree, live.tree):

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from interlock.common.digests import digest_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.names import join, shown
+from interlock.executor.snapshots.closed import refuse_closed
 from interlock.executor.snapshots.compare import compare, totals_after
 from interlock.executor.snapshots.merge import merge
 from interlock.executor.snapshots.model import DIRECTORY, Entry, Snapshot
@@ -72,6 +73,7 @@ def revert(
     target = outcome.snapshot
     changes = compare(store, live, target, publications.limits)
     refuse_blocked(scanned.skipped, changes)
+    refuse_closed(changes)
     if target.tree not in (before.tree, live.tree):
         registry.put_snapshot(workspace.id, target, totals_after(store, scanned.totals, changes))
     how: Literal["published", "merged"] = "published" if target.tree == before.tree else "merged"
