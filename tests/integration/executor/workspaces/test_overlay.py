@@ -258,6 +258,8 @@ def test_a_socket_of_the_users_is_left_alone(spaces: Workspaces, overlay: Overla
             spaces.publish(workspace.id, captured.base_tree, captured.result_tree, look="affected")
         assert caught.value.reason is Reason.WORKSPACE_DRIFTED
         assert (live / "d" / "f").exists()
-        done = spaces.publish(workspace.id, captured.base_tree, captured.result_tree)
-        assert done.kept == ("d",)
+        with pytest.raises(InterlockError, match="socket") as caught:
+            spaces.publish(workspace.id, captured.base_tree, captured.result_tree)
+        assert caught.value.reason is Reason.EFFECT_NOT_PUBLISHABLE
+        assert (live / "d" / "f").exists()
         assert (live / "d" / "sock").is_socket()
