@@ -23,7 +23,7 @@ from tests.support.trees_mutator import run
 from interlock.common.errors import InterlockError
 from interlock.executor.files import failpoints
 from interlock.executor.snapshots import sweep
-from interlock.executor.workspaces import DirectorySource, Owner, TreeSource, Workspaces
+from interlock.executor.workspaces import ArchiveSource, DirectorySource, Owner, TreeSource, Workspaces
 from interlock.executor.workspaces.collector import Ask, Retention
 
 
@@ -143,6 +143,15 @@ def branch(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
     return {"head": known[ask["name"]], "drift": spaces.look_for_drift(ask["name"]) is not None}
 
 
+def unpack(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    """Make an archive a workspace at a chosen place; one that is there already is enough."""
+    known = {workspace.id: workspace.head for workspace in spaces.list_workspaces()}
+    if ask["name"] not in known:
+        source = ArchiveSource(Path(ask["archive"]), destination=Path(ask["out"]))
+        known[ask["name"]] = spaces.create(source, workspace=ask["name"]).head
+    return {"head": known[ask["name"]], "drift": spaces.look_for_drift(ask["name"]) is not None}
+
+
 def garbage(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
     """A workspace with a history of which only the ends are needed, small objects and big ones."""
     workspace = spaces.create(DirectorySource(Path(ask["live"])))
@@ -199,6 +208,7 @@ ACTIONS = {
     "revert": revert,
     "branch": branch,
     "look": look,
+    "unpack": unpack,
     "fork": fork,
     "recover": recover,
     "garbage": garbage,

@@ -147,3 +147,19 @@ async def test_trees_of_two_workspaces_are_compared(executor: Any, act: Any, pla
     with pytest.raises(InterlockError) as caught:
         await executor.call("DiffTrees", request)
     assert caught.value.reason is Reason.TREE_NOT_FOUND
+
+
+async def test_an_effect_that_waits_to_be_approved_is_not_forked(
+    executor: Any, act: Any, place: Path
+) -> None:
+    """It is in the store, but a directory of its content would be the effect, carried out unasked."""
+    ws = await executor.workspace()
+    waiting = await executor.prepare(ws, act.edit("new.txt", new_content="new\n"))
+    with pytest.raises(InterlockError) as caught:
+        await executor.call("CreateWorkspace", forked(ws, waiting.effect.result_tree, place / "out"))
+    assert caught.value.reason is Reason.TREE_NOT_FOUND
+
+    assert not (place / "out").exists()
+    await executor.apply(waiting)
+    await executor.call("CreateWorkspace", forked(ws, waiting.effect.result_tree, place / "out"))
+    assert (place / "out" / "new.txt").read_text() == "new\n"

@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from interlock.executor.workspaces.git import clone, without_credentials
 from interlock.executor.workspaces.layout import Layout
 from interlock.executor.workspaces.livedir import check_directory, check_place, open_live
 from interlock.executor.workspaces.model import ArchiveSource, DirectorySource, GitSource, Source, Workspace
+from interlock.executor.workspaces.places import Places, begin, discard, staging
 from interlock.executor.workspaces.registry import Registry
 from interlock.executor.workspaces.watches import Watches
 
@@ -47,18 +49,25 @@ class Imports:
     def create(
         self, name: str, source: Source, labels: Mapping[str, str], progress: ProgressFn | None
     ) -> tuple[Workspace, StatCache]:
-        """Import a source as the workspace `name`, with what was seen of it. On any failure nothing of it stays."""
+        """Import a source as the workspace `name`, with what was seen of it.
+
+        On any failure nothing of it stays, but for a directory that has taken a place the source names.
+        """
         workspace = self._enter(name, source, labels)
         try:
-            if not isinstance(source, DirectorySource):
-                workspace.live.mkdir(mode=0o755)
+            if isinstance(source, DirectorySource):
+                scanned, cache = self._import(workspace, workspace.live, progress)
+                self._ready(workspace, scanned)
+            elif source.destination is None:
+                workspace = self._own(workspace)
+                self._fetch(source, workspace.live)
+                scanned, cache = self._import(workspace, workspace.live, progress)
+                self._ready(workspace, scanned)
+            else:
+                scanned, cache = self._placed(source, workspace, progress)
                 workspace = replace(workspace, managed=True)
-                # Only now: a directory that somebody else put there must survive a failed import.
-                self.registry.made_live(workspace.id)
-                failpoints.hit("import.made")
-                self._fetch(source, workspace)
-            scanned, cache = self._import(workspace, progress)
         except BaseException as error:
+            discard(workspace.live, workspace.id)
             self._clear(workspace.id, workspace.live, managed=workspace.managed)
             self.registry.forget_failed(workspace.id)
             if isinstance(error, OSError):
@@ -68,12 +77,45 @@ class Imports:
         head = digest_text(scanned.snapshot.tree)
         return replace(workspace, head=head, entries=size.entries, content_bytes=size.content_bytes), cache
 
+    @property
+    def places(self) -> Places:
+        """What puts directories in places that callers name."""
+        return Places(self.layout, self.registry, self.clock)
+
+    def _own(self, workspace: Workspace) -> Workspace:
+        """With a new directory among the executor's own, where nobody else works before the workspace is there."""
+        workspace.live.mkdir(mode=0o755)
+        self.registry.made_live(workspace.id)
+        failpoints.hit("import.made")
+        return replace(workspace, managed=True)
+
+    def _placed(
+        self, source: GitSource | ArchiveSource, workspace: Workspace, progress: ProgressFn | None
+    ) -> tuple[Scanned, StatCache]:
+        with begin(workspace.live, workspace.id) as private:
+            failpoints.hit("import.made")
+            there = staging(workspace.live, workspace.id)
+            self._fetch(source, there)
+            scanned, cache = self._import(workspace, there, progress)
+            kernel.syncfs(private.fd)
+        self.registry.put_snapshot(workspace.id, scanned.snapshot, scanned.totals)
+        self.places.put(workspace, scanned.snapshot, scanned.totals, "import", replace=False)
+        return scanned, cache
+
+    def _ready(self, workspace: Workspace, scanned: Scanned) -> None:
+        at = rfc3339(self.clock.now())
+        self.registry.imported(workspace.id, scanned.snapshot, scanned.totals, at)
+        failpoints.hit("import.done")
+
     def clean_up(self) -> list[str]:
-        """Remove imports that were cut off. Returns their ids."""
+        """Remove imports that were cut off, after `Places.settle`. Returns their ids.
+
+        Of directories, only the executor's own: one at a place that a caller named may have become the caller's.
+        """
         cut_off = self.registry.unfinished()
-        for workspace, live, managed in cut_off:
-            self._undo(workspace, live, managed=managed)
-        return [workspace for workspace, _, _ in cut_off]
+        for workspace, live, managed, _ in cut_off:
+            self._undo(workspace, live, managed=managed and self.layout.live in live.parents)
+        return [each[0] for each in cut_off]
 
     def remove(self, workspace: Workspace) -> None:
         """Forget a workspace and its base. The live directory stays unless the executor keeps it itself."""
@@ -114,42 +156,47 @@ class Imports:
             )
         return place
 
-    def _fetch(self, source: GitSource | ArchiveSource, workspace: Workspace) -> None:
+    def _fetch(self, source: GitSource | ArchiveSource, directory: Path) -> None:
         if isinstance(source, GitSource):
-            clone(source.url, source.ref, workspace.live)
+            clone(source.url, source.ref, directory)
         else:
-            extract(source.path, workspace.live, self.limits, strip=source.strip)
+            extract(source.path, directory, self.limits, strip=source.strip)
         failpoints.hit("import.fetched")
 
-    def _import(self, workspace: Workspace, progress: ProgressFn | None) -> tuple[Scanned, StatCache]:
+    def _import(
+        self, workspace: Workspace, directory: Path, progress: ProgressFn | None
+    ) -> tuple[Scanned, StatCache]:
+        """Base and stat cache of what is in the directory, which is the live one or will be."""
         cache = StatCache()
         remove_path(self.layout.workspace(workspace.id))
         self.layout.make(self.layout.workspace(workspace.id), 0o700)
         self.layout.make(self.layout.base(workspace.id), 0o755)
         self.layout.make(self.layout.forks(workspace.id), 0o700)
         with self.layout.open_base(workspace.id) as base:
-            scanned = self._copy(workspace, base, cache, progress)
+            scanned = self._copy(workspace, directory, base, cache, progress)
             kernel.syncfs(base.fd)
         failpoints.hit("import.checked-out")
         self.registry.save_cache(workspace.id, cache)
-        at = rfc3339(self.clock.now())
-        self.registry.imported(workspace.id, scanned.snapshot, scanned.totals, at)
-        failpoints.hit("import.done")
         return scanned, cache
 
     def _copy(
-        self, workspace: Workspace, base: Root, cache: StatCache, progress: ProgressFn | None
+        self,
+        workspace: Workspace,
+        directory: Path,
+        base: Root,
+        cache: StatCache,
+        progress: ProgressFn | None,
     ) -> Scanned:
-        """Read the live directory into the store and, with the same bytes, into the base; watch it from now on."""
-        with open_live(workspace.live) as live, bulk_batch(self.store) as batch:
-            copy = Mirror(self.store, base, self.layout.owner, progress)
-            try:
-                with self.watches.beginning(workspace.id, live) as watch:
-                    scanned = scan(live, batch, cache, self.limits, progress, watcher=watch, copier=copy)
-                failpoints.hit("import.scanned")
-                copy.finish(cache.built)
-            finally:
-                copy.close()
+        """Read the directory into the store and, with the same bytes, into the base; watch a live one from now on."""
+        with open_live(directory) as live, bulk_batch(self.store) as batch, ExitStack() as opened:
+            copy = opened.enter_context(closing(Mirror(self.store, base, self.layout.owner, progress)))
+            watch = None
+            with ExitStack() as watched:
+                if directory == workspace.live:  # one that is still to be moved would lose its watch
+                    watch = watched.enter_context(self.watches.beginning(workspace.id, live))
+                scanned = scan(live, batch, cache, self.limits, progress, watcher=watch, copier=copy)
+            failpoints.hit("import.scanned")
+            copy.finish(cache.built)
         return scanned
 
     def _undo(self, workspace: str, live: Path, *, managed: bool) -> None:

@@ -130,10 +130,18 @@ class Registry:
         with self._transaction() as db:
             db.execute("UPDATE workspaces SET managed=1 WHERE id=?", (workspace,))
 
+    def placing(self, workspace: str, device: int, inode: int) -> None:
+        """All of the import is durable, and this very directory is about to take the place of the live one."""
+        with self._transaction() as db:  # as text: SQLite's integers are signed
+            db.execute("INSERT OR REPLACE INTO placing VALUES(?,?,?)", (workspace, str(device), str(inode)))
+
     def imported(self, workspace: str, snapshot: Snapshot, totals: Totals, at: str) -> None:
         """The import is finished: the workspace has its first head."""
         with self._transaction() as db:
-            db.execute("UPDATE workspaces SET ready=1 WHERE id=?", (workspace,))
+            placed = db.execute("DELETE FROM placing WHERE workspace=?", (workspace,)).rowcount
+            db.execute(
+                "UPDATE workspaces SET ready=1, managed=max(managed,?) WHERE id=?", (placed, workspace)
+            )
             _put_snapshot(db, workspace, snapshot, totals, at)
             _add_head(db, workspace, snapshot.tree, "import", "", at)
 
@@ -141,7 +149,7 @@ class Registry:
         """Remove everything about a workspace."""
         with self._transaction() as db:
             db.execute("DELETE FROM workspaces WHERE id=?", (workspace,))
-            for table in ("heads", "snapshots", "records", "publications", "stat_cache", "named"):
+            for table in ("heads", "snapshots", "records", "publications", "stat_cache", "named", "placing"):
                 db.execute(f"DELETE FROM {table} WHERE workspace=?", (workspace,))  # noqa: S608 fixed names
 
     def forget_failed(self, workspace: str) -> None:
@@ -155,10 +163,15 @@ class Registry:
         else:
             self._to_forget.discard(workspace)
 
-    def unfinished(self) -> list[tuple[str, Path, bool]]:
-        """Workspaces whose import was cut off: id, live directory, whether the executor made that."""
-        rows = self._rows("SELECT id, live, managed FROM workspaces WHERE ready=0")
-        return [(row[0], _path(row[1]), bool(row[2])) for row in rows]
+    def unfinished(self) -> list[tuple[str, Path, bool, tuple[int, int] | None]]:
+        """Workspaces whose import was cut off.
+
+        Each: id, live directory, whether the executor made that, and device and inode of what was to be placed there.
+        """
+        rows = self._rows(
+            "SELECT id, live, managed, device, inode FROM workspaces LEFT JOIN placing ON workspace=id WHERE ready=0"
+        )
+        return [(r[0], _path(r[1]), bool(r[2]), (int(r[3]), int(r[4])) if r[3] else None) for r in rows]
 
     def lives(self) -> list[tuple[str, Path]]:
         """Every workspace's live directory, unfinished ones included."""
@@ -390,5 +403,4 @@ def _workspace(row: tuple[Any, ...]) -> Workspace:
 
 
 def _path(raw: bytes) -> Path:
-
     return Path(os.fsdecode(raw))

@@ -1,7 +1,7 @@
 """A workspace made of a tree that is in the store already: a fork costs a checkout, and no second import.
 
-The files are written into a private directory beside the destination and take its place in one rename: whoever looks
-sees nothing, or all of it. An existing empty destination gives its owner and mode to what takes its place.
+The files are written into a private directory beside the destination and take its place in one rename (see `places`):
+whoever looks sees nothing, or all of it. An empty destination gives its owner and mode to what takes its place.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from interlock.common.clock import Clock, rfc3339
+from interlock.common.clock import Clock
 from interlock.common.digests import digest_bytes
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files import failpoints, kernel
 from interlock.executor.files.names import join, shown
-from interlock.executor.files.remove import remove_path, remove_tree
+from interlock.executor.files.remove import remove_path
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.checkout import checkout
 from interlock.executor.snapshots.database import disk_full
-from interlock.executor.snapshots.model import DIRECTORY, FILE, Owner, Snapshot, Times
+from interlock.executor.snapshots.model import DIRECTORY, FILE, Snapshot, Times
 from interlock.executor.snapshots.scan import ProgressFn, StatCache, signature
 from interlock.executor.snapshots.store import Store, missing
 from interlock.executor.workspaces.imports import Imports
 from interlock.executor.workspaces.layout import Layout
-from interlock.executor.workspaces.livedir import check_place, open_live
+from interlock.executor.workspaces.livedir import check_place
 from interlock.executor.workspaces.model import TreeSource, Workspace
+from interlock.executor.workspaces.places import begin, discard, owner_of
 from interlock.executor.workspaces.registry import Registry
 
 _TICK_SECONDS: Final = 0.03
@@ -50,7 +51,8 @@ class TreeImports:
     def create(
         self, name: str, source: TreeSource, labels: Mapping[str, str], progress: ProgressFn | None
     ) -> Workspace:
-        """Check the tree out as the workspace `name`. On any failure nothing of it stays.
+        """Check the tree out as the workspace `name`. On any failure nothing of it stays,
+        but for a directory that has taken the place the source names.
 
         Raises WORKSPACE_NOT_FOUND and TREE_NOT_FOUND (of the source), WORKSPACE_EXISTS, WORKSPACE_SOURCE_INVALID.
         """
@@ -59,26 +61,18 @@ class TreeImports:
         known = self.registry.snapshot(origin.id, tree)
         if known is None:
             raise missing(tree)
+        self._require_head(origin.id, source.tree)
         snapshot, totals = known
         workspace = self._enter(name, source, labels)
-        made = False
         try:
             self.registry.put_snapshot(
                 name, snapshot, totals
             )  # from here on the tree is in use by this one, too
             self._write(workspace, snapshot, progress)
-            failpoints.hit("fork.written")
-            self.registry.made_live(name)
-            made = True
-            failpoints.hit("fork.entered")
-            self._take_place(workspace)
-            failpoints.hit("fork.placed")
             self._base(workspace, snapshot, progress)
-            self.registry.save_cache(name, self._cache(workspace, snapshot))
-            self.registry.imported(name, snapshot, totals, rfc3339(self.clock.now()))
-            failpoints.hit("fork.done")
+            self.imports.places.put(workspace, snapshot, totals, "fork", replace=True)
         except BaseException as error:
-            self._undo(workspace, made=made)
+            self._undo(workspace)
             if isinstance(error, OSError):
                 raise _failed(error) from error
             raise
@@ -92,9 +86,18 @@ class TreeImports:
         )
 
     def clean_up(self) -> None:
-        """Remove the private directories of forks that were cut off; `Imports.clean_up` does the rest."""
-        for name, live, _ in self.registry.unfinished():
-            remove_path(_staging(live, name))
+        """Finish what was placed when it was cut off, for `Imports` too, whose `clean_up` removes the others."""
+        self.imports.places.settle()
+
+    def _require_head(self, workspace: str, tree: str) -> None:
+        """Raises TREE_NOT_FOUND for a tree the workspace never was at: a preview waiting to be approved is one."""
+        if all(head.tree != tree for head in self.registry.heads(workspace)):
+            raise InterlockError(
+                Reason.TREE_NOT_FOUND,
+                f"Workspace {workspace} was never at {tree}.",
+                field="source.tree.tree",
+                fix="Name a tree of its snapshots; a prepared effect is published by applying it.",
+            )
 
     def _enter(self, name: str, source: TreeSource, labels: Mapping[str, str]) -> Workspace:
         with self.imports.lock:
@@ -118,29 +121,13 @@ class TreeImports:
         return workspace
 
     def _write(self, workspace: Workspace, snapshot: Snapshot, progress: ProgressFn | None) -> None:
-        staging = _staging(workspace.live, workspace.id)
-        with Root.open_exact(workspace.live.parent) as parent:
-            name = os.fsencode(staging.name)
-            remove_tree(parent.fd, name)
-            os.mkdir(name, 0o700, dir_fd=parent.fd)
-            fd = parent.open_dir(name)
-        with Root(fd) as root:
+        with begin(workspace.live, workspace.id) as root:
             failpoints.hit("fork.staging")
-            checkout(self.store, snapshot, root, _owner(workspace.live), progress)
+            checkout(self.store, snapshot, root, owner_of(workspace.live), progress)
             kernel.syncfs(root.fd)
-
-    def _take_place(self, workspace: Workspace) -> None:
-        """Rename what was written over the destination, which is absent or still empty."""
-        live = workspace.live
-        with Root.open_exact(live.parent) as parent:
-            old, new = os.fsencode(_staging(live, workspace.id).name), os.fsencode(live.name)
-            there = parent.lstat(new)
-            owner = _owner(live)
-            if owner is not None:
-                os.chown(old, owner.uid, owner.gid, dir_fd=parent.fd, follow_symlinks=False)
-            os.chmod(old, stat.S_IMODE(there.st_mode) if there else 0o755, dir_fd=parent.fd)
-            os.rename(old, new, src_dir_fd=parent.fd, dst_dir_fd=parent.fd)
-            os.fsync(parent.fd)
+            failpoints.hit("fork.written")
+            # Before anybody else can write there: what is entered is what was written.
+            self.registry.save_cache(workspace.id, self._cache(root, snapshot))
 
     def _base(self, workspace: Workspace, snapshot: Snapshot, progress: ProgressFn | None) -> None:
         remove_path(self.layout.workspace(workspace.id))
@@ -152,7 +139,7 @@ class TreeImports:
             kernel.syncfs(base.fd)
         failpoints.hit("fork.checked-out")
 
-    def _cache(self, workspace: Workspace, snapshot: Snapshot) -> StatCache:
+    def _cache(self, root: Root, snapshot: Snapshot) -> StatCache:
         """What a reading of the directory would see, without reading the files.
 
         Only a file that still has the size, mode and time it was written with is entered: any other one, and one
@@ -161,17 +148,16 @@ class TreeImports:
         time.sleep(_TICK_SECONDS)  # a write in the tick of ours would leave no trace
         cache = StatCache()
         waiting: list[tuple[bytes, Snapshot]] = [(b"", snapshot)]
-        with open_live(workspace.live) as root:
-            while waiting:
-                path, here = waiting.pop()
-                times = self.store.times(here.times)
-                for name, entry in self.store.directory_entries(here.tree).items():
-                    time_of = times.get(name)
-                    if entry.kind == DIRECTORY:
-                        inner = Snapshot(entry.value, time_of.child if time_of else b"")
-                        waiting.append((join(path, name), inner))
-                    elif entry.kind == FILE and time_of is not None:
-                        self._enter_file(cache, root, path, name, entry.value, entry.mode, time_of)
+        while waiting:
+            path, here = waiting.pop()
+            times = self.store.times(here.times)
+            for name, entry in self.store.directory_entries(here.tree).items():
+                time_of = times.get(name)
+                if entry.kind == DIRECTORY:
+                    inner = Snapshot(entry.value, time_of.child if time_of else b"")
+                    waiting.append((join(path, name), inner))
+                elif entry.kind == FILE and time_of is not None:
+                    self._enter_file(cache, root, path, name, entry.value, entry.mode, time_of)
         return cache
 
     def _enter_file(
@@ -184,24 +170,10 @@ class TreeImports:
         if found == (known.mtime_ns, self.store.size(content), mode):
             cache.files.setdefault(path, {})[name] = (signature(status), content)
 
-    def _undo(self, workspace: Workspace, *, made: bool) -> None:
-        remove_path(_staging(workspace.live, workspace.id))
-        if made:
-            remove_path(workspace.live)
+    def _undo(self, workspace: Workspace) -> None:
+        discard(workspace.live, workspace.id)
         remove_path(self.layout.workspace(workspace.id))
         self.registry.forget_failed(workspace.id)
-
-
-def _staging(live: Path, name: str) -> Path:
-    return live.parent / f".interlock-{name}"
-
-
-def _owner(live: Path) -> Owner | None:
-    """Whom the files belong to where this process may choose: who owns the directory, or will own its place."""
-    if os.geteuid() != 0:
-        return None
-    status = os.lstat(live if os.path.lexists(live) else live.parent)
-    return Owner(status.st_uid, status.st_gid)
 
 
 def _check_vacant(path: Path) -> None:
