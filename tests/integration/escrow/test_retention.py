@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ OLD = "2020-01-01T00:00:00.000000Z"
 async def age_executor(stack: Stack) -> None:
     """Everything the executor has, except what is newest, seems years old to it."""
     await stack.executor.kill()
+    make_old(stack)
+    await stack.executor.start()
+
+
+def make_old(stack: Stack) -> None:
+    """Everything that has been entered was entered years ago."""
     for name, tables in (
         ("workspaces.db", ("heads", "snapshots", "publications")),
         ("effects.db", ("effects",)),
@@ -39,7 +46,6 @@ async def age_executor(stack: Stack) -> None:
     with sqlite3.connect(stack.executor.state / "store" / "objects.db") as db:
         db.execute("UPDATE objects SET added=0")
     db.close()
-    await stack.executor.start()
 
 
 async def age_run(stack: Stack, run_id: str) -> None:
@@ -197,6 +203,36 @@ async def test_whatever_fails_while_runs_are_read_ends_the_collection(stack: Sta
             await run_collection(deps.database, deps.executor, Collection(timedelta(days=3_000_000)))
     assert caught.value.reason in (Reason.INTERNAL, Reason.INVALID_ARGUMENT)
     assert (await collect(stack)).trees_removed == 0, "the next one is not refused"
+
+
+async def test_what_happens_while_a_caller_is_still_naming_stays_however_old_it_seems(
+    stack: Stack, live: Path
+) -> None:
+    """A machine that is suspended before the last message: everything is years old when it comes."""
+    workspace = await stack.executor.workspace(live)
+    go_on = asyncio.Event()
+
+    async def messages() -> AsyncIterator[x.CollectGarbageRequest]:
+        first = x.CollectGarbageRequest(workspace_ids=[workspace, *(f"ws-{n}" for n in range(5000))])
+        first.retention.FromTimedelta(timedelta(0))
+        yield first
+        await go_on.wait()
+        yield x.CollectGarbageRequest(last=True)
+
+    call = stack.executor.stub.CollectGarbage(messages(), timeout=120)
+    await call.initial_metadata()  # it has begun
+    run = await finished(stack, workspace, "1\n", "2\n", "3\n")
+    make_old(stack)
+    go_on.set()
+    with rpc_errors("executor"):
+        done = await call
+    assert (done.trees_removed, done.history_removed, done.effects_removed) == (0, 0, 0)
+    with sqlite3.connect(stack.executor.state / "workspaces.db") as db:
+        assert db.execute("SELECT workspace FROM named").fetchall() == [(workspace,)]
+    db.close()
+    for step, content in zip(run.steps, ("1\n", "2\n", "3\n"), strict=True):
+        await restore(stack, workspace, step.effect.result_tree)
+        assert (live / "f").read_text() == content
 
 
 async def test_of_all_orchestrators_one_collects_when_it_is_due(stack: Stack) -> None:

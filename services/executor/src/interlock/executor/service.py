@@ -209,7 +209,9 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
     async def CollectGarbage(
         self, requests: AsyncIterator[pb.CollectGarbageRequest], context: Any
     ) -> pb.CollectGarbageResponse:
-        wanted = await storage_wire.read_wanted(requests, await gather(self._engine))
+        wanted = await gather(self._engine)
+        await context.send_initial_metadata(())  # from here on the caller may find out what it wants kept
+        await storage_wire.read_wanted(requests, wanted)
         answer = await collect_garbage(self._engine, wanted, storage_wire.collected_payload)
         return pb.CollectGarbageResponse.FromString(answer)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final
 
 from interlock.common import logs
 from interlock.common.digests import digest_bytes, digest_json
-from interlock.common.errors import InterlockError
+from interlock.common.errors import InterlockError, Reason
 from interlock.executor.effects.retention import Rule
 from interlock.executor.engine import Engine
-from interlock.executor.workspaces.collector import Ask, Collected
+from interlock.executor.workspaces.collector import Ask, Begun, Collected
+
+MAX_NAMES: Final = 10_000_000
+"""Workspaces, trees and runs that one request may name, in all."""
 
 _METHOD = "CollectGarbage"
 _log = logs.get("collect")
@@ -21,8 +25,12 @@ _log = logs.get("collect")
 class Wanted:
     """What a caller says, gathered from its messages. Only names that mean something here are kept in memory."""
 
+    begun: Begun
+    known_workspaces: frozenset[str]
     known_trees: set[bytes]
-    known_runs: set[str]
+    known_runs: frozenset[str]
+    max_names: int = MAX_NAMES
+    names: int = 0
     request_id: str = ""
     history: timedelta | None = None
     dry_run: bool = False
@@ -31,8 +39,16 @@ class Wanted:
     runs: set[str] = field(default_factory=set)
 
     def add(self, workspaces: list[str], trees: list[str], runs: list[str]) -> None:
-        """One message more."""
-        self.named.update(workspaces)
+        """One message more. Raises INVALID_ARGUMENT, also for too many in all."""
+        self.names += len(workspaces) + len(trees) + len(runs)
+        if self.names > self.max_names:
+            raise InterlockError(
+                Reason.INVALID_ARGUMENT,
+                f"More than {self.max_names} names to keep. Nothing was removed.",
+                field="trees" if trees else "run_ids" if runs else "workspace_ids",
+                fix="Name each workspace, tree and run once; keep fewer runs by a shorter retention.",
+            )
+        self.named.update(self.known_workspaces.intersection(workspaces))
         self.trees.update(self.known_trees.intersection(map(digest_bytes, trees)))
         self.runs.update(self.known_runs.intersection(runs))
 
@@ -47,9 +63,14 @@ class Collection:
 
 
 async def gather(engine: Engine) -> Wanted:
-    """Where a caller's messages go. What comes into being from now on is young, and stays for that."""
-    trees = await engine.call(engine.workspaces.known_trees)
-    return Wanted(trees, await engine.call(engine.store.runs))
+    """Where a caller's messages go. What is entered from now on stays, so its names need not be known here."""
+    return await engine.call(_gather, engine)
+
+
+def _gather(engine: Engine) -> Wanted:
+    spaces = engine.workspaces
+    begun = spaces.collector.begin()
+    return Wanted(begun, frozenset(spaces.entered()), spaces.known_trees(), frozenset(engine.store.runs()))
 
 
 async def collect_garbage(engine: Engine, wanted: Wanted, render: Callable[[Collection], bytes]) -> bytes:
@@ -75,15 +96,16 @@ async def collect_garbage(engine: Engine, wanted: Wanted, render: Callable[[Coll
 
 def _collect(engine: Engine, wanted: Wanted) -> Collection:
     collector, named = engine.workspaces.collector, frozenset(wanted.named)
-    ask = Ask(named, frozenset(wanted.trees), wanted.history)
+    ask = Ask(named, frozenset(wanted.trees), wanted.history, wanted.begun)
     collected = collector.collect(ask, dry_run=wanted.dry_run)
-    own = collector.back_to()
+    own = collector.back_to(None, wanted.begun)
     rule = Rule(
         own=own,
-        history=collector.back_to(wanted.history),
+        history=collector.back_to(wanted.history, wanted.begun),
         named=named,
         others=frozenset(engine.workspaces.named_since(own) - named),
         runs=frozenset(wanted.runs),
+        known=wanted.known_runs,
     )
     effects = engine.store.prune(rule, dry_run=wanted.dry_run)
     swept, pruned = collected

@@ -28,6 +28,8 @@ class Rule:
         own: records of workspaces that nobody speaks for are kept this far back, and answers to requests.
         history: records of the `named` workspaces, unless of one of `runs`.
         others: workspaces that somebody else speaks for: all their records stay.
+        runs: whose records the caller keeps.
+        known: runs that had records when the caller began to say what it keeps; others stay. None: no matter.
     """
 
     own: str
@@ -35,10 +37,15 @@ class Rule:
     named: frozenset[str] = frozenset()
     others: frozenset[str] = frozenset()
     runs: frozenset[str] = frozenset()
+    known: frozenset[str] | None = None
+
+    def keeps(self, run: str) -> bool:
+        """Whether a run is spoken for, or could not be yet."""
+        return run in self.runs or (self.known is not None and run not in self.known)
 
     def may_go(self, run: str, workspace: str, at: str) -> bool:
         """Whether the record of an effect that has ended may go."""
-        if run in self.runs or workspace in self.others:
+        if self.keeps(run) or workspace in self.others:
             return False
         return at < (self.history if workspace in self.named else self.own)
 
@@ -77,5 +84,5 @@ def _forget_runs(db: sqlite3.Connection, table: str, rule: Rule) -> None:
         f"SELECT run FROM {table} WHERE at<? AND run NOT IN (SELECT run FROM effects)",  # noqa: S608 fixed names
         (min(filter(None, (rule.own, rule.history))),),
     ).fetchall()
-    gone = [row for row in old if row[0] not in rule.runs]
+    gone = [row for row in old if not rule.keeps(row[0])]
     db.executemany(f"DELETE FROM {table} WHERE run=?", gone)  # noqa: S608 fixed names

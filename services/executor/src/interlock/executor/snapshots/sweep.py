@@ -24,13 +24,12 @@ class Swept(NamedTuple):
     bytes_kept: int
 
 
-def sweep(store: Store, marked: Set[bytes], *, grace_seconds: float, dry_run: bool) -> Swept:
-    """Delete every object that is not marked, that no session holds, and that is older than the grace period.
+def sweep(store: Store, marked: Set[bytes], *, before: float, dry_run: bool) -> Swept:
+    """Delete every object that is not marked, that no session holds, and that was there `before` (Unix time).
 
     The caller has called `begin_collection` before it read what `marked` comes from. Killed at any instant, the
     store is right: each object is there or not, and the next sweep takes what this one left.
     """
-    before = time.time() - grace_seconds
     removed = freed = kept = bytes_kept = 0
     after = b""
     while page := store.page(after, PAGE):

@@ -2,22 +2,25 @@
 
 The order is what makes it safe beside everything that goes on at the same time:
 
+    0 time and position in the register are noted; callers say what to keep   `Collector.begin`
     1 sessions that end from here on leave their notes             `begin_collection`
     2 rows that may go are deleted; what others refer to is read   `collect.pruned`
     3 what that reaches is marked, while work goes on              `collect.marked`
     4 what is neither marked nor noted is deleted, page by page    `collect.page`, `collect.deleted`
 
-An object in use is found in 3 (it was entered before 2) or in 4 (its session has it, or left it). Killed anywhere,
-rows are gone before the objects they named, so nothing ever refers to what is not there.
+What is entered after 0 stays, whatever the clock says: nobody can have spoken for it. An object in use is found in
+3 (it was entered before 2) or in 4 (its session has it, or left it). Killed anywhere, rows are gone before the
+objects they named, so nothing ever refers to what is not there.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from interlock.common.clock import Clock, rfc3339
@@ -27,6 +30,7 @@ from interlock.executor.files import failpoints
 from interlock.executor.snapshots.mark import Marks
 from interlock.executor.snapshots.store import Store
 from interlock.executor.snapshots.sweep import Swept, sweep
+from interlock.executor.workspaces.entries import Since
 from interlock.executor.workspaces.forks import Forks
 from interlock.executor.workspaces.registry import Registry
 from interlock.executor.workspaces.retention import Keep, Pruned, Roots
@@ -44,13 +48,25 @@ class Retention:
     grace: timedelta = timedelta(hours=1)
 
 
+class Begun(NamedTuple):
+    """When a collection began: the time, as rows have it and as objects have it, and what was entered since."""
+
+    at: datetime
+    system: float
+    since: Since
+
+
 @dataclass(frozen=True)
 class Ask:
-    """What a caller says: its workspaces, how far back their history is kept, trees to keep anywhere."""
+    """What a caller says: its workspaces, how far back their history is kept, trees to keep anywhere.
+
+    `begun`: from before the caller began to find that out; None: it has nothing to find out.
+    """
 
     named: frozenset[str] = frozenset()
     trees: frozenset[bytes] = frozenset()
     history: timedelta | None = None
+    begun: Begun | None = None
 
 
 class Collected(NamedTuple):
@@ -78,6 +94,10 @@ class Collector:
         self.effects: Callable[[], Iterable[Use]] = tuple
         self._running = threading.Lock()
 
+    def begin(self) -> Begun:
+        """To be called before the first reading of what is to be kept. Ages count back from here."""
+        return Begun(self._clock.now(), time.time(), self._registry.since())
+
     def collect(self, ask: Ask, *, dry_run: bool = False) -> Collected:
         """Collect for a caller who has said what to keep. Raises UNAVAILABLE while another collection goes on."""
         if not self._running.acquire(blocking=False):
@@ -99,10 +119,11 @@ class Collector:
         with self._running:
             self._collect(Ask(), timedelta(0), dry_run=False)
 
-    def back_to(self, history: timedelta | None = None) -> str:
-        """The time from which history is kept; never younger than the grace period."""
+    def back_to(self, history: timedelta | None = None, begun: Begun | None = None) -> str:
+        """The time from which history is kept, seen from `begun` or now; never younger than the grace period."""
         age = self.retention.history if history is None else history
-        return rfc3339(self._clock.now() - max(age, self.retention.grace))
+        now = begun.at if begun else self._clock.now()
+        return rfc3339(now - max(age, self.retention.grace))
 
     def marks(self, workspace: str) -> Marks:
         """What one workspace's trees reach."""
@@ -115,42 +136,44 @@ class Collector:
         return self._marked(self._registry.roots([name for name, _ in self._runtimes.loaded()]))
 
     def _collect(self, ask: Ask, grace: timedelta, *, dry_run: bool) -> Collected:
+        begun = ask.begun or self.begin()
         with self._store.reserve.given_up():
             if not dry_run:
                 self._registry.name(ask.named)
-            return self._in_order(ask, grace, dry_run=dry_run)
+            return self._in_order(ask, begun, grace, dry_run=dry_run)
 
-    def _in_order(self, ask: Ask, grace: timedelta, *, dry_run: bool) -> Collected:
+    def _in_order(self, ask: Ask, begun: Begun, grace: timedelta, *, dry_run: bool) -> Collected:
         self._store.sessions.begin_collection()
         try:
             # Theirs are in memory; what was saved of them earlier may name what is long gone.
             loaded = [name for name, _ in self._runtimes.loaded()]
-            pruned, roots = self._registry.prune(self._keep(ask), loaded, dry_run=dry_run)
+            pruned, roots = self._registry.prune(self._keep(ask, begun), loaded, dry_run=dry_run)
             failpoints.hit("collect.pruned")
             marks = self._marked(roots)
             if not dry_run:
                 self._registry.forget_contents(loaded, marks.ids)
             failpoints.hit("collect.marked")
-            swept = sweep(self._store, marks.ids, grace_seconds=grace.total_seconds(), dry_run=dry_run)
+            before = begun.system - grace.total_seconds()
+            swept = sweep(self._store, marks.ids, before=before, dry_run=dry_run)
             return Collected(swept, pruned)
         finally:
             self._store.sessions.end_collection()
 
-    def _keep(self, ask: Ask) -> Keep:
+    def _keep(self, ask: Ask, begun: Begun) -> Keep:
         used: dict[str, set[bytes]] = defaultdict(set)
         # Forks first: one that is discarded meanwhile has its effect on record by then.
         for workspace, tree in self._forks.bases():
             used[workspace].add(tree)
         for workspace, text in self.effects():
             used[workspace].add(digest_bytes(text))
-        now = self._clock.now()
         return Keep(
-            grace=rfc3339(now - self.retention.grace),
-            own=self.back_to(),
-            history=self.back_to(ask.history),
+            grace=rfc3339(begun.at - self.retention.grace),
+            own=self.back_to(None, begun),
+            history=self.back_to(ask.history, begun),
             named=ask.named,
             trees=ask.trees,
             used={workspace: frozenset(trees) for workspace, trees in used.items()},
+            since=begun.since.notes,
         )
 
     def _marked(self, roots: Roots) -> Marks:

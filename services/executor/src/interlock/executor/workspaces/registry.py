@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from interlock.common.clock import SystemClock, parse_rfc3339, rfc3339
 from interlock.common.digests import digest_text
@@ -23,8 +24,9 @@ from interlock.executor.snapshots.model import Snapshot, Totals
 from interlock.executor.snapshots.scan import Signature, StatCache
 from interlock.executor.snapshots.sessions import Sessions
 from interlock.executor.snapshots.store import newer
+from interlock.executor.workspaces.entries import Entries, Since
 from interlock.executor.workspaces.model import Head, Workspace
-from interlock.executor.workspaces.register import KEPT_PATHS, SCHEMA, VERSION, Publication
+from interlock.executor.workspaces.register import SCHEMA, VERSION, Publication
 from interlock.executor.workspaces.retention import (
     Keep,
     Pruned,
@@ -34,6 +36,9 @@ from interlock.executor.workspaces.retention import (
     prune,
     roots,
 )
+
+NAMES_AT_ONCE: Final = 500
+"""Names that one transaction enters: others wait for no more."""
 
 
 def _now() -> str:
@@ -62,7 +67,7 @@ class Record:
 
 
 class Registry:
-    """Thread-safe; every method is one transaction. Raises STORE_FULL where the disk is.
+    """Thread-safe; every method but `name` is one transaction. Raises STORE_FULL where the disk is.
 
     Args:
         sessions: told of every tree that is looked up, which is then in use.
@@ -74,6 +79,7 @@ class Registry:
         self._sessions = sessions or Sessions()
         self._now = now
         self._to_forget: set[str] = set()
+        self._entries = Entries()
         self._db = connect(path)
         self._db.executescript(SCHEMA)
         self._upgrade(path)
@@ -142,8 +148,8 @@ class Registry:
             db.execute(
                 "UPDATE workspaces SET ready=1, managed=max(managed,?) WHERE id=?", (placed, workspace)
             )
-            _put_snapshot(db, workspace, snapshot, totals, at)
-            _add_head(db, workspace, snapshot.tree, "import", "", at)
+            self._entries.snapshot(db, workspace, snapshot, totals, at)
+            self._entries.head(db, workspace, snapshot.tree, "import", "", at)
 
     def forget(self, workspace: str) -> None:
         """Remove everything about a workspace."""
@@ -214,7 +220,7 @@ class Registry:
     def put_snapshot(self, workspace: str, snapshot: Snapshot, totals: Totals) -> None:
         """Remember the times and the size that go with a tree of a workspace."""
         with self._transaction() as db:
-            _put_snapshot(db, workspace, snapshot, totals, self._now())
+            self._entries.snapshot(db, workspace, snapshot, totals, self._now())
 
     def snapshot(self, workspace: str, tree: bytes) -> tuple[Snapshot, Totals] | None:
         """A tree with the times it was last seen with in this workspace; None when it never was here.
@@ -247,29 +253,16 @@ class Registry:
     def finish(self, record: Record, at: str, kept: Sequence[str] = ()) -> None:
         """The move is done: new head, the answer for its key, no record. `kept`: live paths left alone."""
         with self._transaction() as db:
-            _add_head(db, record.workspace, record.target, record.cause, record.key, at)
+            self._entries.head(db, record.workspace, record.target, record.cause, record.key, at)
             if record.key:
-                db.execute(
-                    "INSERT OR REPLACE INTO publications VALUES(?,?,?,?,?,?,?)",
-                    (
-                        record.workspace,
-                        record.key,
-                        record.request,
-                        record.target,
-                        record.how,
-                        at,
-                        json.dumps([len(kept), *kept[:KEPT_PATHS]]) if kept else "",
-                    ),
-                )
+                done = Publication(record.request, record.target, record.how, len(kept), tuple(kept))
+                self._entries.answer(db, record.workspace, record.key, done, at, anew=True)
             db.execute("DELETE FROM records WHERE workspace=?", (record.workspace,))
 
     def answer(self, workspace: str, key: str, request: bytes, head: bytes, how: str) -> None:
         """Keep the answer of a publication that had nothing to move."""
         with self._transaction() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO publications(workspace,key,request,head,how,at) VALUES(?,?,?,?,?,?)",
-                (workspace, key, request, head, how, self._now()),
-            )
+            self._entries.answer(db, workspace, key, Publication(request, head, how, 0, ()), self._now())
 
     def publication(self, workspace: str, key: str) -> Publication | None:
         """How what was asked under a key ended; None when it did not."""
@@ -297,11 +290,17 @@ class Registry:
         """Every tree of every workspace."""
         return {row[0] for row in self._rows("SELECT DISTINCT tree FROM snapshots")}
 
+    def since(self) -> Since:
+        """The position in the register now, and what is entered after it."""
+        with self._lock:
+            return self._entries.begin()
+
     def name(self, workspaces: Iterable[str]) -> None:
-        """Somebody says that these workspaces are theirs."""
-        at = self._now()
-        with self._transaction() as db:
-            db.executemany("INSERT OR REPLACE INTO named VALUES(?,?)", ((each, at) for each in workspaces))
+        """Somebody says that these workspaces are theirs. A page is one transaction, and others come between."""
+        at, left = self._now(), iter(workspaces)
+        while page := list(islice(left, NAMES_AT_ONCE)):
+            with self._transaction() as db:
+                db.executemany("INSERT OR REPLACE INTO named VALUES(?,?)", ((each, at) for each in page))
 
     def named_since(self, at: str) -> set[str]:
         """The workspaces that somebody has named since a time."""
@@ -369,22 +368,6 @@ class Registry:
 
 class _PutBack(Exception):
     pass
-
-
-def _put_snapshot(
-    db: sqlite3.Connection, workspace: str, snapshot: Snapshot, totals: Totals, at: str
-) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO snapshots VALUES(?,?,?,?,?,?)",
-        (workspace, snapshot.tree, snapshot.times, totals.entries, totals.content_bytes, at),
-    )
-
-
-def _add_head(db: sqlite3.Connection, workspace: str, tree: bytes, cause: str, key: str, at: str) -> None:
-    db.execute(
-        "INSERT INTO heads SELECT ?, coalesce(max(number),0)+1, ?, ?, ?, ? FROM heads WHERE workspace=?",
-        (workspace, tree, cause, key, at, workspace),
-    )
 
 
 def _workspace(row: tuple[Any, ...]) -> Workspace:

@@ -24,6 +24,7 @@ class Keep:
         history: how far back theirs is kept.
         trees: ids that the caller refers to, wherever they are.
         used: per workspace, what effects that wait and forks stand on or lead to.
+        since: notes of what was entered after the collection began: it stays, whatever the times say.
     """
 
     grace: str
@@ -32,6 +33,7 @@ class Keep:
     named: frozenset[str] = frozenset()
     trees: frozenset[bytes] = frozenset()
     used: Mapping[str, frozenset[bytes]] = field(default_factory=dict)
+    since: Set[bytes] = frozenset()
 
     def back_to(self, workspace: str, last_named: str) -> str | None:
         """How far back a workspace's history is kept; None: all of it.
@@ -110,13 +112,15 @@ def _prune_one(db: sqlite3.Connection, workspace: str, keep: Keep, back_to: str,
     # What the caller did not name it has seen and let go; what nobody speaks for has the whole time.
     young = keep.grace if workspace in keep.named else back_to
     stays = {tree for tree, at in trees.items() if at >= young or tree in keep.trees}
+    stays |= {tree for tree in trees if note_of(workspace, tree) in keep.since}
     stays |= keep.used.get(workspace, frozenset())
     for row in db.execute("SELECT base, target, live FROM records WHERE workspace=?", (workspace,)):
         stays.update(tree for tree in row if tree is not None)
     for index, (_, tree, at) in enumerate(heads):
         # A head was in force until the next one came: that moment counts.
-        until = heads[index + 1][2] if index + 1 < len(heads) else ""
-        if index in (0, len(heads) - 1) or at >= back_to or until >= back_to:
+        following, _, until = heads[index + 1] if index + 1 < len(heads) else (0, b"", "")
+        left = note_of(workspace, b"%d" % following) in keep.since
+        if index in (0, len(heads) - 1) or at >= back_to or until >= back_to or left:
             stays.add(tree)
     notes = {note_of(workspace, tree): tree for tree in trees if tree not in stays}
     gone = {notes[note] for note in unused(notes)}
@@ -127,7 +131,9 @@ def _prune_one(db: sqlite3.Connection, workspace: str, keep: Keep, back_to: str,
     forgotten = [
         key
         for key, request, head, at in answers.fetchall()
-        if at < back_to and not {request[-64:-32], request[-32:], head} <= known
+        if at < back_to
+        and note_of(workspace, key.encode()) not in keep.since
+        and not {request[-64:-32], request[-32:], head} <= known
     ]
     for table, column, values in (
         ("snapshots", "tree", gone),
