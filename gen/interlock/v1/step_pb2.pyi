@@ -407,8 +407,8 @@ class RunCommandInput(_message.Message):
 
     @_builtins.property
     def network(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Hosts the command may reach, as `host:port`. Empty = no network. An executor that cannot
-        provide it answers NETWORK_NOT_AVAILABLE.
+        """Hosts the command may reach, as `host:port`; the host a name, `*.` and a name, or an address. Empty = no
+        network. An executor that cannot provide it, or not for one of the hosts, answers NETWORK_NOT_AVAILABLE.
         """
 
     @_builtins.property
@@ -858,6 +858,7 @@ class Effect(_message.Message):
     REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
     EFFECT_DIGEST_FIELD_NUMBER: _builtins.int
     CHANGED_SINCE_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
     base_tree: _builtins.str
     """Tree the step started from, `sha256:…`."""
     result_tree: _builtins.str
@@ -908,6 +909,10 @@ class Effect(_message.Message):
     def changed_since(self) -> Global___ChangedSince:
         """Set when this preview replaces one that was approved before the workspace changed under it."""
 
+    @_builtins.property
+    def network(self) -> Global___NetworkReport:
+        """What a command with network did with it; absent for every other."""
+
     def __init__(
         self,
         *,
@@ -928,16 +933,123 @@ class Effect(_message.Message):
         request_digest: _builtins.str = ...,
         effect_digest: _builtins.str = ...,
         changed_since: Global___ChangedSince | None = ...,
+        network: Global___NetworkReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "changed_since", b"changed_since", "content", b"content", "exit_code", b"exit_code", "sandbox", b"sandbox", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "changed_since", b"changed_since", "content", b"content", "exit_code", b"exit_code", "network", b"network", "sandbox", b"sandbox", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "argv", b"argv", "base_tree", b"base_tree", "changed_since", b"changed_since", "changes", b"changes", "changes_total", b"changes_total", "content", b"content", "diff", b"diff", "diff_truncated", b"diff_truncated", "effect_digest", b"effect_digest", "exit_code", b"exit_code", "request_digest", b"request_digest", "result_tree", b"result_tree", "sandbox", b"sandbox", "signal", b"signal", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "argv", b"argv", "base_tree", b"base_tree", "changed_since", b"changed_since", "changes", b"changes", "changes_total", b"changes_total", "content", b"content", "diff", b"diff", "diff_truncated", b"diff_truncated", "effect_digest", b"effect_digest", "exit_code", b"exit_code", "network", b"network", "request_digest", b"request_digest", "result_tree", b"result_tree", "sandbox", b"sandbox", "signal", b"signal", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
 
 Global___Effect: _TypeAlias = Effect  # noqa: Y015
+
+@_typing.final
+class NetworkAttempt(_message.Message):
+    """One connection that a command asked its proxy for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    SENT_BYTES_FIELD_NUMBER: _builtins.int
+    RECEIVED_BYTES_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    TOOK_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """The host as asked, at most 300 characters."""
+    port: _builtins.int
+    """The port; 0 when it could not be read."""
+    allowed: _builtins.bool
+    """Whether it was connected."""
+    reason: _builtins.str
+    """Why it was refused, or cut; empty when it was allowed and ended by itself: docs/sandbox.md has the words."""
+    detail: _builtins.str
+    """The reason in a few words, for people."""
+    address: _builtins.str
+    """The address it was connected to, or that was refused."""
+    sent_bytes: _builtins.int
+    """Bytes sent to the host."""
+    received_bytes: _builtins.int
+    """Bytes received from it."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    @_builtins.property
+    def took(self) -> _duration_pb2.Duration:
+        """From then to its end."""
+
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        port: _builtins.int = ...,
+        allowed: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        address: _builtins.str = ...,
+        sent_bytes: _builtins.int = ...,
+        received_bytes: _builtins.int = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        took: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "took", b"took"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "allowed", b"allowed", "at", b"at", "detail", b"detail", "host", b"host", "port", b"port", "reason", b"reason", "received_bytes", b"received_bytes", "sent_bytes", b"sent_bytes", "took", b"took"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkAttempt: _TypeAlias = NetworkAttempt  # noqa: Y015
+
+@_typing.final
+class NetworkReport(_message.Message):
+    """What a command did with the network it was given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_TOTAL_FIELD_NUMBER: _builtins.int
+    REFUSED_TOTAL_FIELD_NUMBER: _builtins.int
+    SENT_BYTES_FIELD_NUMBER: _builtins.int
+    RECEIVED_BYTES_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    attempts_total: _builtins.int
+    """How many there were in all."""
+    refused_total: _builtins.int
+    """How many of all were refused."""
+    sent_bytes: _builtins.int
+    """Bytes sent by all."""
+    received_bytes: _builtins.int
+    """Bytes received by all."""
+    problem: _builtins.str
+    """Why something may be missing here; empty when nothing is."""
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkAttempt]:
+        """Attempts in the order of their ends, the first 1,000."""
+
+    def __init__(
+        self,
+        *,
+        attempts: _abc.Iterable[Global___NetworkAttempt] | None = ...,
+        attempts_total: _builtins.int = ...,
+        refused_total: _builtins.int = ...,
+        sent_bytes: _builtins.int = ...,
+        received_bytes: _builtins.int = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "attempts_total", b"attempts_total", "problem", b"problem", "received_bytes", b"received_bytes", "refused_total", b"refused_total", "sent_bytes", b"sent_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkReport: _TypeAlias = NetworkReport  # noqa: Y015
 
 @_typing.final
 class Difference(_message.Message):

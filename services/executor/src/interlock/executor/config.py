@@ -13,6 +13,7 @@ from interlock.common.config import data_dir, env_float, env_int, executor_dir, 
 from interlock.common.config import env_text as text
 from interlock.common.postgres import postgres_dir
 from interlock.executor.domain.limits import DEFAULT_LIMITS, MAXIMUM_LIMITS, MIB, SECOND, Limits
+from interlock.executor.sandbox.network.config import NetworkConfig
 from interlock.executor.secrets.vault import Vault
 from interlock.executor.snapshots.model import DEFAULT_LIMITS as DEFAULT_WORKSPACE_LIMITS
 from interlock.executor.snapshots.model import Limits as WorkspaceLimits
@@ -46,6 +47,7 @@ class ExecutorConfig:
             a workspace.
         vault: the secrets that steps can name: INTERLOCK_SECRETS_DIR, INTERLOCK_SECRET_<NAME>. The latter are taken
             out of the process's environment.
+        network: where commands may go: INTERLOCK_NETWORK and more, see interlock.executor.sandbox.network.config.
     """
 
     directory: Path
@@ -61,6 +63,7 @@ class ExecutorConfig:
     watch_directories: int = DEFAULT_DIRECTORIES
     closed: tuple[Path, ...] = ()
     vault: Vault = field(default_factory=Vault)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> ExecutorConfig:
@@ -85,6 +88,7 @@ class ExecutorConfig:
             ),
             closed=(data_dir(env), postgres_dir(), *vault.directories),
             vault=vault,
+            network=NetworkConfig.from_env(env),
         )
 
 

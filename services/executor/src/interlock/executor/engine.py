@@ -24,6 +24,7 @@ from interlock.executor.effects.retention import Rule
 from interlock.executor.effects.store import EffectStore, Record
 from interlock.executor.effects.turns import WorkspaceTurns
 from interlock.executor.sandbox.base import Probe, Sandbox
+from interlock.executor.sandbox.network.config import NetworkConfig
 from interlock.executor.secrets.opened import Opened
 from interlock.executor.secrets.vault import Vault
 from interlock.executor.steps.base import Outcome
@@ -61,10 +62,12 @@ class Engine:
         commands: int,
         patience: float,
         vault: Vault | None = None,
+        network: NetworkConfig | None = None,
     ) -> None:
         self.workspaces, self.sandbox, self.probe = workspaces, sandbox, probe
         self.store, self.clock, self.ids, self.rendered = store, clock, ids, rendered
         self.vault = vault or Vault()
+        self.network = network or NetworkConfig()
         workspaces.collector.effects = store.undecided
         self.hub, self.inflight = Hub(clock), InFlight()
         self.turns = WorkspaceTurns(patience)

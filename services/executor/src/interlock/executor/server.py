@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from interlock.executor.engine import Engine, Rendered
 from interlock.executor.sandbox import orphans
 from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.identity import Identity
+from interlock.executor.sandbox.network.config import network_check
 from interlock.executor.sandbox.selection import Choice, select
 from interlock.executor.secrets.memory import keep_memory_private
 from interlock.executor.service import ExecutorService
@@ -46,6 +48,7 @@ async def open_engine(config: ExecutorConfig) -> Engine:
             _log.warning("ended steps of an executor that was killed", processes=left)
         sandbox, probe = await select(choice, confinement, config.directory)
         await asyncio.to_thread(sandbox.end_orphans)
+        probe = replace(probe, checks=(*probe.checks, network_check(config.network, sandbox.capabilities)))
         workspaces.copy_forks = probe.tier.fork == "copy"
     except BaseException:
         workspaces.close()
@@ -62,6 +65,7 @@ async def open_engine(config: ExecutorConfig) -> Engine:
         commands=config.commands,
         patience=config.patience,
         vault=config.vault,
+        network=config.network,
     )
     logs.clean_with(config.vault.clean)
     await asyncio.to_thread(engine.recover)

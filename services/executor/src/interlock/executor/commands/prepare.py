@@ -33,6 +33,7 @@ from interlock.executor.effects.store import Record
 from interlock.executor.engine import Engine
 from interlock.executor.sandbox.base import OutputSink
 from interlock.executor.sandbox.environment import environment
+from interlock.executor.sandbox.network.grant import Grant
 from interlock.executor.secrets.opened import NONE
 from interlock.executor.secrets.screen import Screen
 from interlock.executor.steps import edit_file, read_file, run_command
@@ -57,7 +58,7 @@ async def prepare(
     EFFECT_DISCARDED (discarded meanwhile), EFFECT_NOT_OWNED (someone else's effect has the key).
     """
     await engine.fence(request.key.run, caller)
-    check(request)
+    check(engine, request)
 
     async def work(cancel: asyncio.Event) -> Record:
         return await _Preparation(engine, request, expected, caller, cancel).run()
@@ -67,10 +68,11 @@ async def prepare(
     return record
 
 
-def check(request: StepRequest) -> None:
+def check(engine: Engine, request: StepRequest) -> None:
     """What can be refused without looking at the workspace."""
     if isinstance(request.action, RunCommand):
         run_command.spec_of(request)
+        run_command.grant_of(request.action, engine.network, engine.sandbox)
 
 
 def surroundings(engine: Engine, request: StepRequest) -> Surroundings:
@@ -78,7 +80,10 @@ def surroundings(engine: Engine, request: StepRequest) -> Surroundings:
     if not isinstance(request.action, RunCommand):
         return Surroundings()
     spec = run_command.spec_of(request)
-    return Surroundings(engine.sandbox.resolve_argv(spec), environment(spec.env), engine.sandbox.policy())
+    policy = engine.sandbox.policy()
+    if request.action.network:
+        policy["network"] = engine.network.policy()
+    return Surroundings(engine.sandbox.resolve_argv(spec), environment(spec.env), policy)
 
 
 def _check_expected(expected: str, found: str) -> None:
@@ -101,6 +106,7 @@ class _Preparation:
         self._engine, self._request, self._expected, self._cancel = engine, request, expected, cancel
         self._caller = caller
         self._secrets = NONE
+        self._grant: Grant | None = None
 
     async def run(self) -> Record:
         found = await self._engine.look(self._request.key)
@@ -150,6 +156,7 @@ class _Preparation:
         log = engine.hub.open(request.key)
         try:
             self._secrets = await engine.open_secrets(action)
+            self._grant = run_command.grant_of(action, engine.network, engine.sandbox)
             async with self._slot(), engine.turns.fork(request.workspace):
                 fork = await engine.call(engine.workspaces.fork, request.workspace)
                 return await self._in_fork(fork, action, log)
@@ -196,8 +203,10 @@ class _Preparation:
                 await engine.keep_fork(request.key, fork)
             return record
         except InterlockError as error:
-            await engine.note_if_possible(engine.store.forget, request.key)
-            raise self._secrets.error(error) from None
+            if self._grant is None or not self._grant.used:
+                await engine.note_if_possible(engine.store.forget, request.key)
+                raise self._secrets.error(error) from None
+            raise self._unknown(error) from None
         finally:
             if not kept:
                 await engine.finish(asyncio.ensure_future(engine.call(engine.workspaces.discard, fork)))
@@ -207,11 +216,11 @@ class _Preparation:
         try:
             live = (await engine.call(engine.workspaces.get, fork.workspace)).live
             result = await run_command.run(
-                engine.sandbox, request, fork, live, self._secrets, log, self._cancel
+                engine.sandbox, request, fork, live, self._secrets, self._grant, log, self._cancel
             )
         except InterlockError as error:
             return _failed(self._secrets.error(error), fork.base_tree)
-        outcome = run_command.outcome_of(result, action, fork.base_tree)
+        outcome = run_command.outcome_of(result, action, fork.base_tree, self._secrets)
         return await engine.call(self._capture, fork, outcome) if run_command.publishable(result) else outcome
 
     def _capture(self, fork: Fork, outcome: Outcome) -> Outcome:
@@ -225,6 +234,17 @@ class _Preparation:
             return replace(outcome, failure=outcome.failure or failure_of(secrets.error(error)))
         return replace(
             outcome, result_tree=captured.result_tree, diff=None if diff is None else secrets.diff(diff)
+        )
+
+    def _unknown(self, error: InterlockError) -> InterlockError:
+        """The record stays as it was when the command began: it may have acted outside, and does so only once."""
+        if error.reason is Reason.EFFECT_DISCARDED:
+            return error
+        why = self._secrets.error(error).message
+        return InterlockError(
+            Reason.OUTCOME_UNKNOWN,
+            f"The command ran with network, and what came of it could not be kept: {why}",
+            fix="Find out what it did outside the workspace; nothing of it is published. Then decide.",
         )
 
     def _say(self, record: Record, outcome: Outcome) -> None:
@@ -247,6 +267,7 @@ class _Preparation:
             at=self._engine.now(),
             approved_request=self._expected,
             owner=self._caller.owner,
+            outside=self._grant is not None,
         )
 
     def _record(self, outcome: Outcome, document: Document) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from interlock.common.clock import rfc3339
 from interlock.executor.commands.propose import Proposal
+from interlock.executor.convert.network import network_report
 from interlock.executor.convert.text import duration, timestamp, wire
 from interlock.executor.domain.limits import Limits
 from interlock.executor.domain.model import EffectKey, EffectState, Failure
@@ -62,6 +63,8 @@ def prepared_payload(
         _add_diff(effect, outcome.diff)
     if outcome.usage is not None:
         effect.usage.CopyFrom(_usage(outcome.usage))
+    if outcome.network is not None:
+        effect.network.CopyFrom(network_report(outcome.network))
     answer = executor_pb2.PrepareResponse(effect=effect)
     answer.state = executor_pb2.EFFECT_STATE_FAILED if outcome.failure else executor_pb2.EFFECT_STATE_PREPARED
     if outcome.failure is not None:

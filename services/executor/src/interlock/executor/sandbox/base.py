@@ -19,6 +19,7 @@ from typing import Protocol
 from interlock.executor.domain.limits import DEFAULT_LIMITS, GIB, MAXIMUM_LIMITS, MIB, SECOND, Limits
 from interlock.executor.domain.model import JsonValue
 from interlock.executor.sandbox.identity import Identity
+from interlock.executor.sandbox.network.grant import Grant, NetworkRecord
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -103,6 +104,7 @@ class SandboxSpec:
         limits: what it may use.
         files: content by path below /run/secrets, read-only, on a private file system in memory.
         redact: makes the filter of one output stream; None leaves output as it is.
+        network: where it may go, through a proxy; None: nowhere. Only for backends that promise `network`.
     """
 
     argv: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ class SandboxSpec:
     limits: Limits = DEFAULT_LIMITS
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     redact: Callable[[], Filter] | None = None
+    network: Grant | None = None
 
 
 class Ending(enum.Enum):
@@ -174,6 +177,7 @@ class SandboxResult:
         enforced: for each limit, what enforced it: `cgroup-v1`, `cgroup-v2`, `rlimit`, `watchdog`, `mount`; `absent`
             where there is nothing to limit.
         live_dropped: bytes that were not delivered to the sink because it was too slow.
+        network: what it did with the network it was given.
     """
 
     ending: Ending
@@ -187,6 +191,7 @@ class SandboxResult:
     enforced: Mapping[str, str]
     tier: TierReport
     live_dropped: int = 0
+    network: NetworkRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +227,7 @@ class Capabilities:
         own_loopback: a network interface of its own; else it can make no socket but pairs.
         own_user_namespace: the kernel counts its uid's processes apart from everybody else's.
         files: it can give a step files in memory that are nobody else's.
+        network: it can let a step reach hosts that it names, and no others.
     """
 
     level: Level
@@ -232,6 +238,7 @@ class Capabilities:
     own_loopback: bool
     own_user_namespace: bool
     files: bool = False
+    network: bool = False
 
 
 @dataclass(frozen=True, slots=True)

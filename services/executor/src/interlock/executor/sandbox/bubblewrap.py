@@ -34,6 +34,7 @@ CAPABILITIES = Capabilities(
     own_loopback=True,
     own_user_namespace=True,
     files=True,
+    network=True,
 )
 
 _FILES_BYTES = 1 << 20

@@ -34,6 +34,7 @@ from interlock.executor.sandbox.environment import check_spec
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.launch import become_subreaper
 from interlock.executor.sandbox.limits import Limiter, tasks_of
+from interlock.executor.sandbox.network.link import Link
 from interlock.executor.sandbox.output import Delivery, Pump
 from interlock.executor.sandbox.selftest import fork_checks
 from interlock.executor.sandbox.verdict import NotStarted, Observation, start_error, verdict
@@ -218,8 +219,18 @@ class _Step:
         self._loop = asyncio.get_running_loop()
         self._delivery = Delivery(sink) if sink is not None else None
         self._started = self._loop.time()
+        self._link: Link | None = None
 
     async def run(self, stops: tuple[asyncio.Event, ...]) -> SandboxResult:
+        if self._spec.network is None:
+            return await self._run(stops)
+        self._link = Link(self._spec.network, self._sandbox.identity)
+        try:
+            return await self._run(stops)
+        finally:
+            await self._link.close()
+
+    async def _run(self, stops: tuple[asyncio.Event, ...]) -> SandboxResult:
         started = self._sandbox.start(self._spec, self._group)
         tree, keep, redact = started.tree, self._spec.limits.kept_bytes, self._spec.redact
         pumps = [
@@ -241,8 +252,12 @@ class _Step:
         try:
             if await tree.meet(self._sandbox.identity):
                 await self._confine(tree.waiting)
+                if self._link is not None:
+                    await self._link.enter(tree.waiting)
             self._started = self._loop.time()
             watchdog = self._watchdog(tree, pumps)
+            if self._link is not None:
+                self._link.release()
             tree.release()
             ending, exceeded = await self._wait(tree, watchdog, stops)
         finally:
@@ -269,7 +284,8 @@ class _Step:
         if ending is Ending.EXITED and code is None:
             said = seen.stderr.head.decode("utf-8", "replace").strip()
             raise start_error(self._spec, seen.argv, tree.not_started(said))
-        return verdict(self._spec, seen)
+        result = verdict(self._spec, seen)
+        return result if self._link is None else replace(result, network=await self._link.finish())
 
     async def _confine(self, pid: int) -> None:
         """Limits on the waiting child; everything the command starts inherits them."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.model import Failure
 from interlock.executor.sandbox.base import StreamOutput, TierReport, Usage
+from interlock.executor.sandbox.network.grant import NetworkRecord
 from interlock.executor.snapshots.diff import Diff
 
 NO_PROCESS = TierReport("none", "", "")
@@ -45,6 +46,7 @@ class Outcome:
     signal: int = 0
     usage: Usage | None = None
     failure: Failure | None = None
+    network: NetworkRecord | None = None
 
 
 def failure_of(error: InterlockError) -> Failure:

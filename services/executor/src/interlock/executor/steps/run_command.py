@@ -11,37 +11,55 @@ from interlock.executor.domain.model import Failure, RunCommand, StepRequest
 from interlock.executor.sandbox import base as sandbox
 from interlock.executor.sandbox.base import Ending, Exceeded, OutputSink, Sandbox, SandboxResult, SandboxSpec
 from interlock.executor.sandbox.environment import check_spec
+from interlock.executor.sandbox.network.config import ENVIRONMENT, NetworkConfig
+from interlock.executor.sandbox.network.grant import Grant
 from interlock.executor.secrets.opened import NONE, Opened, check_uses
 from interlock.executor.steps.base import Outcome
 from interlock.executor.workspaces.model import Fork
 
 
 def spec_of(
-    request: StepRequest, fork: Fork | None = None, live: Path | None = None, secrets: Opened = NONE
+    request: StepRequest,
+    fork: Fork | None = None,
+    live: Path | None = None,
+    secrets: Opened = NONE,
+    grant: Grant | None = None,
 ) -> SandboxSpec:
-    """What the sandbox is asked for. Raises INVALID_ARGUMENT, PATH_OUTSIDE_WORKSPACE, NETWORK_NOT_AVAILABLE."""
+    """What the sandbox is asked for. Raises INVALID_ARGUMENT, PATH_OUTSIDE_WORKSPACE."""
     action = request.action
     assert isinstance(action, RunCommand)
     check_uses(action)
-    if action.network:
-        raise InterlockError(
-            Reason.NETWORK_NOT_AVAILABLE,
-            "This executor runs commands without network only.",
-            field="network",
-            fix="Leave `network` empty, and bring what the command needs into the workspace beforehand.",
-        )
     spec = SandboxSpec(
         argv=action.argv,
         command=action.command,
         working_dir=action.working_dir,
-        env={**action.env, **secrets.variables()},
+        env={**(ENVIRONMENT if action.network else {}), **action.env, **secrets.variables()},
         limits=request.limits or DEFAULT_LIMITS,
         fork=None if fork is None else _mounted(fork, live),
         files=secrets.files(),
         redact=secrets.redactor if secrets else None,
+        network=grant,
     )
     check_spec(spec)
     return spec
+
+
+def grant_of(action: RunCommand, network: NetworkConfig, confined: Sandbox) -> Grant | None:
+    """Leave for what the command asks for; None when it asks for nothing.
+
+    Raises NETWORK_NOT_AVAILABLE, INVALID_ARGUMENT.
+    """
+    if not action.network:
+        return None
+    rules = network.rules(action.network)
+    if not confined.capabilities.network:
+        raise InterlockError(
+            Reason.NETWORK_NOT_AVAILABLE,
+            f"The sandbox in force, {confined.tier.backend}, can give no command network.",
+            field="network",
+            fix="Leave `network` empty, or have the executor started with INTERLOCK_SANDBOX=bubblewrap.",
+        )
+    return Grant(rules)
 
 
 def _mounted(fork: Fork, live: Path | None) -> sandbox.Fork:
@@ -55,6 +73,7 @@ async def run(
     fork: Fork,
     live: Path,
     secrets: Opened,
+    grant: Grant | None,
     sink: OutputSink,
     cancel: asyncio.Event,
 ) -> SandboxResult:
@@ -62,7 +81,7 @@ async def run(
 
     Raises COMMAND_NOT_FOUND, PATH_NOT_FOUND (working directory), SANDBOX_UNAVAILABLE.
     """
-    return await confined.run(spec_of(request, fork, live, secrets), sink=sink, cancel=cancel)
+    return await confined.run(spec_of(request, fork, live, secrets, grant), sink=sink, cancel=cancel)
 
 
 def publishable(result: SandboxResult) -> bool:
@@ -70,7 +89,7 @@ def publishable(result: SandboxResult) -> bool:
     return result.ending is Ending.EXITED
 
 
-def outcome_of(result: SandboxResult, action: RunCommand, base_tree: str) -> Outcome:
+def outcome_of(result: SandboxResult, action: RunCommand, base_tree: str, secrets: Opened = NONE) -> Outcome:
     """Everything but the result tree and its difference."""
     return Outcome(
         base_tree=base_tree,
@@ -82,6 +101,7 @@ def outcome_of(result: SandboxResult, action: RunCommand, base_tree: str) -> Out
         signal=result.signal,
         usage=result.usage,
         failure=_failure(result, action),
+        network=None if result.network is None else result.network.cleaned(secrets.text),
     )
 
 

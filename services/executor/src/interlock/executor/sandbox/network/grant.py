@@ -1,0 +1,44 @@
+"""A step's leave to use the network, and what it did with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from interlock.executor.sandbox.network.rules import MAX_ATTEMPTS_KEPT, Attempt, Rules
+
+
+@dataclass(slots=True)
+class NetworkRecord:
+    """What a step did with its network. Totals count every attempt, `attempts` holds the first ones.
+
+    `problem`: why the record may lack something; empty when it is whole.
+    """
+
+    attempts: list[Attempt] = field(default_factory=list)
+    total: int = 0
+    refused: int = 0
+    sent: int = 0
+    received: int = 0
+    problem: str = ""
+
+    def add(self, attempt: Attempt) -> None:
+        """One more."""
+        self.total += 1
+        self.refused += not attempt.allowed
+        self.sent += attempt.sent
+        self.received += attempt.received
+        if len(self.attempts) < MAX_ATTEMPTS_KEPT:
+            self.attempts.append(attempt)
+
+    def cleaned(self, clean: Callable[[str], str]) -> NetworkRecord:
+        """With the texts that the step chose gone through `clean`."""
+        attempts = [replace(each, host=clean(each.host), detail=clean(each.detail)) for each in self.attempts]
+        return replace(self, attempts=attempts)
+
+
+class Grant:
+    """A step's leave to use the network. `used` is set when the command may run: from then on it may have acted."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules, self.used = rules, False

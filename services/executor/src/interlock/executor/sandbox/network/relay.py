@@ -1,0 +1,128 @@
+"""Bytes both ways between two connections, counted and bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from interlock.executor.sandbox.network.rules import Attempt
+
+_PIECE: Final = 64 * 1024
+
+
+class Cut(Exception):
+    """A connection that must end now; `reason` as in Attempt."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass
+class Meter:
+    """What all connections of a step may still move, bytes."""
+
+    left: int
+
+    def take(self, count: int) -> None:
+        """Raises Cut(byte_limit)."""
+        self.left -= count
+        if self.left < 0:
+            raise Cut("byte_limit")
+
+
+@dataclass
+class Wire:
+    """One end: a connected stream."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @classmethod
+    async def over(cls, connected: socket.socket, limit: int = _PIECE) -> Wire:
+        """A connected socket, which is this object's now."""
+        return cls(*await asyncio.open_connection(sock=connected, limit=limit))
+
+    def abort(self) -> None:
+        """Closes at once, whatever is still to be sent."""
+        self.writer.transport.abort()
+
+
+class Relay:
+    """One tunnel: both directions until both have ended, one breaks, or nothing moves for `idle` seconds.
+
+    An end that only stops sending (half-close) is passed on as that.
+    """
+
+    def __init__(self, client: Wire, host: Wire, attempt: Attempt, meter: Meter, idle: float) -> None:
+        self._client, self._host, self._attempt, self._meter, self._idle = client, host, attempt, meter, idle
+        self._moved = asyncio.get_running_loop().time()
+
+    async def run(self, body: int | None = None) -> None:
+        """Until the end. `body`: so many bytes are still to come from the client, and nothing after them.
+
+        Raises Cut, OSError.
+        """
+        up = self._up() if body is None else self._body(body)
+        tasks = [asyncio.create_task(up), asyncio.create_task(self._down())]
+        try:
+            await self._watch(tasks, both=body is None)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self, tasks: list[asyncio.Task[None]], *, both: bool) -> None:
+        loop = asyncio.get_running_loop()
+        pending: set[asyncio.Task[None]] = set(tasks)
+        while pending and (both or tasks[1] in pending):
+            left = self._moved + self._idle - loop.time()
+            if left <= 0:
+                raise Cut("idle")
+            done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+
+    async def _up(self) -> None:
+        await self._copy(self._client.reader, self._host.writer, self._sent)
+        self._host.writer.write_eof()
+
+    async def _down(self) -> None:
+        await self._copy(self._host.reader, self._client.writer, self._received)
+        self._client.writer.write_eof()
+
+    async def _body(self, left: int) -> None:
+        while left:
+            data = await self._client.reader.read(min(left, _PIECE))
+            if not data:
+                raise Cut("broken")
+            left -= len(data)
+            self._sent(len(data))
+            self._host.writer.write(data)
+            await self._host.writer.drain()
+        if await self._client.reader.read(1):
+            # A second request could be meant for another host, and this connection leads to the first one's.
+            raise Cut("second_request")
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], None]
+    ) -> None:
+        while data := await reader.read(_PIECE):
+            count(len(data))
+            writer.write(data)
+            await writer.drain()
+
+    def _sent(self, count: int) -> None:
+        self._move(count)
+        self._attempt.sent += count
+
+    def _received(self, count: int) -> None:
+        self._move(count)
+        self._attempt.received += count
+
+    def _move(self, count: int) -> None:
+        self._moved = asyncio.get_running_loop().time()
+        self._meter.take(count)
