@@ -40,8 +40,4 @@ class SystemResolver:
 
 def _look_up(name: bytes, port: int) -> list[IPAddress]:
     answers = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    return [
-        ipaddress.ip_address(answer[4][0])
-        for answer in answers
-        if "%" not in str(answer[4][0])
-    ]
+    return [ipaddress.ip_address(answer[4][0]) for answer in answers if "%" not in str(answer[4][0])]
