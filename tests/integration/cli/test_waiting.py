@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from interlock.client.endpoints import LOCK_FILE
+from interlock.client.endpoints import LOCK_FILE, Endpoints, write_running
 from interlock.common.server import ServerSpec, running
 from interlock.v1 import orchestrator_pb2 as o
 from interlock.v1 import orchestrator_pb2_grpc
@@ -38,7 +38,8 @@ def directory() -> Iterator[Path]:
 
 @contextmanager
 def held(directory: Path) -> Iterator[None]:
-    """As by a supervisor that is alive."""
+    """As by a supervisor that is alive, whose orchestrator has its place there."""
+    write_running(directory, Endpoints(orchestrator=f"unix:{directory}/socket"), os.getpid())
     with open(directory / LOCK_FILE, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

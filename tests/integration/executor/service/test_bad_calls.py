@@ -129,9 +129,9 @@ async def test_a_secret_of_the_executor_is_not_in_a_step(lone: Any, act: Any) ->
     [
         ({"INTERLOCK_STEP_UID": "0"}, "SANDBOX_UNAVAILABLE"),
         ({"INTERLOCK_STEP_UID": "x"}, "INTERLOCK_STEP_UID"),
-        ({"INTERLOCK_BWRAP": "/bin/false"}, "SANDBOX_UNAVAILABLE"),
+        ({"INTERLOCK_SANDBOX": "bubblewrap", "INTERLOCK_BWRAP": "/bin/false"}, "SANDBOX_UNAVAILABLE"),
         ({"INTERLOCK_EXTRA_RO_MOUNTS": "/usr:/workspace/usr"}, "INTERLOCK_EXTRA_RO_MOUNTS"),
-        ({"INTERLOCK_ROOTFS": "/proc/self/fdinfo"}, "SANDBOX_UNAVAILABLE"),
+        ({"INTERLOCK_SANDBOX": "bubblewrap", "INTERLOCK_ROOTFS": "/proc/self/fdinfo"}, "SANDBOX_UNAVAILABLE"),
         ({"INTERLOCK_FORK": "magic"}, "INTERLOCK_FORK"),
     ],
 )
