@@ -174,8 +174,8 @@ class Proxy:
             why = why or found
             good += [] if found else [address]
         if not good:
-            attempt.address = str(addresses[0])
-            raise Refused("address_refused", f"{wanted.name} is at {addresses[0]}: {why}.")
+            attempt.address = str(plain(addresses[0]))
+            raise Refused("address_refused", f"{wanted.name} is at {attempt.address}: {why}.")
         return await self._connect(good, wanted.port, attempt)
 
     async def _look_up(self, wanted: Host) -> list[IPAddress]:

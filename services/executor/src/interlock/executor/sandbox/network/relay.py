@@ -11,6 +11,7 @@ from typing import Final
 from interlock.executor.sandbox.network.rules import Attempt
 
 _PIECE: Final = 64 * 1024
+_LEFT_OPEN: Final = 10.0
 
 
 class Cut(Exception):
@@ -54,7 +55,8 @@ class Wire:
 class Relay:
     """One tunnel: both directions until both have ended, one breaks, or nothing moves for `idle` seconds.
 
-    An end that only stops sending (half-close) is passed on as that.
+    An end that only stops sending (half-close) is passed on as that. A client that keeps its side open after the host
+    has closed its own has some seconds for what it still sends.
     """
 
     def __init__(self, client: Wire, host: Wire, attempt: Attempt, meter: Meter, idle: float) -> None:
@@ -79,7 +81,8 @@ class Relay:
         loop = asyncio.get_running_loop()
         pending: set[asyncio.Task[None]] = set(tasks)
         while pending and (both or tasks[1] in pending):
-            left = self._moved + self._idle - loop.time()
+            idle = self._idle if tasks[1] in pending else min(self._idle, _LEFT_OPEN)
+            left = self._moved + idle - loop.time()
             if left <= 0:
                 raise Cut("idle")
             done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,296 @@
+"""A step that may reach one host reaches that one through its proxy, and nothing else in any other way.
+
+The only traffic is on this machine's loopback; no packet is aimed at a real address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import psutil
+import pytest
+from tests.support.arena import Arena
+
+from interlock.executor.sandbox.base import DEFAULT_LIMITS, SandboxResult, SandboxSpec
+from interlock.executor.sandbox.network.config import ENVIRONMENT
+from interlock.executor.sandbox.network.grant import Grant
+from interlock.executor.sandbox.network.rules import Bounds, Rules
+
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n"
+
+
+class Server:
+    """Answers every request on 127.0.0.1 and counts connections."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.connections = 0
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connected, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with connected:
+                connected.recv(65536)
+                connected.sendall(REPLY)
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.close()
+
+
+class Networked:
+    """Steps that may reach `good.test`, which is the server."""
+
+    def __init__(self, arena: Arena, port: int) -> None:
+        self.arena, self.port = arena, port
+        self.bounds = Bounds()
+
+    async def run(self, command: str = "", **options: Any) -> SandboxResult:
+        pinned = (("good.test", "127.0.0.1"), ("in.test", "127.0.0.1"))
+        rules = Rules((f"good.test:{self.port}",), ("127.0.0.0/8",), pinned, self.bounds)
+        limits = dataclasses.replace(DEFAULT_LIMITS, **{"wall_us": 30_000_000, **options.pop("limits", {})})
+        spec = SandboxSpec(
+            command=command,
+            env=dict(ENVIRONMENT),
+            fork=self.arena.fork(),
+            limits=limits,
+            network=Grant(rules),
+            **options,
+        )
+        result: SandboxResult = await self.arena.sandbox.run(spec)
+        return result
+
+    async def python(self, code: str, **options: Any) -> SandboxResult:
+        return await self.run(argv=("/usr/bin/python3", "-I", "-c", code), **options)
+
+
+@pytest.fixture
+async def net(arena: Arena, server: Server) -> AsyncIterator[Networked]:
+    yield Networked(arena, server.port)
+    assert agents() == [], "no proxy outlives its step"
+
+
+async def test_programs_find_the_proxy_and_the_listed_host(net: Networked, server: Server) -> None:
+    url = f"http://good.test:{net.port}/"
+    code = f"import urllib.request; print(urllib.request.urlopen('{url}').read())"
+    result = await net.run(f'curl -sS {url}; curl -sSp {url}; python3 -c "{code}"')
+    assert result.stdout.head == b"hello\nhello\nb'hello\\n'\n", result.stderr.head
+    assert result.network is not None
+    assert (result.network.total, result.network.refused, result.network.problem) == (3, 0, "")
+    assert {(each.host, each.port, each.allowed) for each in result.network.attempts} == {
+        ("good.test", net.port, True)
+    }
+    assert result.network.sent > 0
+    assert result.network.received == 3 * len(REPLY)
+    assert server.connections == 3
+
+
+async def test_a_step_that_uses_no_network_has_an_empty_record(net: Networked) -> None:
+    result = await net.run("true")
+    assert result.network is not None
+    assert (result.network.attempts, result.network.total, result.network.problem) == ([], 0, "")
+
+
+async def test_other_hosts_are_refused_and_recorded(net: Networked, server: Server) -> None:
+    names = ("bad.test", f"127.0.0.1:{net.port}", f"localhost:{net.port}", f"in.test:{net.port}")
+    result = await net.run(
+        f"for h in {' '.join(names)}; do curl -s -o /dev/null -w '%{{http_code}} ' --noproxy '' http://$h/; done; "
+        "curl -s -p http://bad.test/ -w '%{http_connect}'"
+    )
+    assert result.stdout.head == b"403 403 403 403 403"
+    assert result.network is not None
+    hosts = ["bad.test", "127.0.0.1", "localhost", "in.test", "bad.test"]
+    assert [each.host for each in result.network.attempts] == hosts
+    assert {each.reason for each in result.network.attempts} == {"not_listed"}
+    assert server.connections == 0
+
+
+DIRECT = """
+import errno, socket, sys
+def attempt(family, kind, address, protocol=0):
+    try:
+        with socket.socket(family, kind, protocol) as s:
+            s.settimeout(3)
+            s.connect(address)
+            s.send(b"x")
+            return "connected"
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error))
+"""
+
+
+async def test_the_machine_itself_is_out_of_reach_without_the_proxy(net: Networked, server: Server) -> None:
+    code = (
+        DIRECT
+        + f"""
+print(attempt(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", {net.port})))
+print(attempt(socket.AF_INET6, socket.SOCK_STREAM, ("::1", {net.port})))
+print(attempt(socket.AF_INET, socket.SOCK_STREAM, ("192.0.2.1", 80)))
+print(attempt(socket.AF_INET, socket.SOCK_DGRAM, ("192.0.2.1", 53)))
+print(attempt(socket.AF_INET6, socket.SOCK_DGRAM, ("2001:db8::1", 53)))
+print(attempt(socket.AF_INET, socket.SOCK_RAW, ("127.0.0.1", 0), 1))
+print(attempt(40, socket.SOCK_STREAM, (2, 80)))
+print(attempt(17, socket.SOCK_RAW, ("lo", 0)))
+try: socket.getaddrinfo("good.test", 80)
+except OSError as error: print(type(error).__name__)
+"""
+    )
+    result = await net.python(code)
+    said = result.stdout.head.decode().split()
+    assert said[0] == "ECONNREFUSED", (said, result.stderr.head)
+    assert said[1] in ("ECONNREFUSED", "EADDRNOTAVAIL", "ENETUNREACH")
+    assert said[2:5] == ["ENETUNREACH"] * 3
+    assert said[5] in ("EPERM", "EACCES")
+    assert said[6:8] == ["EAFNOSUPPORT"] * 2
+    assert said[8] == "gaierror"
+    assert server.connections == 0
+
+
+async def test_only_the_proxys_port_is_there_and_only_a_loopback_interface(net: Networked) -> None:
+    result = await net.run(
+        "tail -n +3 /proc/net/dev | cut -d: -f1; tail -n +2 /proc/net/route; tail -n +2 /proc/net/tcp"
+    )
+    interface, *sockets = result.stdout.head.decode().strip().split("\n")
+    assert interface.strip() == "lo"
+    assert len(sockets) == 1
+    assert sockets[0].split()[1] == f"0100007F:{3128:04X}"
+
+
+async def test_abstract_sockets_of_the_machine_stay_out_of_reach(net: Networked) -> None:
+    name = f"\0interlock-network-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(name)
+        listener.listen()
+        result = await net.python(DIRECT + f"print(attempt(socket.AF_UNIX, socket.SOCK_STREAM, {name!r}))")
+    assert result.stdout.head == b"ECONNREFUSED\n"
+
+
+async def test_the_proxys_process_cannot_be_seen(net: Networked) -> None:
+    result = await net.run("cat /proc/*/cmdline | tr '\\0' ' '; ls /proc | grep -c '^[0-9]'")
+    assert b"agent" not in result.stdout.head
+    assert b"sandbox.network" not in result.stdout.head
+
+
+async def test_a_flood_of_connections_is_held_back(net: Networked, server: Server) -> None:
+    net.bounds = Bounds(connections=4, attempts=100, head_ms=300)
+    code = """
+import os, socket
+for _ in range(8):
+    if os.fork() == 0:
+        for _ in range(200):
+            try:
+                s = socket.create_connection(("127.0.0.1", 3128), 1)
+                s.sendall(b"CONNECT bad.test:443 HTTP/1.1\\r\\n\\r\\n")
+                s.recv(100)
+                s.close()
+            except OSError:
+                pass
+        os._exit(0)
+while True:
+    try: os.wait()
+    except ChildProcessError: break
+print("over")
+"""
+    result = await net.python(code)
+    assert result.stdout.head == b"over\n"
+    assert result.network is not None
+    assert (result.network.total, result.network.refused) == (100, 100)
+    assert server.connections == 0
+
+
+async def test_connections_that_say_nothing_end_with_the_step(net: Networked) -> None:
+    code = "import socket; kept = [socket.create_connection(('127.0.0.1', 3128)) for _ in range(60)]; print('over')"
+    result = await net.python(code)
+    assert result.stdout.head == b"over\n"
+    assert result.network is not None
+    assert result.network.problem == ""
+
+
+async def test_a_step_that_is_killed_leaves_no_proxy_and_has_its_record(net: Networked) -> None:
+    code = f"""
+import socket, time
+s = socket.create_connection(("127.0.0.1", 3128))
+s.sendall(b"CONNECT good.test:{net.port} HTTP/1.1\\r\\n\\r\\n")
+s.recv(100)
+time.sleep(1000)
+"""
+    result = await net.python(code, limits={"wall_us": 2_000_000})
+    assert result.ending.value == "timed_out"
+    assert result.network is not None
+    assert [(each.host, each.allowed) for each in result.network.attempts] == [("good.test", True)]
+
+
+async def test_a_proxy_that_dies_takes_the_network_with_it_and_is_told(
+    net: Networked, server: Server
+) -> None:
+    url = f"http://good.test:{net.port}/"
+    running = asyncio.create_task(net.run(f"while curl -sS --max-time 5 {url}; do sleep .05; done; echo cut"))
+    while not server.connections:  # noqa: ASYNC110 (a thread counts them)
+        await asyncio.sleep(0.01)
+    (agent,) = agents()
+    agent.kill()
+    result = await running
+    assert result.stdout.head.endswith(b"cut\n")
+    assert result.network is not None
+    assert result.network.problem == "the proxy ended before the step"
+
+
+async def test_steps_at_once_have_a_proxy_each(net: Networked) -> None:
+    results = await asyncio.gather(*(net.run(f"curl -sS http://good.test:{net.port}/") for _ in range(3)))
+    assert [result.stdout.head for result in results] == [b"hello\n"] * 3
+    assert [result.network.total for result in results if result.network] == [1, 1, 1]
+    assert agents() == []
+
+
+async def test_the_proxy_has_no_rights(net: Networked, server: Server) -> None:
+    """While it serves: the step's uid, no capability, no new privileges, no inherited environment."""
+    url = f"http://good.test:{net.port}/"
+    running = asyncio.create_task(
+        net.run(f"while curl -sS {url}; do sleep .05; done", limits={"wall_us": 9_000_000})
+    )
+    while not server.connections:  # noqa: ASYNC110 (a thread counts them)
+        await asyncio.sleep(0.01)
+    (agent,) = agents()
+    facts = dict(line.split(":\t", 1) for line in _read(agent.pid, "status").splitlines() if ":\t" in line)
+    environment = _read(agent.pid, "environ")
+    agent.kill()
+    await running
+    identity = net.arena.sandbox.identity
+    assert set(facts["Uid"].split()) == {str(identity.uid)}
+    assert set(facts["Gid"].split()) == {str(identity.gid)}
+    assert int(facts["CapEff"], 16) == int(facts["CapPrm"], 16) == 0
+    assert facts["NoNewPrivs"] == "1"
+    assert environment == ""
+
+
+def _read(pid: int, name: str) -> str:
+    with open(f"/proc/{pid}/{name}") as file:
+        return file.read()
+
+
+def agents() -> list[psutil.Process]:
+    """The proxies of this process that are alive."""
+    children = psutil.Process().children(recursive=True)
+    alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in alive if any("network.agent" in word for word in child.cmdline())]
