@@ -62,6 +62,7 @@ class ExecutorProcess:
         self.place, self.state = place, place / "state"
         self._stack = AsyncExitStack()
         self.starts = 0
+        self.env: dict[str, str] = {}
         self.address = ""
         self.child: Child
         self.stub: Any
@@ -75,6 +76,7 @@ class ExecutorProcess:
             "INTERLOCK_EXECUTOR_ADDRESS": self.address or "127.0.0.1:0",
             "INTERLOCK_TOKEN": TOKEN,
             "TEST_FAILPOINT": failpoint,
+            **self.env,
         }
         log = self.place / f"log{self.starts}"
         name = "tests.support.armed_executor" if failpoint else "interlock.executor"
@@ -168,9 +170,10 @@ class Stack:
 
 
 @asynccontextmanager
-async def stack(place: Path, database_url: str) -> AsyncIterator[Stack]:
-    """Both, started; ended on leaving."""
+async def stack(place: Path, database_url: str, **env: str) -> AsyncIterator[Stack]:
+    """Both, started; ended on leaving. `env`: more of the executor's."""
     executor = ExecutorProcess(place)
+    executor.env = env
     try:
         await executor.start()
         async with orchestrator(database_url, parse_address(executor.address)) as running:

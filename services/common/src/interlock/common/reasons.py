@@ -314,7 +314,7 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
         "Run `interlock doctor`; it says what is missing."),
     _R.NETWORK_NOT_AVAILABLE: ReasonInfo(_PRE, False,
         "The step asks for network access that it cannot have.",
-        "Leave the network out, or gate the step by `command` and allow it by policy."),
+        "Leave the host out, or have it added to INTERLOCK_NETWORK_HOSTS of the executor."),
     _R.SECRET_NOT_FOUND: ReasonInfo(_PRE, False,
         "The step names a secret that the executor does not have.",
         "Give the executor a file of that name in INTERLOCK_SECRETS_DIR, or correct the step."),

@@ -10,6 +10,7 @@ from interlock.cli.output import show_list, show_one, write_fields
 from interlock.cli.safe import escape, escape_block, escape_bytes
 from interlock.cli.settings import Settings
 from interlock.cli.show.diff import print_diff
+from interlock.cli.show.network import network_lines
 from interlock.cli.show.workspaces import change_line
 from interlock.cli.text import (
     cost_text,
@@ -143,6 +144,8 @@ def print_effect(effect: Effect) -> None:
         if output.total_bytes:
             print(f"--- {name}, {size_text(output.total_bytes)} ---")
             print(output_text(output).rstrip("\n"))
+    if effect.HasField("network"):
+        print("\n".join(network_lines(effect.network)))
 
 
 def _people(step: Step) -> None:
