@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,16 +34,34 @@ class Collection:
 async def collect(database: Database, executor: ExecutorClient, ask: Collection) -> pb.CollectGarbageResponse:
     """Has the executor remove what no run refers to. Raises UNAVAILABLE, DATABASE_UNAVAILABLE, INTERNAL.
 
-    A run that comes to life after it was read has only young trees, which the executor keeps anyway. Where the
-    reading fails, the executor gets no last message, and removes nothing.
+    Nothing is read before the executor has answered that it began: all that is entered after that, it keeps, so
+    that nothing is missed by a row that was read too early. Where the reading fails, the executor gets no last
+    message, and removes nothing.
     """
     failed: list[InterlockError] = []
+    begun = asyncio.Event()
+    messages = _until_failure(_after(begun, _messages(database, ask)), failed)
     try:
         with rpc_errors("executor"):
-            messages = _until_failure(_messages(database, ask), failed)
-            return await executor.stub.CollectGarbage(messages, timeout=_SECONDS)
+            call = executor.stub.CollectGarbage(messages, timeout=_SECONDS)
+            try:
+                await call.initial_metadata()
+                if not call.done():  # a call that was refused has no more to say than that
+                    begun.set()
+                return await call
+            finally:
+                call.cancel()
     except InterlockError as error:
         raise (failed or [error])[0] from None
+
+
+async def _after(
+    begun: asyncio.Event, messages: AsyncIterator[pb.CollectGarbageRequest]
+) -> AsyncIterator[pb.CollectGarbageRequest]:
+    """The messages, from then on."""
+    await begun.wait()
+    async for message in messages:
+        yield message
 
 
 async def _until_failure(
