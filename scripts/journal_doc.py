@@ -31,13 +31,15 @@ RECORDS: dict[str, type[Any]] = {
     "inherited step": model.InheritedStep,
 }
 _NAMES = {cls: name for name, cls in RECORDS.items()}
+_SUBJECTS = ("run", "step", "approval", "model", "workspace")
 _PLAIN = {str: "text", int: "integer", bool: "boolean"}
 
 
 def render() -> str:
     """The generated part, marks included."""
     types = ["| type | meaning | fields of `data` |", "|---|---|---|"]
-    for type_, cls in events.REGISTRY.items():
+    by_subject = sorted(events.REGISTRY.items(), key=lambda item: _SUBJECTS.index(item[0].split(".")[0]))
+    for type_, cls in by_subject:
         types.append(f"| `{type_}` | {_doc(cls)} | {_fields(cls)} |")
     records = [f"| {name} | {_doc(cls)} | {_fields(cls)} |" for name, cls in RECORDS.items()]
     return "\n".join(

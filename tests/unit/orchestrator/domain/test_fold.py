@@ -14,7 +14,7 @@ from tests.support.driven_run import DrivenRun, Stored, spec
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.evolve import Recorded, evolve, fold
-from interlock.orchestrator.domain.model import Approval, Failure, Gate, Policy, Prepared, Run
+from interlock.orchestrator.domain.model import Approval, Failure, Gate, Policy, Prepared, Run, Verdict
 from interlock.orchestrator.domain.steps import Chunked
 from interlock.orchestrator.domain.transitions import (
     RUN,
@@ -55,7 +55,7 @@ def next_event(run: Run, event: e.Event) -> Run:
         e.StepApplying(1, "apr-1", step=1),
         e.StepEdited(7, {"command": "x"}, step=1),
         e.StepFailed(2, Failure("X", "m"), step=1),
-        e.ApprovalDecided("apr-99", e.Verdict.APPROVE, "sha256:x", "eve", step=1),
+        e.ApprovalDecided("apr-99", Verdict.APPROVE, "sha256:x", "eve", step=1),
         e.ApprovalExpired("apr-99", step=1),
         e.ApprovalRequested(Approval("apr-9", Gate.EFFECT, "sha256:x", 1), step=1),
         e.StepPrepared(1, Prepared("r", "b", "p"), step=1),

@@ -1,0 +1,46 @@
+"""The questions that steps ask, and how they are answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from interlock.orchestrator.domain.event import Event
+from interlock.orchestrator.domain.model import Approval, RejectAction, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequested(Event):
+    """The step waits for a decision about a digest."""
+
+    type = "approval.requested"
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDecided(Event):
+    """The decision about an approval: there is one at most."""
+
+    type = "approval.decided"
+    approval_id: str
+    verdict: Verdict
+    digest: str
+    subject: str
+    channel: str = ""
+    comment: str = ""
+    action: RejectAction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalExpired(Event):
+    """Nobody decided in time."""
+
+    type = "approval.expired"
+    approval_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalCancelled(Event):
+    """The question was withdrawn: its run was cancelled, or its step skipped."""
+
+    type = "approval.cancelled"
+    approval_id: str

@@ -1,0 +1,164 @@
+"""What happens to a run as a whole: its plan, its start and its end, what it waits for and what it spends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from interlock.orchestrator.domain.event import Event
+from interlock.orchestrator.domain.model import (
+    Budget,
+    Failure,
+    ForkOf,
+    InheritedStep,
+    Json,
+    ModelCall,
+    Policy,
+    StepSpec,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunCreated(Event):
+    """A run exists. Always a run's first event."""
+
+    type = "run.created"
+    goal: str
+    workspace_id: str
+    created_by: str
+    policy: Policy = field(default_factory=Policy)
+    budget: Budget = field(default_factory=Budget)
+    labels: Json = field(default_factory=dict)
+    traceparent: str = ""
+    fork: ForkOf | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepsInherited(Event):
+    """Steps that had ended in the run this one is a fork of, numbered from `first`; at most 200 an event."""
+
+    type = "run.steps_inherited"
+    first: int
+    steps: tuple[InheritedStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepsAdded(Event):
+    """Steps were appended, numbered from `first`; at most 200 an event."""
+
+    type = "run.steps_added"
+    first: int
+    specs: tuple[StepSpec, ...]
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningStarted(Event):
+    """The planner is asked for steps; `feedback` marks a re-plan of the rest."""
+
+    type = "run.planning_started"
+    additional_context: str = ""
+    max_steps: int = 0
+    feedback: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Event):
+    """The planner answered; `run.steps_added` events with its steps follow in the same transaction."""
+
+    type = "run.planned"
+    steps: int
+    replaces_pending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningFailed(Event):
+    """There is no plan; the run is as it was before it asked."""
+
+    type = "run.planning_failed"
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """Steps are carried out from now on, or one of them only."""
+
+    type = "run.started"
+    by: str = ""
+    single_step: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunWaiting(Event):
+    """The run is to start as soon as its workspace is free and nobody waits before it; `holder_run` has it now."""
+
+    type = "run.waiting"
+    by: str = ""
+    holder_run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused(Event):
+    """No further step starts; the one under way goes on to its end or its gate."""
+
+    type = "run.paused"
+    reason: str
+    by: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed(Event):
+    """Steps are carried out again, or one of them only."""
+
+    type = "run.resumed"
+    by: str = ""
+    single_step: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested(Event):
+    """Someone ended the run; what is under way is being stopped."""
+
+    type = "run.cancel_requested"
+    by: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCancelled(Event):
+    """The run has ended; steps that were PENDING are CANCELLED."""
+
+    type = "run.cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class RunCompleted(Event):
+    """Every step has ended and none stopped the run."""
+
+    type = "run.completed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed(Event):
+    """A step, or re-planning, stopped the run."""
+
+    type = "run.failed"
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCalled(Event):
+    """A model was asked for this step, or for the run's plan when `step` is 0."""
+
+    type = "model.called"
+    call: ModelCall
+
+
+@dataclass(frozen=True, slots=True)
+class DriftAdopted(Event):
+    """Someone changed the live directory; the workspace's head moved to what they made of it."""
+
+    type = "workspace.drift_adopted"
+    from_tree: str
+    to_tree: str

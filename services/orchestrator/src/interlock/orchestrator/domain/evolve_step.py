@@ -1,0 +1,168 @@
+"""What an event changes in the step that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.model import (
+    STEP_ACTIVE,
+    STEP_FINAL,
+    Gate,
+    Reviewed,
+    Step,
+    StepState,
+    Superseded,
+    Verdict,
+)
+from interlock.orchestrator.domain.transitions import IllegalTransitionError, step_targets
+
+
+def evolve_step(step: Step, event: e.Event, at: datetime, head_tree: str) -> Step:
+    """The step after an event at `at`, when the workspace was at `head_tree`. Raises IllegalTransitionError."""
+    _consistent(step, event)
+    targets = step_targets(event.type, step.state)
+    state = targets[0] if len(targets) == 1 else _STEP_CHOICE[type(event)](event)
+    handler = _STEP_FIELDS.get(type(event))
+    changes: dict[str, Any] = handler(step, event) if handler else {}
+    if isinstance(event, e.ApprovalRequested):
+        changes["asked_at"] = at
+    if isinstance(event, e.ApprovalDecided):
+        changes.update(_reviewed(step, event, at))
+    if isinstance(event, e.StepStarted):
+        changes["started_at"] = step.started_at or at
+    if state is not step.state:
+        changes["inherited"] = False
+        changes.update(_ended(step, state, at, head_tree), **changes)
+    return replace(step, state=state, **changes)
+
+
+def _ended(step: Step, state: StepState, at: datetime, head_tree: str) -> dict[str, Any]:
+    """What a step says about its end: when, and where the workspace was; nothing, once it is tried again."""
+    if state is StepState.PENDING:
+        return {"ended_at": None, "head_tree": ""}
+    if state not in STEP_FINAL and state is not StepState.OUTCOME_UNKNOWN:
+        return {}
+    return {"ended_at": at, "head_tree": head_tree if step.state in STEP_ACTIVE else step.head_tree}
+
+
+_SAME_ATTEMPT = (
+    e.StepProposed,
+    e.StepPrepared,
+    e.StepExecuting,
+    e.StepApplying,
+    e.StepSucceeded,
+    e.StepFailed,
+)
+_NEXT_ATTEMPT = (e.StepStarted, e.StepEdited, e.PreviewSuperseded)
+
+
+def _consistent(step: Step, event: e.Event) -> None:
+    """Refuses an event that is about another attempt or another approval than the step's."""
+    if isinstance(event, (e.ApprovalDecided, e.ApprovalExpired, e.ApprovalCancelled)):
+        expected: object = step.approval.approval_id if step.approval else ""
+        named: object = event.approval_id
+    elif isinstance(event, e.ApprovalRequested):
+        expected, named = step.attempt, event.approval.attempt
+    elif isinstance(event, _SAME_ATTEMPT):
+        expected, named = step.attempt, event.attempt
+    elif isinstance(event, _NEXT_ATTEMPT):
+        expected, named = step.attempt + 1, event.attempt
+    else:
+        return
+    if named != expected:
+        raise IllegalTransitionError(
+            f"{event.type} names {named!r}, but step {step.number} is at {expected!r}"
+        )
+
+
+def _decided_state(event: Any) -> StepState:
+    return StepState.APPROVED if event.verdict is Verdict.APPROVE else StepState.AWAITING_APPROVAL
+
+
+_STEP_CHOICE: dict[type[e.Event], Callable[[Any], StepState]] = {
+    e.ApprovalDecided: _decided_state,
+    e.StepFailed: lambda ev: StepState.PENDING if ev.will_retry else StepState.FAILED,
+}
+
+
+def _decided(step: Step, event: e.ApprovalDecided) -> dict[str, Any]:
+    if event.verdict is not Verdict.APPROVE or step.approval is None:
+        return {"approval": None}
+    asked = step.approval.gate
+    request = {"approved_request": event.digest} if asked is Gate.COMMAND else {}
+    return {"approval": None, "approved_digest": event.digest, **request}
+
+
+def _reviewed(step: Step, event: e.ApprovalDecided, at: datetime) -> dict[str, Any]:
+    asked = step.approval
+    if event.verdict is not Verdict.APPROVE or asked is None or step.prepared is None:
+        return {}
+    answer = Reviewed(
+        asked, step.asked_at or at, at, event.subject, event.channel, event.comment, step.prepared
+    )
+    others = tuple(r for r in step.reviewed if r.approval.gate is not asked.gate)
+    return {"reviewed": (*others, answer)}
+
+
+def _superseded(step: Step, event: e.PreviewSuperseded) -> dict[str, Any]:
+    times = step.superseded.times + 1 if step.superseded else 1
+    return {
+        **_FRESH,
+        "attempt": event.attempt,
+        "superseded": Superseded(event.reason, times, event.paths),
+    }
+
+
+_FRESH: dict[str, Any] = {
+    "approval": None,
+    "approved_request": "",
+    "approved_digest": "",
+    "draft_payload": "",
+    "prepared": None,
+}
+"""What a new attempt starts without: everything that was about the attempt before."""
+
+_UNREVIEWED: dict[str, Any] = {"reviewed": (), "superseded": None}
+"""What a step starts without that is another one than people have seen."""
+
+
+_STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
+    e.StepStarted: lambda s, ev: {
+        **_FRESH,
+        **_UNREVIEWED,
+        "attempt": ev.attempt,
+        "gate": Gate(ev.gate),
+        "failure": None,
+    },
+    e.StepDrafted: lambda s, ev: {"draft_payload": ev.draft_payload},
+    e.StepProposed: lambda s, ev: {"prepared": ev.prepared},
+    e.StepPrepared: lambda s, ev: {"prepared": ev.prepared, "computed": ev.attempt},
+    e.ApprovalRequested: lambda s, ev: {"approval": ev.approval, "last_approval_id": ev.approval.approval_id},
+    e.ApprovalDecided: _decided,
+    e.ApprovalExpired: lambda s, ev: {"approval": None},
+    e.ApprovalCancelled: lambda s, ev: {"approval": None},
+    e.StepEdited: lambda s, ev: {
+        **_FRESH,
+        **_UNREVIEWED,
+        "attempt": ev.attempt,
+        "spec": replace(s.spec, input=ev.input),
+        "gate": Gate(ev.gate),
+    },
+    e.PreviewSuperseded: _superseded,
+    e.ModelCalled: lambda s, ev: {"model_calls": (*s.model_calls, ev.call)},
+    e.EffectDiscarded: lambda s, ev: {"discarded": max(s.discarded, ev.attempt)},
+    e.StepSucceeded: lambda s, ev: {
+        "head_tree": ev.head_tree,
+        "reply_payload": ev.reply_payload,
+        "kept_paths": ev.kept_paths,
+        "kept_total": ev.kept_total,
+    },
+    e.StepFailed: lambda s, ev: {"failure": ev.failure, "failures": s.failures + 1},
+    e.StepRejected: lambda s, ev: {"failure": ev.failure},
+    e.StepOutcomeUnknown: lambda s, ev: {"failure": ev.failure},
+    e.StepRetried: lambda s, ev: {"failures": 0, "failure": None, "kept_paths": (), "kept_total": 0},
+}

@@ -1,0 +1,95 @@
+"""States, specifications and records of runs and steps: frozen, JSON-friendly, without behaviour."""
+
+from __future__ import annotations
+
+from interlock.orchestrator.domain.model.forks import (
+    ForkOf,
+    InheritedStep,
+)
+from interlock.orchestrator.domain.model.reviews import (
+    Approval,
+    Prepared,
+    Reviewed,
+    Superseded,
+)
+from interlock.orchestrator.domain.model.runs import (
+    ZERO_DIGEST,
+    Planning,
+    Revert,
+    Rollback,
+    Run,
+    Waiting,
+)
+from interlock.orchestrator.domain.model.specs import (
+    MAX_ATTEMPTS,
+    MAX_STEPS,
+    MAX_SUPERSEDED,
+    Budget,
+    Failure,
+    Json,
+    Policy,
+    StepSpec,
+)
+from interlock.orchestrator.domain.model.spending import (
+    ModelCall,
+    Spent,
+)
+from interlock.orchestrator.domain.model.states import (
+    MODEL_KINDS,
+    RUN_FINAL,
+    STEP_ACTIVE,
+    STEP_FINAL,
+    WRITING_KINDS,
+    Gate,
+    OnFailure,
+    PauseReason,
+    RejectAction,
+    RunState,
+    StepKind,
+    StepState,
+    Verdict,
+)
+from interlock.orchestrator.domain.model.steps import (
+    Kept,
+    Step,
+)
+
+__all__ = [
+    "MAX_ATTEMPTS",
+    "MAX_STEPS",
+    "MAX_SUPERSEDED",
+    "MODEL_KINDS",
+    "RUN_FINAL",
+    "STEP_ACTIVE",
+    "STEP_FINAL",
+    "WRITING_KINDS",
+    "ZERO_DIGEST",
+    "Approval",
+    "Budget",
+    "Failure",
+    "ForkOf",
+    "Gate",
+    "InheritedStep",
+    "Json",
+    "Kept",
+    "ModelCall",
+    "OnFailure",
+    "PauseReason",
+    "Planning",
+    "Policy",
+    "Prepared",
+    "RejectAction",
+    "Revert",
+    "Reviewed",
+    "Rollback",
+    "Run",
+    "RunState",
+    "Spent",
+    "Step",
+    "StepKind",
+    "StepSpec",
+    "StepState",
+    "Superseded",
+    "Verdict",
+    "Waiting",
+]

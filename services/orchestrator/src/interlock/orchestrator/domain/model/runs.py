@@ -1,0 +1,119 @@
+"""One run as the journal tells it, and what is under way in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from dataclasses import field as default
+from datetime import datetime
+
+from interlock.orchestrator.domain.model.forks import ForkOf
+from interlock.orchestrator.domain.model.specs import Budget, Failure, Json, Policy
+from interlock.orchestrator.domain.model.spending import ModelCall, Spent
+from interlock.orchestrator.domain.model.states import STEP_ACTIVE, RunState
+from interlock.orchestrator.domain.model.steps import Step
+from interlock.orchestrator.domain.steps import Chunked
+
+ZERO_DIGEST = "sha256:" + "0" * 64
+"""`prev` of a run's first event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """A rollback that was recorded and not yet carried out; the tree is that after event `moment` (0: the first).
+
+    `from_tree`: the head it leads back from, or empty for any.
+    """
+
+    operation_id: str
+    tree: str
+    to_step: int
+    moment: int = 0
+    from_tree: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Revert:
+    """A revert that was recorded and not yet carried out: of what led from `to_tree` to `from_tree`."""
+
+    operation_id: str
+    step: int
+    from_tree: str
+    to_tree: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A run that was to start and waits for its workspace; `holder` had it when it began to wait."""
+
+    by: str
+    since: datetime
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """What the planner was asked for; `feedback` marks a re-plan, `asked` is the event that asked."""
+
+    additional_context: str = ""
+    max_steps: int = 0
+    feedback: str = ""
+    asked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run as the journal tells it, and the head of its chain (`seq`, `head`).
+
+    `cursor` is the step that was active last, `scan_from` a step before which none is PENDING, `discards` the
+    attempts (step, attempt) that the executor has yet to throw away, `steps_allowed` how many steps may still
+    start (None = all), `spent` the sum over the model calls of the run and its steps, `undone` whether anything
+    of it was ever rolled back or reverted.
+    """
+
+    run_id: str
+    goal: str
+    workspace_id: str
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+    policy: Policy = default(default_factory=Policy)
+    budget: Budget = default(default_factory=Budget)
+    labels: Json = default(default_factory=dict)
+    traceparent: str = ""
+    fork: ForkOf | None = None
+    state: RunState = RunState.CREATED
+    pause_reason: str = ""
+    steps_allowed: int | None = None
+    cancelling: bool = False
+    planning: Planning | None = None
+    waiting: Waiting | None = None
+    rollback: Rollback | None = None
+    revert: Revert | None = None
+    undone: bool = False
+    failure: Failure | None = None
+    steps: Chunked[Step] = default(default_factory=Chunked)
+    steps_done: int = 0
+    cursor: int = 0
+    scan_from: int = 1
+    discards: tuple[tuple[int, int], ...] = ()
+    model_calls: tuple[ModelCall, ...] = ()
+    spent: Spent = default(default_factory=Spent)
+    base_tree: str = ""
+    head_tree: str = ""
+    seq: int = 0
+    head: str = ZERO_DIGEST
+
+    @property
+    def inherited(self) -> int:
+        """Number of steps that came with the fork."""
+        return self.fork.at_step if self.fork else 0
+
+    def step(self, number: int) -> Step | None:
+        """The step with this number, if there is one."""
+        return self.steps[number - 1] if 0 < number <= len(self.steps) else None
+
+    @property
+    def current(self) -> Step | None:
+        """The step under way, if there is one; a run has at most one."""
+        step = self.step(self.cursor)
+        return step if step is not None and step.state in STEP_ACTIVE else None

@@ -1,0 +1,68 @@
+"""What is asked of a run and its steps, within which bounds; and how a failure is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as default
+from typing import Any
+
+from interlock.orchestrator.domain.model.states import Gate, OnFailure, StepKind
+
+MAX_STEPS = 10_000
+"""Most steps of one run."""
+
+MAX_ATTEMPTS = 100
+"""Most attempts of one step, retries, edits and renewed previews included."""
+
+MAX_SUPERSEDED = 10
+"""Most times that the preview of one try of a step is replaced because the workspace moved under it."""
+
+Json = Mapping[str, Any]
+"""An object of a journal event: text keys; text, integers, booleans, null, lists and objects as values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Gates of the dangerous kinds, and how long approvals stay open (microseconds; None = for ever)."""
+
+    name: str = "default"
+    edit_file_gate: Gate = Gate.EFFECT
+    run_command_gate: Gate = Gate.COMMAND
+    steps_may_weaken: bool = False
+    approval_timeout_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Most micro-US-dollars and model calls; 0 = no limit."""
+
+    max_cost_micros: int = 0
+    max_model_calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """What a step is asked to do.
+
+    `input` holds the fields of the kind's input message under their proto names. Long texts are kept in the
+    payload table: their key then ends in `_payload` and the value is the text's digest.
+    """
+
+    kind: StepKind
+    input: Json
+    name: str = ""
+    gate: Gate | None = None
+    retries: int = 0
+    on_failure: OnFailure = OnFailure.STOP
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a step or run failed: a reason's name and what people should know."""
+
+    reason: str
+    message: str
+    field: str = ""
+    fix: str = ""
+    metadata: Json = default(default_factory=dict)
