@@ -45,6 +45,19 @@ def test_watching_streams_every_event_once_and_resumes_by_cursor(
     assert seqs == list(range(int(middle["event"]["seq"]) + 1, len(events) + 1))
 
 
+def test_json_of_a_stream_is_one_document_after_another(interlock: Installation, project: Path) -> None:
+    run = execute(interlock, project, EDIT)["runId"]
+    text = interlock("run", "watch", run, "-o", "json").stdout
+    documents, at, decoder = [], 0, json.JSONDecoder()
+    while at < len(text):
+        document, at = decoder.raw_decode(text, at)
+        documents.append(document)
+        at += 1  # the newline after it
+    assert text.startswith("{\n  ")
+    lines = interlock("run", "watch", run, "-o", "jsonl").stdout.splitlines()
+    assert [each.get("event") for each in documents] == [json.loads(line).get("event") for line in lines]
+
+
 def test_start_wait_timeout_pause_cancel(interlock: Installation, project: Path) -> None:
     run = interlock.json("run", "start", "-w", str(project), "--plan", plan(project, SLOW, READ))["runId"]
     assert interlock.json("run", "wait", run, code=3)["state"] == "RUN_STATE_AWAITING_APPROVAL"

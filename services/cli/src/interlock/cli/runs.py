@@ -14,7 +14,7 @@ from interlock.cli.follow.follow import follow
 from interlock.cli.follow.reporter import PlainReporter, Reporter
 from interlock.cli.output import message_dict, progress, write_json
 from interlock.cli.session import connect, stops_with_commands
-from interlock.cli.settings import Output, Settings
+from interlock.cli.settings import Settings
 from interlock.cli.show.runs import run_exit_code, show_run
 from interlock.cli.values import bad_value, parse_duration, parse_labels, read_document
 from interlock.client import Client, Plan, parse_plan, run_request
@@ -134,13 +134,13 @@ async def _followed(
 
 
 async def print_messages(settings: Settings, run_id: str, cursor: str, within: str) -> int:
-    """The stream of a run as JSON lines; returns the run's exit code at its end."""
+    """The stream of a run as JSON documents one after another; returns the run's exit code at its end."""
     seconds = parse_duration(within, "timeout")
     async with connect(settings) as client:
         try:
             async with asyncio.timeout(seconds):
                 async for message in client.watch_run(run_id, cursor=cursor):
-                    write_json(message_dict(message), Output.JSONL)
+                    write_json(message_dict(message), settings.output)
         except TimeoutError:
             return _timed_out(settings, run_id)
         return run_exit_code(await client.get_run(run_id))

@@ -57,7 +57,10 @@ async def watch(
     workspace: WORKSPACE = "",
     preview: Annotated[bool, typer.Option("--preview", help="Include each pending one's preview.")] = False,
 ) -> None:
-    """Show what is pending, then every change, until Ctrl-C. JSON output is one event a line."""
+    """Show what is pending, then every change, until Ctrl-C.
+
+    -o json prints a document for each event, one after another; -o jsonl each on a line of its own.
+    """
     from interlock.cli.output import message_dict, use_colour, write_json
     from interlock.cli.safe import escape
     from interlock.cli.session import connect
@@ -72,7 +75,7 @@ async def watch(
                 continue
             record = message.event.approval
             if settings.output is not Output.TABLE:
-                write_json(message_dict(message.event), Output.JSONL)
+                write_json(message_dict(message.event), settings.output)
                 continue
             where = f"{record.approval_id} {record.run_id} step {record.step}"
             print(escape(f"{approval_state(record):<10} {where} {approval_title(record)}"), flush=True)

@@ -126,7 +126,10 @@ async def watch(
     cursor: Annotated[str, typer.Option(help="Go on after this cursor (JSON output shows them).")] = "",
     within: TIMEOUT = "",
 ) -> int:
-    """Follow a run to its end. JSON output is one message of the stream a line."""
+    """Follow a run to its end.
+
+    -o json prints a document for each message of the stream, one after another; -o jsonl each on a line of its own.
+    """
     from interlock.cli.runs import print_messages, watch_run
 
     if settings.output is Output.TABLE:
