@@ -1,4 +1,4 @@
-"""`python -m interlock.verify FILE`: exit 0 when the bundle is whole, 1 when not, 2 when it cannot be read."""
+"""`python -m interlock.verify FILE`: exit 0 when the bundle is whole, 1 when not, 2 when there is no bundle to read."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def main() -> int:
     if report.origin is not None:
         checked = "compared with its journal" if report.linked else "whose journal was not given (--parent)"
         print(ascii(f"a fork of {report.origin.run_id} after event {report.origin.seq}, {checked}")[1:-1])
+    if report.foreign:
+        return 2
     verdict = "verified" if report.ok else f"NOT verified: {len(report.problems)} problems"
     print(f"{verdict}: {report.events} events, {report.payloads} payloads, head {report.head}")
     return 0 if report.ok else 1

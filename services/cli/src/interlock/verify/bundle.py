@@ -57,6 +57,7 @@ class Report:
     """What was found. `ok` means that every check passed, for all `events` events and `payloads` payloads.
 
     `origin` is where the run of a fork comes from; `linked` the runs before it whose journals were compared.
+    `foreign` says what the file is when it is no bundle at all: "empty", "binary", "json" or "text".
     """
 
     run_id: str = ""
@@ -66,6 +67,7 @@ class Report:
     origin: Origin | None = None
     linked: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    foreign: str = ""
 
     @property
     def ok(self) -> bool:
@@ -117,7 +119,7 @@ def verify_family(child: Iterable[bytes], parents: Sequence[Iterable[bytes]], he
 
         parent = verify_bundle(lines, seen=both)
         for problem in parent.problems:
-            report.add(problem.line, f"{parent.run_id} {problem.where}", problem.message)
+            report.add(problem.line, f"{parent.run_id or 'parent'} {problem.where}", problem.message)
         for message in broken(here, until, parent.run_id):
             report.add(0, "fork", message)
         report.linked.append(parent.run_id)
@@ -137,7 +139,7 @@ def verify_bundle(lines: Iterable[bytes], head: str = "", *, seen: Seen | None =
     reader = _Reader(seen)
     for number, raw in enumerate(lines, 1):
         reader.line(number, raw)
-        if reader.is_foreign:
+        if reader.report.foreign:
             break  # whatever else could be said of the file only hides that
     reader.finish(head)
     return reader.report
@@ -156,7 +158,6 @@ class _Reader:
         self._payloads: dict[str, None] = {}
         self._lines = 0
         self._ended = False
-        self.is_foreign = False
 
     def line(self, number: int, raw: bytes) -> None:
         self._lines = number
@@ -164,16 +165,17 @@ class _Reader:
         if self._ended:
             self.report.add(number, "bundle", "there is something after the end line")
         elif number == 1:
-            self._read_header(value)
+            self._read_header(value, raw)
         elif value is not None:
             self._read_record(number, value)
 
     def finish(self, head: str) -> None:
         report, chain = self.report, self._chain
         if not self._lines:
+            report.foreign = "empty"
             report.add(0, "bundle", "the file is empty")
             return
-        if self.is_foreign:
+        if report.foreign:
             report.problems[:] = [
                 Problem(1, "header", "this is not an Interlock journal bundle, or its first line was changed")
             ]
@@ -219,9 +221,9 @@ class _Reader:
             return None
         return value
 
-    def _read_header(self, value: dict[str, Any] | None) -> None:
+    def _read_header(self, value: dict[str, Any] | None, raw: bytes) -> None:
         if value is None or list(value) != _HEADER or value["bundle"] != "interlock-journal":
-            self.is_foreign = True
+            self.report.foreign = _kind(raw)
             return
         if value["version"] != 1 or isinstance(value["version"], bool):
             self.report.add(1, "header", f"bundle version {value['version']!r} is not known here; 1 is")
@@ -271,6 +273,17 @@ class _Reader:
         self._ended = True
         if value["end"] is not True or value["lines"] != number or isinstance(value["lines"], bool):
             self.report.add(number, "end", f"says {value['lines']!r} lines; this is line {number}")
+
+
+def _kind(line: bytes) -> str:
+    """What a first line that is no header seems to be part of."""
+    if line.lstrip()[:1] in (b"{", b"["):
+        return "json"
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        return "binary"
+    return "text" if text.replace("\t", "").rstrip("\r\n").isprintable() else "binary"
 
 
 def _compact(value: dict[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ from interlock.cli.errors import FAILED, OK
 from interlock.cli.output import show_list, write_json
 from interlock.cli.safe import escape
 from interlock.cli.settings import Output, Settings
+from interlock.cli.text import counted
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1.journal_pb2 import JournalEvent
 from interlock.verify import Report, verify_bundle, verify_file
@@ -19,6 +20,13 @@ from interlock.verify.bundle import MAX_LINE_BYTES, split_lines, verify_family
 from interlock.verify.link import Origin
 
 _MOST_GENERATIONS = 100
+_FOREIGN = {
+    "empty": "is empty; a journal bundle has at least a header and an end line.",
+    "binary": "is a binary file, not a journal bundle.",
+    "json": "is JSON, but not a journal bundle, or its first line was changed.",
+    "text": "is text, but not a journal bundle, or its first line was changed.",
+}
+_WRITE_ONE = "`interlock journal export RUN --file FILE` writes a bundle; `verify RUN` needs none."
 
 
 def list_events(settings: Settings, events: Iterable[JournalEvent]) -> None:
@@ -83,11 +91,15 @@ def is_run_id(target: str) -> bool:
 
 
 def verify_path(path: str, head: str, parents: Sequence[str] = ()) -> Report:
-    """Verify a bundle file, and a fork's with those of its parents. Raises INVALID_ARGUMENT when one cannot be read."""
+    """Verify a bundle file, and a fork's with those of its parents.
+
+    Raises INVALID_ARGUMENT when one cannot be read, and when the file is no bundle at all.
+    """
     try:
         if path == "-" and not parents:
-            return verify_bundle(iter(lambda: sys.stdin.buffer.readline(MAX_LINE_BYTES), b""), head)
-        return verify_file(path, head, parents)
+            report = verify_bundle(iter(lambda: sys.stdin.buffer.readline(MAX_LINE_BYTES), b""), head)
+        else:
+            report = verify_file(path, head, parents)
     except OSError as error:
         raise InterlockError(
             Reason.INVALID_ARGUMENT,
@@ -95,6 +107,12 @@ def verify_path(path: str, head: str, parents: Sequence[str] = ()) -> Report:
             field="target",
             fix="Name a bundle file or a run id.",
         ) from None
+    if report.foreign:
+        name = "Standard input" if path == "-" else path
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT, f"{name} {_FOREIGN[report.foreign]}", field="target", fix=_WRITE_ONE
+        )
+    return report
 
 
 async def verify_run(settings: Settings, run_id: str, head: str) -> Report:
@@ -130,7 +148,7 @@ def show_report(settings: Settings, report: Report) -> int:
             print(escape(str(problem)), file=sys.stderr)
         if report.origin is not None:
             print(escape(_origin_text(report, report.origin)))
-        verdict = "Verified" if report.ok else f"NOT verified ({len(report.problems)} problems)"
+        verdict = "Verified" if report.ok else f"NOT verified ({counted(len(report.problems), 'problem')})"
         print(
             escape(
                 f"{verdict}: {report.run_id}, {report.events} events, {report.payloads} payloads, "
