@@ -70,9 +70,28 @@ async def test_a_second_run_is_refused_and_told_who_has_the_workspace(database_u
         assert error.reason is Reason.WORKSPACE_BUSY
         assert error.metadata["holder_run_id"] == holder.run_id
         assert holder.run_id in error.message
+        assert "--wait-for-workspace" in error.fix
         planned = await create(it.stub, read(), workspace_id=WS, start=False)
         error = await refused(it.stub.StartRun(o.StartRunRequest(run_id=planned.run_id)))
         assert error.metadata["holder_run_id"] == holder.run_id
+        assert error.fix == (
+            f"Let {holder.run_id} end, or cancel it; or wait in line (`on_busy`: WAIT; `--wait-for-workspace`)."
+        )
+
+
+async def test_what_cannot_wait_in_line_is_not_told_to(database_url: str) -> None:
+    async with (
+        executor_server(ScriptedExecutor(Script())) as executor,
+        orchestrator(database_url, executor) as it,
+    ):
+        done = await create(it.stub, edit(), workspace_id=WS)
+        await decide(it.stub, await pending(it.stub, done.run_id))
+        await until(it.stub, done.run_id, "COMPLETED")
+        holder = await create(it.stub, edit(), workspace_id=WS)
+        await pending(it.stub, holder.run_id)
+        error = await refused(it.stub.RollbackRun(o.RollbackRunRequest(run_id=done.run_id)))
+        assert error.reason is Reason.WORKSPACE_BUSY
+        assert error.fix == f"Let {holder.run_id} end, or cancel it."
 
 
 async def test_a_run_waits_visibly_and_starts_when_it_is_its_turn(database_url: str) -> None:

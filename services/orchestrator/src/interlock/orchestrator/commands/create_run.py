@@ -9,7 +9,7 @@ from interlock.common import telemetry
 from interlock.common.errors import InterlockError
 from interlock.common.identity import current_identity
 from interlock.orchestrator.commands.mutate import request_of
-from interlock.orchestrator.commands.start_run import waits
+from interlock.orchestrator.commands.start_run import could_wait, waits
 from interlock.orchestrator.convert import inputs, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import decide_run
@@ -47,7 +47,7 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
         outcome = await create(events)
     except InterlockError as error:
         if not waits(message.on_busy, error):
-            raise
+            raise could_wait(error) from None
         holder = error.metadata.get("holder_run_id", "")
         # In place of its start, which is the last event.
         outcome = await create([*events[:-1], RunWaiting(current_identity().subject, holder)])

@@ -105,7 +105,7 @@ def busy(workspace: str, holder: str) -> InterlockError:
     return InterlockError(
         Reason.WORKSPACE_BUSY,
         f"Workspace {workspace} is in the hands of {holder or 'another run'}.",
-        fix=f"Let {holder or 'it'} end, or cancel it; or start with --wait-for-workspace.",
+        fix=f"Let {holder or 'it'} end, or cancel it.",
         metadata={"workspace_id": workspace, "holder_run_id": holder},
     )
 
