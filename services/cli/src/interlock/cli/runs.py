@@ -50,15 +50,23 @@ class Wanted:
         return cls(workspace, parsed.goal, merged, wait=wait)
 
 
-async def create(client: Client, wanted: Wanted) -> Run:
-    """Make the workspace and the run, planned but not started."""
+async def begin(client: Client, wanted: Wanted) -> Run:
+    """Make the workspace and the run, and start it, or have it wait in line.
+
+    A run of a plan is made and started in one call: where it cannot start, there is none. One that the model has
+    planned stays, because planning costs, and may be started later.
+    """
     workspace_id = wanted.workspace
     if not (workspace_id.startswith("ws-") and "/" not in workspace_id):
         workspace_id = await _opened(client, wanted.workspace)
     if wanted.plan is not None:
-        request = run_request(wanted.plan, workspace_id)
+        request = run_request(wanted.plan, workspace_id, start=True, wait_for_workspace=wanted.wait)
         request.request_id = client.request_id()
-        return (await client.call(client.orchestrator.CreateRun, request)).run
+        return _told((await client.call(client.orchestrator.CreateRun, request)).run)
+    return await _started(client, await _planned(client, wanted, workspace_id), wait=wanted.wait)
+
+
+async def _planned(client: Client, wanted: Wanted, workspace_id: str) -> Run:
     run = await client.create_run(wanted.goal, workspace_id, labels=wanted.labels)
     notice = (await client.planner_capabilities()).notice
     progress(f"Planning … {notice}".rstrip())
@@ -80,24 +88,29 @@ async def _opened(client: Client, directory: str) -> str:
         opening.cancel()
 
 
-async def started(client: Client, run: Run, *, wait: bool = False) -> Run:
-    """Start a run that was just made, or have it wait in line; when that is refused, say that it is there."""
+async def _started(client: Client, run: Run, *, wait: bool) -> Run:
     try:
-        run = await client.start_run(run.run_id, wait_for_workspace=wait)
-        if run.HasField("waiting"):
-            progress(f"{run.run_id} waits for its workspace: {run.waiting.holder_run_id} has it.")
-        return run
+        return _told(await client.start_run(run.run_id, wait_for_workspace=wait))
     except InterlockError:
-        progress(f"{run.run_id} is made but not started: `interlock run start {run.run_id}` tries again.")
+        progress(
+            f"{run.run_id} is planned but not started: `interlock run start {run.run_id}` tries again, "
+            f"`interlock run cancel {run.run_id}` drops it."
+        )
         raise
+
+
+def _told(run: Run) -> Run:
+    """The run; says so when it waits in line."""
+    if run.HasField("waiting"):
+        progress(f"{run.run_id} waits for its workspace: {run.waiting.holder_run_id} has it.")
+    return run
 
 
 async def execute_run(settings: Settings, wanted: Wanted, approve: str, within: str) -> int:
     """Create, start and follow a run; returns the exit code."""
     mode, seconds = _mode(approve), parse_duration(within, "timeout")
     async with connect(settings) as client:
-        run = await started(client, await create(client, wanted), wait=wanted.wait)
-        run = await client.get_run(run.run_id)
+        run = await client.get_run((await begin(client, wanted)).run_id)
         reporter = _reporter()
         keeper = Gatekeeper(client, mode, Terminal() if settings.may_ask else None, reporter)
         return await _followed(settings, client, run, keeper, reporter, seconds)

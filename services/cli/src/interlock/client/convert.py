@@ -8,7 +8,7 @@ from interlock.common import plan as doc
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.plan.wire import plan_step, policy_message, step_input, step_spec
 from interlock.v1 import policy_pb2, step_pb2
-from interlock.v1.orchestrator_pb2 import CreateRunRequest
+from interlock.v1.orchestrator_pb2 import CreateRunRequest, OnBusy
 
 __all__ = [
     "budget",
@@ -21,8 +21,13 @@ __all__ = [
 ]
 
 
-def run_request(plan: doc.Plan, workspace_id: str, *, start: bool = False) -> CreateRunRequest:
-    """The request that makes a run of a plan; its `request_id` is still empty."""
+def run_request(
+    plan: doc.Plan, workspace_id: str, *, start: bool = False, wait_for_workspace: bool = False
+) -> CreateRunRequest:
+    """The request that makes a run of a plan; its `request_id` is still empty.
+
+    With `start`, a workspace that another run has refuses the whole request, unless it is to be waited for.
+    """
     return CreateRunRequest(
         goal=plan.goal,
         workspace_id=workspace_id,
@@ -31,6 +36,7 @@ def run_request(plan: doc.Plan, workspace_id: str, *, start: bool = False) -> Cr
         budget=None if plan.budget is None else budget(plan.budget),
         labels=dict(plan.labels),
         start=start,
+        on_busy=OnBusy.ON_BUSY_WAIT if wait_for_workspace else OnBusy.ON_BUSY_REFUSE,
     )
 
 

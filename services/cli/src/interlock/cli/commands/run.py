@@ -68,7 +68,7 @@ async def start(
     wait_for_workspace: IN_LINE = False,
 ) -> None:
     """Start a planned run, or create and start one, without following it."""
-    from interlock.cli.runs import Wanted, create, started
+    from interlock.cli.runs import Wanted, begin
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_run
     from interlock.cli.values import bad_value
@@ -82,7 +82,7 @@ async def start(
         if wanted is None:
             show_run(settings, await client.start_run(run, wait_for_workspace=wait_for_workspace))
         else:
-            show_run(settings, await started(client, await create(client, wanted), wait=wait_for_workspace))
+            show_run(settings, await begin(client, wanted))
 
 
 @command(app, "get")
