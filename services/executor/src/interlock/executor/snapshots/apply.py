@@ -36,15 +36,14 @@ from interlock.executor.snapshots.displaced import Displaced
 from interlock.executor.snapshots.model import (
     DIRECTORY,
     FILE,
-    UNKNOWN_TIME,
     Change,
     Entry,
     Owner,
     Snapshot,
-    Times,
 )
 from interlock.executor.snapshots.store import Store
 from interlock.executor.snapshots.target import Applied, Target
+from interlock.executor.snapshots.touched import Touched
 from interlock.executor.snapshots.unlock import Unlocker
 from interlock.executor.snapshots.write import fits, rewrite, sync_path, write_entry
 
@@ -75,7 +74,7 @@ class Application:
         self.staging = staging_name(token)
         self.few = len(changes) <= _SYNC_ONE_BY_ONE
         self.kept: list[bytes] = []
-        self.touched: dict[bytes, int | None] = {}
+        self.touched = Touched(store, target, new)
         self.staged: dict[int, str] = {}
         self.displaced = Displaced(self.root, self.staging, self.changes)
         self.at = b""
@@ -187,7 +186,7 @@ class Application:
             if change.new is not None:
                 self.kept.append(change.path)
             return
-        self.touched.setdefault(parent, None)
+        self.touched.add(parent)
         act(fd, name, change)
         failpoints.hit(self.target.point + ".entry")
 
@@ -252,7 +251,7 @@ class Application:
             os.mkdir(name, 0o700, dir_fd=fd)
             if owner is not None:
                 os.chown(name, owner.uid, owner.gid, dir_fd=fd, follow_symlinks=False)
-        self.touched[change.path] = new.mode
+        self.touched.give(change.path, new.mode)
 
     def place_mode(
         self, fd: int, name: bytes, change: Change, new: Entry, present: os.stat_result | None
@@ -332,36 +331,11 @@ class Application:
         return Owner(present.st_uid, present.st_gid)
 
     def finish(self, unlocker: Unlocker) -> None:
-        for path in sorted(self.touched, key=lambda p: (p.count(b"/") if p else -1, p), reverse=True):
-            if not path:
-                continue
+        for path in self.touched.deepest_first():
             self.at = path
-            try:
-                fd = unlocker.open_dir(path)
-            except OSError:
-                continue  # removed by this very change, or by somebody meanwhile
-            try:
-                entry, time = self.look_up(path)
-                mode = self.touched[path]
-                if mode is None and entry is not None and (self.target.redo or path in unlocker.changed):
-                    mode = entry.mode
-                status = os.fstat(fd)  # what is right already may belong to another, or be closed to changes
-                if mode is not None:
-                    if stat.S_IMODE(status.st_mode) != mode:
-                        os.fchmod(fd, mode)
-                    unlocker.changed.pop(path, None)
-                if time is not None and time.mtime_ns not in (UNKNOWN_TIME, status.st_mtime_ns):
-                    os.utime(fd, ns=(time.mtime_ns, time.mtime_ns))
-                self.settle(fd, path)
-            finally:
-                os.close(fd)
+            if self.touched.settle(path, unlocker):
+                self.unsynced.append(path)
             failpoints.hit(self.target.point + ".directory")
-
-    def settle(self, fd: int, path: bytes) -> None:
-        if os.geteuid() != 0 and os.fstat(fd).st_mode & 0o500 != 0o500:
-            os.fsync(fd)  # it cannot be opened again without changing its mode
-        else:
-            self.unsynced.append(path)
 
     def sync(self) -> None:
         """What `run` did is on the disk on return. All directories share one commit of the file system."""
@@ -373,19 +347,6 @@ class Application:
             return
         for path in paths:
             sync_path(self.root.fd, path)
-
-    def look_up(self, path: bytes) -> tuple[Entry | None, Times | None]:
-        """Entry and times of a directory in the new tree."""
-        here = self.new
-        entry: Entry | None = None
-        time: Times | None = None
-        for part in path.split(b"/"):
-            entry = self.store.directory_entries(here.tree).get(part)
-            time = self.store.times(here.times).get(part)
-            if entry is None or entry.kind != DIRECTORY:
-                return None, None
-            here = Snapshot(entry.value, time.child if time else b"")
-        return entry, time
 
 
 def staging_name(token: str) -> bytes:

@@ -10,53 +10,34 @@ The store grows to a cap. `Sweep` takes out what nothing refers to (docs/storage
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files import failpoints
 from interlock.executor.snapshots import lookup
 from interlock.executor.snapshots.batch import BIG_BYTES, FILE, OVERHEAD, Batch, Row, Screen, stored_bytes
+from interlock.executor.snapshots.bigfiles import BigFiles
 from interlock.executor.snapshots.cache import Lru
 from interlock.executor.snapshots.database import (
-    columns,
     connect,
     disk_full,
     disk_is_full,
     shrink,
-    sync_directory,
     transaction,
 )
 from interlock.executor.snapshots.encoding import Malformed, decode_directory, decode_times
 from interlock.executor.snapshots.model import Entry, Times
-from interlock.executor.snapshots.problems import damaged, missing, newer, store_full
+from interlock.executor.snapshots.objects import count, upgrade
+from interlock.executor.snapshots.problems import missing, newer, store_full
 from interlock.executor.snapshots.room import Reserve
 from interlock.executor.snapshots.sessions import Sessions
 
 __all__ = ["BIG_BYTES", "Batch", "Store", "StoreSize", "Stored", "connect", "missing", "newer", "store_full"]
-
-_CHUNK: Final = 1 << 20
-VERSION: Final = 1
-"""Of the layout, in the file's `user_version`: 0 had neither `added` nor `totals`."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS objects(
-  id BLOB PRIMARY KEY, form INTEGER NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL,
-  added INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS totals(
-  one INTEGER PRIMARY KEY CHECK(one=1), objects INTEGER NOT NULL, content INTEGER NOT NULL, stored INTEGER NOT NULL);
-"""
-_COUNT = """
-INSERT OR REPLACE INTO totals SELECT 1, count(*), coalesce(sum(size),0),
-  coalesce(sum(length(data) + CASE form WHEN ? THEN size ELSE 0 END),0) + ? * count(*) FROM objects
-"""
 
 
 class StoreSize(NamedTuple):
@@ -90,8 +71,7 @@ class Store:
         self.on_full: Callable[[], None] | None = None
         self.sessions = Sessions()
         self._doomed: frozenset[bytes] = frozenset()
-        self._big = directory / "big"
-        self._big.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._big = BigFiles(directory / "big")
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
@@ -100,9 +80,7 @@ class Store:
         self._write_lock = threading.Lock()
         self._writer = self._connect()
         self.reserve = Reserve(directory)
-        self._upgrade()
-        for left in self._big.glob(".new-*"):
-            left.unlink()  # of a process that was killed: only one at a time uses the directory
+        upgrade(self._writer, directory / "objects.db")
 
     def close(self) -> None:
         """Close every connection. No method may be called afterwards."""
@@ -150,14 +128,14 @@ class Store:
             raise missing(object_id)
         form, data = row
         if form == FILE:
-            yield from self._big_chunks(object_id)
+            yield from self._big.chunks(object_id)
         else:
             assert isinstance(data, bytes)
             yield lookup.plain(object_id, int(form), data)
 
     def big_path(self, object_id: bytes) -> Path | None:
         """The file that holds a big object (to clone from); None for a small one. Raises TREE_NOT_FOUND."""
-        return self._file(object_id) if self.size(object_id) > BIG_BYTES else None
+        return self._big.path(object_id) if self.size(object_id) > BIG_BYTES else None
 
     def directory_entries(self, tree: bytes) -> Mapping[bytes, Entry]:
         """A directory object decoded, in name order. Shared: never change it. Raises TREE_NOT_FOUND."""
@@ -264,8 +242,7 @@ class Store:
 
     def strays(self, before: float) -> list[Path]:
         """Files of big objects without a row, and unchanged since a time (seconds since 1970)."""
-        found = (path for path in self._big.glob("??/*") if path.stat().st_mtime < before)
-        return [path for path in found if not self.has(bytes.fromhex(path.name))]
+        return [path for object_id, path in self._big.unchanged_since(before) if not self.has(object_id)]
 
     def remove_strays(self, paths: Sequence[Path]) -> int:
         """Delete such files, unless somebody has come to need them. Returns the bytes freed."""
@@ -289,32 +266,11 @@ class Store:
 
     def temporary(self, name: str) -> Path:
         """Where a big object is collected before its id is known."""
-        return self._big / f".new-{name}"
+        return self._big.temporary(name)
 
     def adopt(self, temporary: Path, object_id: bytes) -> None:
         """Give a finished, fsynced temporary file its name, durably."""
-        target = self._file(object_id)
-        if not target.parent.exists():
-            target.parent.mkdir(exist_ok=True, mode=0o700)
-            sync_directory(self._big)
-        os.rename(temporary, target)
-        sync_directory(target.parent)
-
-    def _file(self, object_id: bytes) -> Path:
-        text = object_id.hex()
-        return self._big / text[:2] / text
-
-    def _big_chunks(self, object_id: bytes) -> Iterator[bytes]:
-        digest = hashlib.sha256()
-        try:
-            with open(self._file(object_id), "rb", buffering=0) as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
-                    yield chunk
-        except FileNotFoundError:
-            raise missing(object_id) from None
-        if digest.digest() != object_id:
-            raise damaged(object_id)
+        self._big.adopt(temporary, object_id)
 
     def _row(self, sql: str, *arguments: bytes) -> tuple[int | bytes, ...] | None:
         row: tuple[int | bytes, ...] | None = self._reader().execute(sql, arguments).fetchone()
@@ -325,19 +281,6 @@ class Store:
         if connection is None:
             connection = self._local.connection = self._connect()
         return connection
-
-    def _upgrade(self) -> None:
-        known = int(self._writer.execute("PRAGMA user_version").fetchone()[0])
-        if known > VERSION:
-            raise newer(self.directory / "objects.db", known, VERSION)
-        self._writer.executescript(_SCHEMA)
-        if known == VERSION:
-            return
-        with transaction(self._writer) as db:
-            if "added" not in columns(db, "objects"):
-                db.execute("ALTER TABLE objects ADD COLUMN added INTEGER NOT NULL DEFAULT 0")
-            db.execute(_COUNT, (FILE, OVERHEAD))
-            db.execute(f"PRAGMA user_version={VERSION}")
 
     def _relieve(self) -> None:
         if self.on_full is not None:
@@ -360,7 +303,7 @@ class Store:
                 known = {found[0] for found in lookup.rows(db, "1", (row[0] for row in rows))}
                 fresh = [row for row in rows if row[0] not in known]
                 db.executemany("INSERT INTO objects VALUES(?,?,?,?,?)", ((*r, now) for r in fresh))
-            self._count(db, len(fresh), sum(r[2] for r in fresh), sum(stored_bytes(r) for r in fresh))
+            count(db, len(fresh), sum(r[2] for r in fresh), sum(stored_bytes(r) for r in fresh))
 
     def _remove(self, ids: Sequence[bytes]) -> list[Stored]:
         gone: list[Stored] = []
@@ -377,8 +320,8 @@ class Store:
                     stored = (row[1] if row[0] == FILE else row[2]) + OVERHEAD
                     gone.append(Stored(object_id, stored, row[3]))
                     if row[0] == FILE:
-                        big.append(self._file(object_id))
-            self._count(db, -len(gone), -content, -sum(each.stored for each in gone))
+                        big.append(self._big.path(object_id))
+            count(db, -len(gone), -content, -sum(each.stored for each in gone))
         failpoints.hit("collect.deleted")
         for path in big:
             path.unlink(missing_ok=True)
@@ -386,12 +329,6 @@ class Store:
             self._directories.drop(each.id)
             self._times.drop(each.id)
         return gone
-
-    def _count(self, db: sqlite3.Connection, objects: int, content: int, stored: int) -> None:
-        db.execute(
-            "UPDATE totals SET objects=objects+?, content=content+?, stored=stored+?",
-            (objects, content, stored),
-        )
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.directory / "objects.db")
