@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.driven_run import drafted, spec
 
+from interlock.common import gates
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain.gates import check_gate, default_gate, effective_gate
 from interlock.orchestrator.domain.model import Gate, Policy, StepKind
@@ -29,7 +30,7 @@ def test_the_defaults_of_the_kinds() -> None:
 @pytest.mark.parametrize("kind", ["read_file", "analyze", "summarize"])
 def test_what_changes_nothing_never_waits(kind: str, gate: str) -> None:
     assert effective_gate(spec(kind, gate), Policy()) is Gate.NONE
-    check_gate(spec(kind, gate), Policy(), field="steps[0]")
+    check_gate(spec(kind, gate), Policy(), index=0, number=1)
 
 
 @pytest.mark.parametrize("asked", [None, *GATES])
@@ -61,8 +62,18 @@ def test_weakening(policy: str, asked: str | None, kind: str, may: bool) -> None
     rules = Policy(edit_file_gate=Gate(policy), run_command_gate=Gate(policy), steps_may_weaken=may)
     if (policy, asked) in _WEAKER and not may:
         with pytest.raises(InterlockError) as refused:
-            check_gate(spec(kind, asked), rules, field="steps[3]")
+            check_gate(spec(kind, asked), rules, index=3, number=9)
         assert refused.value.reason is Reason.INVALID_ARGUMENT
         assert refused.value.field == "steps[3].gate"
+        assert refused.value.message.startswith("Step 9 asks for the gate")
     else:
-        check_gate(spec(kind, asked), rules, field="steps[3]")
+        check_gate(spec(kind, asked), rules, index=3, number=9)
+
+
+def test_the_defaults_are_those_that_a_plan_is_checked_against() -> None:
+    rules = Policy()
+    assert (rules.name, rules.edit_file_gate.value, rules.run_command_gate.value) == (
+        gates.POLICY,
+        gates.EDIT_FILE,
+        gates.RUN_COMMAND,
+    )

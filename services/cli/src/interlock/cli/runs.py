@@ -45,7 +45,7 @@ class Wanted:
         given = parse_labels(labels)
         if not plan:
             return cls(workspace, goal, None, given, wait)
-        parsed = parse_plan(read_document(plan, "plan"))
+        parsed = parse_plan(read_document(plan, "plan"), for_run=True)
         merged = replace(parsed, labels={**parsed.labels, **given})
         return cls(workspace, parsed.goal, merged, wait=wait)
 

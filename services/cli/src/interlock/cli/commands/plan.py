@@ -16,16 +16,19 @@ app = group("Create and check plan files.")
 def validate(
     settings: Settings, file: Annotated[str, typer.Argument(help="Plan file; - = standard input.")]
 ) -> int:
-    """Check a plan file without any service; exit 2 and every problem when it is not valid."""
+    """Check a plan file without any service; exit 2 and every problem when it is not valid.
+
+    What passes here is not refused by `run exec` for what is in it.
+    """
     import sys
 
     from interlock.cli.output import write_json
+    from interlock.cli.plans import check_for_run
     from interlock.cli.safe import escape
     from interlock.cli.text import counted
     from interlock.cli.values import read_document
-    from interlock.common.plan import check_plan
 
-    plan, problems = check_plan(read_document(file, "file"))
+    plan, problems = check_for_run(read_document(file, "file"))
     if settings.output is not Output.TABLE:
         listed = [
             {"reason": p.reason.value, "field": p.field, "message": p.message, "fix": p.fix, "line": p.line}

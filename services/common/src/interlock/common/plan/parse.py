@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from interlock.common.errors import Reason
+from interlock.common import gates
+from interlock.common.errors import InterlockError, Reason
 from interlock.common.plan import table
 from interlock.common.plan.limits import MAX_STEPS
 from interlock.common.plan.load import load
@@ -32,23 +33,26 @@ _OPTIONS = tuple(field.key for field in table.STEP_OPTIONS)
 _TOP = ("goal", "policy", "budget", "labels", "steps")
 
 
-def parse_plan(document: bytes | str) -> Plan:
+def parse_plan(document: bytes | str, *, for_run: bool = False) -> Plan:
     """The plan a YAML or JSON document says, at most 4 MiB and 10,000 steps.
+
+    With ``for_run`` it is to become a run of its own: a step whose gate is weaker than the document's policy allows
+    is refused as the run would be (INVALID_ARGUMENT).
 
     Raises InterlockError for the first problem, in document order: PLAN_INVALID, STEP_KIND_UNKNOWN,
     STEP_FIELD_MISSING, PATH_OUTSIDE_WORKSPACE, RUN_EMPTY_PLAN or RUN_TOO_MANY_STEPS; ``field`` is a path such as
     ``steps[3].edit_file.path`` (indices from 0), metadata has ``line`` and ``column`` (from 1) where known.
     """
-    plan, problems = _checked(document)
+    plan, problems = _checked(document, for_run)
     if plan is None:
         problems.raise_first()
     assert plan is not None
     return plan
 
 
-def check_plan(document: bytes | str) -> tuple[Plan | None, tuple[Problem, ...]]:
-    """The plan, or ``None`` and every problem found (at most 100)."""
-    plan, problems = _checked(document)
+def check_plan(document: bytes | str, *, for_run: bool = False) -> tuple[Plan | None, tuple[Problem, ...]]:
+    """The plan, or ``None`` and every problem found (at most 100); ``for_run`` as in ``parse_plan``."""
+    plan, problems = _checked(document, for_run)
     return plan, tuple(problems.found)
 
 
@@ -70,8 +74,8 @@ def problems_in_data(data: object, earlier_steps: int = 0) -> tuple[Plan | None,
     return plan, tuple(problems.found)
 
 
-def _checked(document: bytes | str) -> tuple[Plan | None, Problems]:
-    problems = Problems()
+def _checked(document: bytes | str, for_run: bool) -> tuple[Plan | None, Problems]:
+    problems = Problems(for_run=for_run)
     try:
         return _plan(load(document), problems), problems
     except DocumentError as error:
@@ -99,6 +103,8 @@ def _plan(node: Node, problems: Problems) -> Plan | None:
     budget = _budget(entries.get("budget"), problems)
     labels = _field(table.LABELS, node, "", problems) or {}
     steps = _steps(node, problems)
+    if problems.for_run and (policy is not None or "policy" not in entries):
+        _check_gates(entries.get("steps"), policy or PlanPolicy(), problems)
     if problems.found:
         return None
     return Plan(goal=goal, steps=steps, policy=policy, budget=budget, labels=labels)
@@ -166,6 +172,26 @@ def _step(node: Node, index: int, problems: Problems) -> PlanStep | None:
         retries=options["retries"] or 0,
         on_failure=OnFailure(options["on_failure"] or "stop"),
     )
+
+
+def _check_gates(steps: Node | None, policy: PlanPolicy, problems: Problems) -> None:
+    """Note the steps whose gate is weaker than the policy's, where it stands."""
+    items = steps.value if steps is not None and isinstance(steps.value, list) else []
+    if policy.steps_may_weaken or len(items) > MAX_STEPS:
+        return
+    edit = str(policy.edit_file_gate or gates.EDIT_FILE)
+    command = str(policy.run_command_gate or gates.RUN_COMMAND)
+    for index, item in enumerate(items):
+        given = item.value if isinstance(item.value, dict) else {}
+        kinds, gate = [key for key in given if key in _KINDS], given.get("gate")
+        if gate is None or len(kinds) != 1 or gate.value not in list(Gate):
+            continue
+        floor, path = gates.default_gate(kinds[0], edit, command), f"steps[{index}].gate"
+        number = problems.earlier_steps + index + 1
+        try:
+            gates.check_step(number, str(gate.value), floor, policy.name or gates.POLICY, field=path)
+        except InterlockError as error:
+            refuse(gate, path, problems, error.message.rstrip("."), error.fix, error.reason)
 
 
 def _kind(node: Node, path: str, problems: Problems) -> StepKind | None:

@@ -38,12 +38,14 @@ class Problem:
 class Problems:
     """Collects problems up to a bound; what comes after is only counted.
 
-    ``earlier_steps`` is how many steps the run has before the document's first.
+    ``earlier_steps`` is how many steps the run has before the document's first. ``for_run``: the document is to
+    become a run of its own, so its steps' gates are held against its policy.
     """
 
     found: list[Problem] = field(default_factory=list)
     dropped: int = 0
     earlier_steps: int = 0
+    for_run: bool = False
 
     def add(self, problem: Problem) -> None:
         """Keep the problem, or count it when the bound is reached."""

@@ -235,7 +235,7 @@ def _added(specs: Sequence[StepSpec], *, first: int, policy: Policy, by: str) ->
             field="steps",
         )
     for index, spec in enumerate(specs):
-        check_gate(spec, policy, field=f"steps[{index}]")
+        check_gate(spec, policy, index=index, number=first + index)
     return [
         e.StepsAdded(first + at, tuple(specs[at : at + EVENT_STEPS]), by)
         for at in range(0, len(specs), EVENT_STEPS)

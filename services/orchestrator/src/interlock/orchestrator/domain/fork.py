@@ -152,7 +152,7 @@ def fork(
             fix="Fork it without starting it, then add steps with `interlock step add`.",
         )
     for index, spec in enumerate(pending):
-        check_gate(spec, parent.policy, field=f"steps[{at_step + index}]")
+        check_gate(spec, parent.policy, index=at_step + index, number=at_step + index + 1)
     origin = ForkOf(parent.run_id, begin.seq, begin.head, tree, at_step)
     created = e.RunCreated(
         parent.goal,

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from interlock.common.errors import InterlockError, Reason
+from interlock.common import gates
 from interlock.orchestrator.domain.model import WRITING_KINDS, Gate, Policy, StepKind, StepSpec
-
-_STRENGTH = {Gate.NONE: 0, Gate.COMMAND: 1, Gate.EFFECT: 1, Gate.BOTH: 2}
 
 
 def default_gate(kind: StepKind, policy: Policy) -> Gate:
     """The gate of a step that names none."""
-    if kind is StepKind.EDIT_FILE:
-        return policy.edit_file_gate
-    return policy.run_command_gate if kind is StepKind.RUN_COMMAND else Gate.NONE
+    return Gate(gates.default_gate(kind.value, policy.edit_file_gate.value, policy.run_command_gate.value))
 
 
 def effective_gate(spec: StepSpec, policy: Policy) -> Gate:
@@ -40,14 +36,14 @@ def gate_note(spec: StepSpec, policy: Policy) -> str:
     return ""
 
 
-def check_gate(spec: StepSpec, policy: Policy, *, field: str) -> None:
-    """Refuses a step that asks for a weaker gate than its run's policy, unless the policy lets steps do so."""
-    floor = default_gate(spec.kind, policy)
-    if spec.gate is None or policy.steps_may_weaken or _STRENGTH[spec.gate] >= _STRENGTH[floor]:
+def check_gate(spec: StepSpec, policy: Policy, *, index: int, number: int) -> None:
+    """Refuses a step that asks for a weaker gate than its run's policy, unless the policy lets steps do so.
+
+    Args:
+        index: its place in the request, from 0.
+        number: the number it has, or would have, in its run.
+    """
+    if spec.gate is None or policy.steps_may_weaken:
         return
-    raise InterlockError(
-        Reason.INVALID_ARGUMENT,
-        f"The step asks for the gate {spec.gate.value!r}, weaker than {floor.value!r} of the policy {policy.name!r}.",
-        field=f"{field}.gate",
-        fix="Leave the gate out, or create the run with a policy that has `steps_may_weaken`.",
-    )
+    floor = default_gate(spec.kind, policy)
+    gates.check_step(number, spec.gate.value, floor.value, policy.name, field=f"steps[{index}].gate")
