@@ -1,7 +1,7 @@
 """Workspaces on disk: import, fork, capture, publish, roll back, read."""
 
 from interlock.executor.snapshots.model import Limits, Owner
-from interlock.executor.workspaces.manager import Recovered, Workspaces
+from interlock.executor.workspaces.manager import Workspaces
 from interlock.executor.workspaces.model import (
     ArchiveSource,
     Capture,
@@ -16,6 +16,7 @@ from interlock.executor.workspaces.model import (
     TreeSource,
     Workspace,
 )
+from interlock.executor.workspaces.parts import Recovered
 
 __all__ = [
     "ArchiveSource",

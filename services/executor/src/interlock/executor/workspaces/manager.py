@@ -2,132 +2,31 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 
-from interlock.common.clock import Clock, SystemClock, rfc3339
 from interlock.common.digests import digest_bytes
-from interlock.common.errors import InterlockError, Reason
-from interlock.common.ids import Ids, UlidIds, check_id
-from interlock.executor.files.names import shown
-from interlock.executor.files.read import FileContent
+from interlock.common.ids import check_id
 from interlock.executor.snapshots.batch import Screen
-from interlock.executor.snapshots.diff import Diff, DiffLimits, diff_trees
-from interlock.executor.snapshots.model import Limits, Owner, Snapshot
-from interlock.executor.snapshots.previews import Differences, Effect, differences
 from interlock.executor.snapshots.scan import ProgressFn
-from interlock.executor.snapshots.store import Store, StoreSize
-from interlock.executor.workspaces.collector import Collector, Retention
 from interlock.executor.workspaces.edits import edit
-from interlock.executor.workspaces.forks import Forks
 from interlock.executor.workspaces.guard import guarded
-from interlock.executor.workspaces.imports import Imports
-from interlock.executor.workspaces.interval import undone_by_going_back
-from interlock.executor.workspaces.layout import Layout
 from interlock.executor.workspaces.model import (
     AnySource,
     Capture,
     Drift,
     Fork,
-    Head,
     PublishResult,
     TreeSource,
     Workspace,
 )
-from interlock.executor.workspaces.moves import Moves
-from interlock.executor.workspaces.publications import Look, Publications, Request
-from interlock.executor.workspaces.queries import Listing, list_tree, read_live, read_tree
-from interlock.executor.workspaces.reading import Reader
-from interlock.executor.workspaces.registry import Record, Registry
+from interlock.executor.workspaces.publications import Look, Request
 from interlock.executor.workspaces.reverts import Revert, Reverted, revert
-from interlock.executor.workspaces.runtime import Runtime, Runtimes
-from interlock.executor.workspaces.tree_imports import TreeImports
-from interlock.executor.workspaces.watches import Watches
-
-
-@dataclass(frozen=True)
-class Recovered:
-    """What a start found unfinished.
-
-    `finished` are moves done again, with live paths left alone because somebody had changed them; `failed` the
-    workspaces whose move could not be finished yet, and why; `removed` imports that were cut off.
-    """
-
-    finished: tuple[tuple[Record, tuple[str, ...]], ...]
-    failed: tuple[tuple[str, str], ...]
-    removed: tuple[str, ...]
+from interlock.executor.workspaces.views import Views
 
 
 @guarded
-class Workspaces:
-    """Thread-safe. Methods block; one workspace's methods that change it wait for each other.
-
-    Args:
-        root: the executor's directory, made if absent; only one process at a time can have it open.
-        owner: the step's uid and gid, when this process is root; None where steps run as this process's user.
-        limits: bounds on every workspace and effect.
-        copy_forks: fork by copy instead of overlay (no user namespaces or overlay here).
-        closed: more directories that no workspace may contain or be in: tokens and databases.
-        max_bytes: the most the snapshot store may take; 0 is no cap.
-        retention: what `collector` keeps of itself.
-        watches: how live directories are watched for changes; closed with this. By default as `Watches()` does.
-
-    Opening it finishes or cleans up whatever an earlier process left (see `recovered`), and removes all forks.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        *,
-        owner: Owner | None = None,
-        limits: Limits | None = None,
-        clock: Clock | None = None,
-        ids: Ids | None = None,
-        copy_forks: bool = False,
-        closed: tuple[Path, ...] = (),
-        max_bytes: int = 0,
-        retention: Retention | None = None,
-        watches: Watches | None = None,
-    ) -> None:
-        self.limits = limits or Limits()
-        self.copy_forks = copy_forks
-        clock = clock or SystemClock()
-        self._ids, self._ids_lock = ids or UlidIds(clock), threading.Lock()
-        self._layout = Layout(root, owner)
-        self.store = Store(self._layout.store, max_bytes)
-        self._registry = Registry(self._layout.register, self.store.sessions, lambda: rfc3339(clock.now()))
-        self._runtimes = Runtimes(self._registry.load_cache)
-        parts = (self._layout, self.store, self._registry, self.limits)
-        self._watches = Watches() if watches is None else watches
-        self._imports = Imports(*parts, clock, threading.Lock(), closed, self._watches)
-        self._tree_imports = TreeImports(self._layout, self.store, self._registry, self._imports, clock)
-        self._forks = Forks(*parts, self._ids, self._ids_lock)
-        self._moves = Moves(*parts, clock)
-        self.collector = Collector(
-            self.store, self._registry, self._forks, self._runtimes, clock, retention or Retention()
-        )
-        self.store.on_full = self.collector.make_room
-        reader = Reader(self.store, self.limits, self._watches)
-        self._publications = Publications(self.store, self._registry, self._moves, self.limits, clock, reader)
-        self._closed = False
-        self.recovered = self._recover()
-
-    def close(self) -> None:
-        """Save the stat caches and close all files. Nothing but `close` may be called afterwards."""
-        if self._closed:
-            return
-        self._closed = True
-        self._watches.close()
-        known = {workspace.id for workspace in self._registry.workspaces()}
-        for name, cache in self._runtimes.loaded():
-            if name in known:
-                self._registry.save_cache(name, cache)
-        self._registry.close()
-        self.store.close()
-        self._layout.close()
+class Workspaces(Views):
+    """Thread-safe. Methods block; one workspace's methods that change it wait for each other. Made as `Parts`."""
 
     def create(
         self,
@@ -151,19 +50,6 @@ class Workspaces:
         created, cache = self._imports.create(name, source, labels or {}, progress)
         self._runtimes.of(name).adopt(cache)
         return created
-
-    def get(self, workspace: str) -> Workspace:
-        """One workspace. Raises WORKSPACE_NOT_FOUND."""
-        return self._registry.get(workspace)
-
-    def list_workspaces(self, *, after: str = "", limit: int = 100) -> list[Workspace]:
-        """Workspaces in order of id, after the one named."""
-        return self._registry.workspaces(after, limit)
-
-    def heads(self, workspace: str) -> list[Head]:
-        """Every state the workspace has been in, oldest first. Raises WORKSPACE_NOT_FOUND."""
-        self._registry.get(workspace)
-        return self._registry.heads(workspace)
 
     def remove(self, workspace: str) -> None:
         """Forget a workspace. Its live directory stays, unless the executor keeps it in its own directory.
@@ -313,21 +199,6 @@ class Workspaces:
             ask = Revert(*trees, "revert", "" if only_look else key, "everything", expected, only_look)
             return revert(self._publications, here, runtime, self._head(workspace), ask)
 
-    def undone_by_going_back(self, workspace: str, tree: str, expected_head: str) -> list[str]:
-        """Paths others changed between the two, as text, that going back from the second would undo."""
-        trees = digest_bytes(tree), digest_bytes(expected_head)
-        found = undone_by_going_back(self.store, self._registry, workspace, *trees)
-        return [shown(path) for path in found]
-
-    def unsettled(self, workspace: str) -> str | None:
-        """The key of a publication that has begun and is neither finished nor taken back; None without one."""
-        return next((record.key for record in self._registry.records(workspace)), None)
-
-    def kept(self, workspace: str, key: str) -> tuple[int, tuple[str, ...]]:
-        """How many live paths the publication of this name left alone because somebody saved them, and the first."""
-        found = self._registry.publication(workspace, key)
-        return (found.kept_count, found.kept) if found else (0, ())
-
     def settle(self, workspace: str) -> None:
         """Finish or take back what has begun, as every use does. Raises typed errors where it has to wait."""
         with self._locked(workspace):
@@ -338,124 +209,3 @@ class Workspaces:
         with self._locked(workspace) as (here, runtime, head):
             self._no_forks(workspace, runtime, 0.0)
             return self._publications.adopt(here, runtime, head)[1]
-
-    def read_file(
-        self, workspace: str, path: str, *, tree: str = "", offset: int = 0, limit: int = 1 << 20
-    ) -> FileContent:
-        """A range of a file of a tree, or of the live directory where `tree` is empty. Raises as `read_regular`."""
-        here = self._registry.get(workspace)
-        if not tree:
-            return read_live(here, path, offset, limit)
-        return read_tree(self.store, self._tree(workspace, tree), path, offset, limit)
-
-    def list_files(
-        self, workspace: str, *, tree: str = "", prefix: str = "", after: str = "", limit: int = 1000
-    ) -> Listing:
-        """A page of the paths of a tree (the head where empty). Raises as `queries.list_tree`."""
-        here = self._registry.get(workspace)
-        raw = self._tree(workspace, tree or here.head)
-        return list_tree(self.store, raw, prefix, after, max(1, min(limit, 10_000)))
-
-    def diff(
-        self,
-        workspace: str,
-        old_tree: str,
-        new_tree: str,
-        limits: DiffLimits | None = None,
-        *,
-        new_workspace: str = "",
-    ) -> Diff:
-        """What changed between two trees of a workspace, or of two, for people. Raises TREE_NOT_FOUND."""
-        self._registry.get(workspace)
-        self._registry.get(new_workspace or workspace)
-        old = self._publications.known(workspace, digest_bytes(old_tree))[0]
-        new = self._publications.known(new_workspace or workspace, digest_bytes(new_tree))[0]
-        return diff_trees(self.store, old, new, limits or DiffLimits())
-
-    def compare_effects(
-        self, workspace: str, earlier: tuple[str, str], later: tuple[str, str], limits: DiffLimits
-    ) -> Differences:
-        """How two effects differ, each given as base tree and result tree (empty: nothing ran).
-
-        Raises as `differences`, WORKSPACE_NOT_FOUND.
-        """
-        self._registry.get(workspace)
-        before, after = self._effect(workspace, *earlier), self._effect(workspace, *later)
-        return differences(self.store, before, after, limits)
-
-    def known_tree(self, workspace: str, tree: str) -> bytes:
-        """The raw id of a tree of a workspace. Raises WORKSPACE_NOT_FOUND, TREE_NOT_FOUND."""
-        self._registry.get(workspace)
-        return self._tree(workspace, tree)
-
-    def named_since(self, at: str) -> set[str]:
-        """The workspaces that somebody has named as theirs since a time."""
-        return self._registry.named_since(at)
-
-    def entered(self) -> list[str]:
-        """Every workspace's id, unfinished ones included."""
-        return [name for name, _ in self._registry.lives()]
-
-    def known_trees(self) -> set[bytes]:
-        """Every tree that some workspace has."""
-        return self._registry.known_trees()
-
-    def trees_kept(self, workspace: str) -> int:
-        """How many trees a workspace has."""
-        return len(self._registry.trees_of(workspace))
-
-    def directories(self, workspace: str) -> tuple[Path, Path]:
-        """Where the executor's checkout of a workspace is, and where its forks are."""
-        return self._layout.base(workspace), self._layout.forks(workspace)
-
-    def usage(self) -> StoreSize:
-        """How much the snapshot store of all workspaces holds."""
-        return self.store.usage()
-
-    def _effect(self, workspace: str, base: str, result: str) -> Effect:
-        known = self._publications.known
-        after = known(workspace, digest_bytes(result))[0] if result else None
-        return Effect(known(workspace, digest_bytes(base))[0], after)
-
-    def _tree(self, workspace: str, tree: str) -> bytes:
-        return self._publications.known(workspace, digest_bytes(tree))[0].tree
-
-    def _head(self, workspace: str) -> Snapshot:
-        return self._publications.known(workspace, digest_bytes(self._registry.get(workspace).head))[0]
-
-    @contextmanager
-    def _locked(self, workspace: str) -> Iterator[tuple[Workspace, Runtime, Snapshot]]:
-        self._registry.get(workspace)
-        runtime = self._runtimes.of(workspace)
-        with runtime.changed:
-            self._moves.settle(workspace, runtime)
-            yield self._registry.get(workspace), runtime, self._head(workspace)
-
-    def _no_forks(self, workspace: str, runtime: Runtime, wait: float) -> None:
-        if not runtime.changed.wait_for(lambda: not runtime.open_forks, wait):
-            running = ", ".join(sorted(runtime.open_forks)[:5])
-            raise InterlockError(
-                Reason.WORKSPACE_BUSY,
-                f"Workspace {workspace} has running forks: {running}.",
-                fix="Wait for the step that runs in it, or cancel it.",
-                metadata={"forks": running},
-            )
-
-    def _release(self, fork: Fork) -> None:
-        runtime = self._runtimes.of(fork.workspace)
-        with runtime.changed:
-            runtime.open_forks.discard(fork.id)
-            runtime.changed.notify_all()
-
-    def _recover(self) -> Recovered:
-        self._tree_imports.clean_up()
-        removed = self._imports.clean_up()
-        finished: list[tuple[Record, tuple[str, ...]]] = []
-        failed: list[tuple[str, str]] = []
-        for workspace in self._registry.workspaces(limit=1 << 31):
-            self._forks.remove_all(workspace.id)
-            try:
-                finished += self._moves.settle(workspace.id, self._runtimes.of(workspace.id))
-            except InterlockError as error:
-                failed.append((workspace.id, error.message))
-        return Recovered(tuple(finished), tuple(failed), tuple(removed))

@@ -40,7 +40,8 @@ from interlock.executor.snapshots.store import Store
 from interlock.executor.snapshots.target import Target
 from interlock.executor.workspaces.layout import Layout
 from interlock.executor.workspaces.livedir import open_live
-from interlock.executor.workspaces.registry import Record, Registry
+from interlock.executor.workspaces.records import Record
+from interlock.executor.workspaces.registry import Registry
 from interlock.executor.workspaces.runtime import Runtime
 
 Check = Callable[[Root, list[Change]], None]

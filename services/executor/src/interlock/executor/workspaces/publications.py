@@ -23,7 +23,8 @@ from interlock.executor.workspaces.livedir import open_live
 from interlock.executor.workspaces.model import Drift, PublishResult, Workspace, path_changes
 from interlock.executor.workspaces.moves import Moves
 from interlock.executor.workspaces.reading import Reader
-from interlock.executor.workspaces.registry import Record, Registry
+from interlock.executor.workspaces.records import Record
+from interlock.executor.workspaces.registry import Registry
 from interlock.executor.workspaces.runtime import Runtime
 
 Look = Literal["everything", "affected"]

@@ -8,110 +8,42 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from interlock.common.clock import SystemClock, parse_rfc3339, rfc3339
+from interlock.common.clock import parse_rfc3339, rfc3339
 from interlock.common.digests import digest_text
 from interlock.common.errors import InterlockError, Reason
-from interlock.executor.snapshots.database import columns, connect, transaction
 from interlock.executor.snapshots.model import Snapshot, Totals
-from interlock.executor.snapshots.scan import Signature, StatCache
 from interlock.executor.snapshots.sessions import Sessions
-from interlock.executor.snapshots.store import newer
-from interlock.executor.workspaces.entries import Entries, Since
+from interlock.executor.workspaces.entries import Since
 from interlock.executor.workspaces.model import Head, Workspace
-from interlock.executor.workspaces.register import SCHEMA, VERSION, Publication
+from interlock.executor.workspaces.records import Records
+from interlock.executor.workspaces.register_file import now_text
 from interlock.executor.workspaces.retention import (
     Keep,
     Pruned,
     Roots,
-    forget_contents,
     note_of,
     prune,
     roots,
 )
+from interlock.executor.workspaces.stat_caches import StatCaches
 
 NAMES_AT_ONCE: Final = 500
 """Names that one transaction enters: others wait for no more."""
 
 
-def _now() -> str:
-    return rfc3339(SystemClock().now())
+class Registry(Records, StatCaches):
+    """Thread-safe; every method but `name` is one transaction. Raises STORE_FULL where the disk is."""
 
-
-@dataclass(frozen=True)
-class Record:
-    """The write-ahead record of one move of a workspace.
-
-    `base` is the tree the base directory comes from, `live` the one the live directory comes from (None: the
-    live directory is not changed), `target` where both go. `request` is the digest pair that was asked for.
-    `back`: the move could not go on for this reason, and both directories are on their way back.
-    """
-
-    workspace: str
-    token: str
-    base: bytes
-    live: bytes | None
-    target: bytes
-    cause: str
-    key: str = ""
-    request: bytes = b""
-    how: str = "published"
-    back: str = ""
-
-
-class Registry:
-    """Thread-safe; every method but `name` is one transaction. Raises STORE_FULL where the disk is.
-
-    Args:
-        sessions: told of every tree that is looked up, which is then in use.
-        now: the time, as rows have it.
-    """
-
-    def __init__(self, path: Path, sessions: Sessions | None = None, now: Callable[[], str] = _now) -> None:
-        self._lock = threading.RLock()
-        self._sessions = sessions or Sessions()
-        self._now = now
+    def __init__(
+        self, path: Path, sessions: Sessions | None = None, now: Callable[[], str] = now_text
+    ) -> None:
+        super().__init__(path, sessions, now)
         self._to_forget: set[str] = set()
-        self._entries = Entries()
-        self._db = connect(path)
-        self._db.executescript(SCHEMA)
-        self._upgrade(path)
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
-
-    def _upgrade(self, path: Path) -> None:
-        known = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-        if known > VERSION:
-            raise newer(path, known, VERSION)
-        with self._transaction() as db:
-            for table in ("snapshots", "publications"):
-                if "at" not in columns(db, table):
-                    db.execute(f"ALTER TABLE {table} ADD COLUMN at TEXT NOT NULL DEFAULT ''")
-                # How old they are is not known: they count from now.
-                db.execute(f"UPDATE {table} SET at=? WHERE at=''", (self._now(),))  # noqa: S608 fixed names
-            for table, column in (("records", "back"), ("publications", "kept")):
-                if column not in columns(db, table):
-                    db.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
-            db.execute(f"PRAGMA user_version={VERSION}")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, transaction(self._db) as db:
-            yield db
-
-    def _rows(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(sql, arguments).fetchall()
 
     def add(self, workspace: Workspace) -> None:
         """Enter a workspace that is being imported. Raises WORKSPACE_EXISTS."""
@@ -235,57 +167,6 @@ class Registry:
         )
         return (Snapshot(tree, rows[0][0]), Totals(rows[0][1], rows[0][2])) if rows else None
 
-    def begin(self, record: Record) -> None:
-        """Write a record ahead of the first change it describes."""
-        with self._transaction() as db:
-            db.execute("INSERT INTO records VALUES(?,?,?,?,?,?,?,?,?,?)", astuple(record))
-
-    def abandon(self, record: Record) -> None:
-        """Drop a record before anything was changed."""
-        with self._transaction() as db:
-            db.execute("DELETE FROM records WHERE workspace=?", (record.workspace,))
-
-    def turn_back(self, record: Record) -> None:
-        """Both directories go back from here on, for the reason in `record.back`."""
-        with self._transaction() as db:
-            db.execute("UPDATE records SET back=? WHERE workspace=?", (record.back, record.workspace))
-
-    def finish(self, record: Record, at: str, kept: Sequence[str] = ()) -> None:
-        """The move is done: new head, the answer for its key, no record. `kept`: live paths left alone."""
-        with self._transaction() as db:
-            self._entries.head(db, record.workspace, record.target, record.cause, record.key, at)
-            if record.key:
-                done = Publication(record.request, record.target, record.how, len(kept), tuple(kept))
-                self._entries.answer(db, record.workspace, record.key, done, at, anew=True)
-            db.execute("DELETE FROM records WHERE workspace=?", (record.workspace,))
-
-    def answer(self, workspace: str, key: str, request: bytes, head: bytes, how: str) -> None:
-        """Keep the answer of a publication that had nothing to move."""
-        with self._transaction() as db:
-            self._entries.answer(db, workspace, key, Publication(request, head, how, 0, ()), self._now())
-
-    def publication(self, workspace: str, key: str) -> Publication | None:
-        """How what was asked under a key ended; None when it did not."""
-        rows = self._rows(
-            "SELECT request, head, how, kept FROM publications WHERE workspace=? AND key=?", workspace, key
-        )
-        if not rows:
-            return None
-        count, *kept = json.loads(rows[0][3] or "[0]")
-        return Publication(rows[0][0], rows[0][1], rows[0][2], count, tuple(kept))
-
-    def was_published(self, workspace: str, pair: bytes) -> bool:
-        """Whether a publication asked for this pair of trees (from, to) and was carried out."""
-        rows = self._rows(
-            "SELECT 1 FROM publications WHERE workspace=? AND request=? LIMIT 1", workspace, pair
-        )
-        return bool(rows)
-
-    def records(self, workspace: str = "") -> list[Record]:
-        """Unfinished moves, of one workspace or of all."""
-        rows = self._rows("SELECT * FROM records WHERE ?='' OR workspace=?", workspace, workspace)
-        return [Record(*row) for row in rows]
-
     def known_trees(self) -> set[bytes]:
         """Every tree of every workspace."""
         return {row[0] for row in self._rows("SELECT DISTINCT tree FROM snapshots")}
@@ -328,42 +209,10 @@ class Registry:
         with self._lock:
             return roots(self._db, loaded)
 
-    def forget_contents(self, loaded: Collection[str], marked: Set[bytes]) -> None:
-        """Of the saved stat caches of these workspaces, keep what names contents that stay."""
-        for workspace in loaded:
-            with self._transaction() as db:
-                forget_contents(db, workspace, marked)
-
     def trees_of(self, workspace: str) -> list[Snapshot]:
         """Every tree that a workspace has."""
         rows = self._rows("SELECT tree, times FROM snapshots WHERE workspace=?", workspace)
         return [Snapshot(*row) for row in rows]
-
-    def load_cache(self, workspace: str) -> StatCache:
-        """The stat cache as it was last saved; stale entries only cost reading a file again."""
-        cache = StatCache()
-        rows = self._rows(
-            "SELECT directory, name, inode, size, mtime, ctime, mode, id FROM stat_cache WHERE workspace=?",
-            workspace,
-        )
-        for directory, name, inode, size, mtime, ctime, mode, content in rows:
-            seen: Signature = (inode, size, mtime, ctime, mode)
-            cache.files.setdefault(directory, {})[name] = (seen, content)
-        return cache
-
-    def save_cache(self, workspace: str, cache: StatCache) -> None:
-        """Replace the saved stat cache."""
-        with self._transaction() as db:
-            db.execute("DELETE FROM stat_cache WHERE workspace=?", (workspace,))
-            db.executemany(
-                "INSERT INTO stat_cache VALUES(?,?,?,?,?,?,?,?,?)",
-                (
-                    (workspace, directory, name, *seen, content)
-                    for directory, files in cache.files.items()
-                    for name, (seen, content) in files.items()
-                    if seen[0] < 1 << 63  # SQLite integers are signed
-                ),
-            )
 
 
 class _PutBack(Exception):

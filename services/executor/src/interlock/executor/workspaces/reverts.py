@@ -17,7 +17,7 @@ from interlock.executor.snapshots.model import DIRECTORY, Entry, Snapshot
 from interlock.executor.snapshots.store import Store
 from interlock.executor.workspaces.model import Workspace
 from interlock.executor.workspaces.publications import Publications, Request, refuse_blocked
-from interlock.executor.workspaces.registry import Record
+from interlock.executor.workspaces.records import Record
 from interlock.executor.workspaces.runtime import Runtime
 
 MAX_PATHS = 100
