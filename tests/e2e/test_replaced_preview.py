@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
 import re
@@ -137,7 +138,45 @@ async def test_in_a_subscription_and_in_the_list(up: Installation) -> None:
     assert (project / "a").read_text() == "theirs\nours\n"
 
 
-def _run(up: Installation, *arguments: str) -> str:
+async def test_whoever_only_watches_or_waits_is_told_what_to_decide_now(up: Installation) -> None:
+    project = up.project(a="a\n")
+    async with up.client() as client:
+        run = await start(client, project, STEP, head="policy: {run_command_gate: effect}")
+        first = await pending(client, run)
+        watching = await asyncio.create_subprocess_exec(
+            *INTERLOCK, "run", "watch", run.run_id, env=up.env, stderr=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL, stdin=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        assert watching.stderr is not None
+        (project / "a").write_text("theirs\n")
+        await client.decide(first, "approve")
+        said = ""
+        async with asyncio.timeout(SECONDS):
+            while f"in place of {first.approval_id}" not in said:
+                line = await watching.stderr.readline()
+                assert line, said
+                said += line.decode()
+        second = await pending(client, run)
+        assert second.approval_id != first.approval_id
+        assert (
+            "Step 1: the workspace changed under the preview (WORKSPACE_DRIFTED: a), "
+            f"so {first.approval_id} is void; it is previewed anew.\n"
+        ) in said
+        assert f"Step 1: decide {second.approval_id} now, in place of {first.approval_id} " in said
+
+        asks = f"Step 1 waits for {second.approval_id}, in place of {first.approval_id}: "
+        assert asks in _run(up, "run", "wait", run.run_id, code=3)
+        got = json.loads(_run(up, "run", "wait", run.run_id, "-o", "json", code=3))["steps"][0]
+        assert (got["approvalId"], got["replacedApprovalId"]) == (second.approval_id, first.approval_id)
+
+        await client.decide(second, "approve")
+        done = await ended(client, run)
+        assert await watching.wait() == 0
+        assert done.steps[0].replaced_approval_id == ""
+        assert "waits for" not in _run(up, "run", "get", run.run_id)
+
+
+def _run(up: Installation, *arguments: str, code: int = 0) -> str:
     done = subprocess.run([*INTERLOCK, *arguments], env=up.env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stdout

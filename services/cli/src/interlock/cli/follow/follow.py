@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interlock.cli.follow.decide import Gatekeeper
+from interlock.cli.follow.replaced import replaced_line
 from interlock.cli.follow.reporter import Reporter
 from interlock.cli.follow.view import RunView
 from interlock.cli.safe import escape
@@ -28,6 +29,8 @@ async def follow(client: Client, run: Run, gatekeeper: Gatekeeper | None, report
         async for message in client.watch_run(run.run_id):
             changed = view.apply(message)
             reporter.changed(view, changed)
+            if line := replaced_line(message):
+                reporter.note(line)
             if gatekeeper is None:
                 continue
             step = changed.step
