@@ -1274,6 +1274,8 @@ class Step(_message.Message):
     INHERITED_FIELD_NUMBER: _builtins.int
     KEPT_PATHS_FIELD_NUMBER: _builtins.int
     KEPT_TOTAL_FIELD_NUMBER: _builtins.int
+    WAITED_FIELD_NUMBER: _builtins.int
+    REPLACED_APPROVAL_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run, `run-…`."""
     number: _builtins.int
@@ -1298,6 +1300,8 @@ class Step(_message.Message):
     """True for a step that a fork took over from the run it was forked from, and did not try again."""
     kept_total: _builtins.int
     """How many there are."""
+    replaced_approval_id: _builtins.str
+    """The approval that `approval_id` asks in place of, because the workspace moved under its preview; else empty."""
     @_builtins.property
     def spec(self) -> Global___StepSpec:
         """What was asked, as edited last."""
@@ -1334,6 +1338,10 @@ class Step(_message.Message):
     def kept_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Paths that were left as somebody saved them while its effect was being published, at most 100."""
 
+    @_builtins.property
+    def waited(self) -> _duration_pb2.Duration:
+        """Time from `started_at` on in which it did not work: it waited for a decision, or had ended and was tried again."""
+
     def __init__(
         self,
         *,
@@ -1358,10 +1366,12 @@ class Step(_message.Message):
         inherited: _builtins.bool = ...,
         kept_paths: _abc.Iterable[_builtins.str] | None = ...,
         kept_total: _builtins.int = ...,
+        waited: _duration_pb2.Duration | None = ...,
+        replaced_approval_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "spec", b"spec", "started_at", b"started_at", "undone", b"undone"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "spec", b"spec", "started_at", b"started_at", "undone", b"undone", "waited", b"waited"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "gate", b"gate", "head_tree", b"head_tree", "inherited", b"inherited", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "key", b"key", "kind", b"kind", "model_calls", b"model_calls", "number", b"number", "reply", b"reply", "run_id", b"run_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "undone", b"undone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "gate", b"gate", "head_tree", b"head_tree", "inherited", b"inherited", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "key", b"key", "kind", b"kind", "model_calls", b"model_calls", "number", b"number", "replaced_approval_id", b"replaced_approval_id", "reply", b"reply", "run_id", b"run_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "undone", b"undone", "waited", b"waited"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from google.protobuf.json_format import ParseDict
@@ -110,6 +111,26 @@ def test_a_run_with_everything_is_shown_safely(capsys: pytest.CaptureFixture[str
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "COMMAND_FAILED" in text
+
+
+def test_working_and_waiting_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    step = Step(number=1, state=StepState.STEP_STATE_SUCCEEDED)
+    step.started_at.FromSeconds(1000)
+    step.ended_at.FromSeconds(1190)
+    step.waited.FromSeconds(185)
+    run = Run(run_id="run-1", steps=[step, Step(number=2)])
+    run.created_at.FromSeconds(999)
+    run.updated_at.FromSeconds(1190)
+    show_run(Settings(), run)
+    text = capsys.readouterr().out
+    assert re.search(r"lasted: +3m 11s, 3m 05s of it waiting\n", text)
+    assert re.search(r"\nSTEP +STATE +TOOK +WAITED +WHAT +OUTCOME\n1 +SUCCEEDED +5\.0s +3m 05s", text)
+
+
+def test_steps_that_wait_say_for_what(capsys: pytest.CaptureFixture[str]) -> None:
+    step = Step(number=2, state=StepState.STEP_STATE_AWAITING_APPROVAL, approval_id="apr-b")
+    show_run(Settings(), Run(run_id="run-1", steps=[step]))
+    assert "\nStep 2 waits for apr-b. `interlock approvals show apr-b`" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Protocol, TextIO
 from interlock.cli.follow.view import Changed, RunView
 from interlock.cli.safe import escape
 from interlock.cli.show.steps import outcome, state_text, title
-from interlock.cli.text import cost_text, counted, seconds_text
+from interlock.cli.text import cost_text, counted
 from interlock.v1.step_pb2 import StepState
 
 _QUIET = frozenset({StepState.STEP_STATE_PENDING, StepState.STEP_STATE_APPROVED})
@@ -82,9 +82,8 @@ class PlainReporter:
 
 def summary(view: RunView) -> str:
     """`run-… COMPLETED: 5 of 5 steps, 12s, no model calls`."""
-    from interlock.cli.show.runs import run_state
+    from interlock.cli.show.runs import lasted, run_state
 
     run = view.run
-    seconds = (run.updated_at.ToNanoseconds() - run.created_at.ToNanoseconds()) / 1e9
     done = f"{run.steps_done} of {run.steps_total} steps"
-    return f"{run.run_id} {run_state(run)}: {done}, {seconds_text(seconds)}, {cost_text(run.cost)}"
+    return f"{run.run_id} {run_state(run)}: {done}, {lasted(run, view.ordered())}, {cost_text(run.cost)}"

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from interlock.cli.errors import FAILED, OK, REJECTED, WAITING
 from interlock.cli.output import progress, show_list, show_one, write_fields, write_table
+from interlock.cli.safe import escape
 from interlock.cli.settings import Settings
-from interlock.cli.show.steps import failure_lines, kind_text, outcome, print_kept, state_text, title, took
+from interlock.cli.show.steps import asks, failure_lines, kind_text, print_kept, steps_table, waited
 from interlock.cli.text import (
     cost_text,
     enum_text,
@@ -19,7 +20,7 @@ from interlock.cli.text import (
 )
 from interlock.v1.orchestrator_pb2 import GetCostResponse, RevertStepResponse, RollbackRunResponse
 from interlock.v1.run_pb2 import Run, RunState
-from interlock.v1.step_pb2 import StepState
+from interlock.v1.step_pb2 import Step, StepState
 
 REJECTED_REASON = "STEP_REJECTED"
 
@@ -117,8 +118,14 @@ def _waits_for(run: Run) -> str:
     return f"its workspace, which {run.waiting.holder_run_id or 'nobody'} has{ahead}"
 
 
+def lasted(run: Run, steps: Iterable[Step]) -> str:
+    """From its beginning to its last event, and how much of that its steps waited: `3m 05s, 3m 01s of it waiting`."""
+    seconds = (run.updated_at.ToNanoseconds() - run.created_at.ToNanoseconds()) / 1e9
+    idle = waited(steps)
+    return f"{seconds_text(seconds)}, {idle} of it waiting" if idle else seconds_text(seconds)
+
+
 def _people(run: Run) -> None:
-    ended = run.updated_at.ToNanoseconds() - run.created_at.ToNanoseconds()
     write_fields(
         [
             ("run", run.run_id),
@@ -134,7 +141,7 @@ def _people(run: Run) -> None:
             ("head tree", short_digest(run.head_tree)),
             ("labels", labels_text(run.labels.items())),
             ("created", time_text(run.created_at)),
-            ("lasted", seconds_text(ended / 1e9) if run.updated_at.seconds else ""),
+            ("lasted", lasted(run, run.steps) if run.updated_at.seconds else ""),
             ("trace", run.trace_id),
         ]
     )
@@ -142,5 +149,6 @@ def _people(run: Run) -> None:
         print("\n".join(failure_lines(run.failure)))
     if run.steps:
         print()
-        rows = [(str(s.number), state_text(s), took(s), title(s.spec), outcome(s)) for s in run.steps]
-        write_table(("STEP", "STATE", "TOOK", "WHAT", "OUTCOME"), rows)
+        write_table(*steps_table(run.steps))
+    for line in filter(None, map(asks, run.steps)):
+        print(escape(line))

@@ -25,6 +25,8 @@ from interlock.v1.policy_pb2 import Gate
 from interlock.v1.step_pb2 import Effect, Output, Step, StepFailure, StepInput, StepKind, StepSpec, StepState
 
 TITLE_LIMIT = 90
+_NOTICED_SECONDS = 0.05
+_HEADERS = ("STEP", "STATE", "TOOK", "WAITED", "WHAT", "OUTCOME")
 
 
 def kind_text(kind: int) -> str:
@@ -61,10 +63,38 @@ def state_text(step: Step) -> str:
 
 
 def took(step: Step) -> str:
-    """From its start to its end; empty before."""
+    """The time it worked, from its start to its end without what it waited; empty before."""
     if not (step.started_at.seconds and step.ended_at.seconds):
         return ""
-    return seconds_text((step.ended_at.ToNanoseconds() - step.started_at.ToNanoseconds()) / 1e9)
+    whole = step.ended_at.ToNanoseconds() - step.started_at.ToNanoseconds()
+    return seconds_text((whole - step.waited.ToNanoseconds()) / 1e9)
+
+
+def waited(steps: Iterable[Step]) -> str:
+    """How long steps waited for decisions, or to be tried again; empty where that is next to nothing."""
+    seconds = sum(step.waited.ToNanoseconds() for step in steps) / 1e9
+    return seconds_text(seconds) if seconds >= _NOTICED_SECONDS else ""
+
+
+def steps_table(steps: Iterable[Step]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headers and rows of a run's steps."""
+    return _HEADERS, [_row(step) for step in steps]
+
+
+def _row(step: Step) -> tuple[str, ...]:
+    return (str(step.number), state_text(step), took(step), waited([step]), title(step.spec), outcome(step))
+
+
+def asks(step: Step) -> str:
+    """What a step that waits for a decision asks, in place of what, and how to see it; empty for others."""
+    if step.state != StepState.STEP_STATE_AWAITING_APPROVAL:
+        return ""
+    instead = f", in place of {step.replaced_approval_id}" if step.replaced_approval_id else ""
+    why = ": the workspace changed under what that one showed" if instead else ""
+    return (
+        f"Step {step.number} waits for {step.approval_id}{instead}{why}. "
+        f"`interlock approvals show {step.approval_id}` shows what it is about."
+    )
 
 
 def outcome(step: Step) -> str:
@@ -93,8 +123,8 @@ def list_steps(settings: Settings, steps: Iterable[Step]) -> None:
         settings,
         "steps",
         steps,
-        ("STEP", "STATE", "TOOK", "WHAT", "OUTCOME"),
-        lambda s: (str(s.number), state_text(s), took(s), title(s.spec), outcome(s)),
+        _HEADERS,
+        _row,
         empty="The run has no steps yet.",
     )
 
@@ -157,8 +187,10 @@ def _people(step: Step) -> None:
             ("attempt", str(step.attempt or "")),
             ("gate", enum_text(Gate, step.gate).lower()),
             ("approval", step.approval_id),
+            ("in place of", step.replaced_approval_id),
             ("undone by", _undone(step)),
             ("took", took(step)),
+            ("waited", waited([step])),
             ("cost", cost_text(step.cost) if step.cost.model_calls else ""),
             ("base tree", short_digest(step.effect.base_tree)),
             ("result tree", short_digest(step.effect.result_tree)),

@@ -151,7 +151,7 @@ def step(run: Run, value: Step, bodies: Bodies) -> step_pb2.Step:
     """One step, with what `bodies` has of its texts and effect."""
     reply = bodies.get(value.reply_payload, b"").decode()
     kind = step_pb2.StepKind.Value(f"STEP_KIND_{value.spec.kind.name}")
-    return step_pb2.Step(
+    out = step_pb2.Step(
         run_id=run.run_id,
         number=value.number,
         spec=spec(value.spec, bodies),
@@ -173,7 +173,11 @@ def step(run: Run, value: Step, bodies: Bodies) -> step_pb2.Step:
         undone=undone(value),
         kept_paths=value.kept_paths,
         kept_total=value.kept_total,
+        replaced_approval_id=value.approval.replaces if value.approval else "",
     )
+    if value.waited_us:
+        out.waited.FromMicroseconds(value.waited_us)
+    return out
 
 
 def undone(value: Step) -> step_pb2.Undone | None:

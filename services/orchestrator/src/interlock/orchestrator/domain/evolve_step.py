@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.model import (
@@ -19,6 +19,8 @@ from interlock.orchestrator.domain.model import (
     Verdict,
 )
 from interlock.orchestrator.domain.transitions import IllegalTransitionError, step_targets
+
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def evolve_step(step: Step, event: e.Event, at: datetime, head_tree: str) -> Step:
@@ -37,6 +39,7 @@ def evolve_step(step: Step, event: e.Event, at: datetime, head_tree: str) -> Ste
     if state is not step.state:
         changes["inherited"] = False
         changes.update(_ended(step, state, at, head_tree), **changes)
+        changes.update(_idle(step, state, at))
     return replace(step, state=state, **changes)
 
 
@@ -47,6 +50,16 @@ def _ended(step: Step, state: StepState, at: datetime, head_tree: str) -> dict[s
     if state not in STEP_FINAL and state is not StepState.OUTCOME_UNKNOWN:
         return {}
     return {"ended_at": at, "head_tree": head_tree if step.state in STEP_ACTIVE else step.head_tree}
+
+
+def _idle(step: Step, state: StepState, at: datetime) -> dict[str, Any]:
+    """The time that it has waited, for a decision or to be tried again, when it goes on or ends."""
+    waited = (at - step.idle_since) // _MICROSECOND if step.idle_since else 0
+    works = state in STEP_ACTIVE and state is not StepState.AWAITING_APPROVAL
+    return {
+        "waited_us": step.waited_us + max(waited, 0),
+        "idle_since": None if works or step.started_at is None else at,
+    }
 
 
 _SAME_ATTEMPT = (

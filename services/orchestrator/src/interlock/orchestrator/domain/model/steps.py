@@ -27,7 +27,8 @@ class Step:
     `computed` is the last attempt whose effect, or failure in its fork, is known; `discarded` is the last
     one thrown away. `head_tree` is where the
     workspace was when the step ended, empty before. `reviewed` is what was approved last at each gate since the
-    step was started or edited; with `superseded`, people have seen that and not what replaces it.
+    step was started or edited; with `superseded`, people have seen that and not what replaces it. `waited_us` is
+    how long it did not work after it had started, up to `idle_since` where that is set.
     """
 
     number: int
@@ -55,6 +56,8 @@ class Step:
     effects: Effects = ()
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    idle_since: datetime | None = None
+    waited_us: int = 0
     inherited: bool = False
     kept_paths: tuple[str, ...] = ()
     kept_total: int = 0
