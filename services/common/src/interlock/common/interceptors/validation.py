@@ -1,4 +1,7 @@
-"""The rules declared in the protos (protovalidate), enforced on every request message.
+"""The rules declared in the protos (protovalidate), and one for all text, enforced on every request message.
+
+The one for all text: no NUL character, but in the content of files. No name, argument or variable of a process can
+hold one, and no database keeps it as text.
 
 Handlers of client-streaming rpcs take messages from the iterator they are given; each one is checked as it is
 taken, and the first bad one ends the call.
@@ -6,13 +9,28 @@ taken, and the first bad one ends the call.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final
 
 import protovalidate
+from google.protobuf.descriptor import FieldDescriptor
 
 from interlock.common.errors import InterlockError, Reason, Violation
 from interlock.common.interceptors.base import Call, Rpc
+
+CONTENT: Final = frozenset(
+    {
+        "interlock.v1.EditFileInput.new_content",
+        "interlock.v1.EditFileInput.patch",
+        "interlock.v1.ContextFile.content",
+        "interlock.v1.ContextResult.text",
+        "interlock.v1.DraftEditRequest.current_content",
+    }
+)
+"""Fields that hold a file's text or what a step showed, with whatever characters that has."""
+
+_MOST = 32
+_Find = Callable[[Any], list[Violation]]
 
 
 class Validation:
@@ -27,21 +45,24 @@ class Validation:
             return proceed
         collect = self._validator.collect_violations
 
+        def find(request: Any) -> list[Violation]:
+            return _found(request, collect)
+
         async def unary(request: Any, context: Any) -> Any:
-            violations = collect(request)
+            violations = find(request)
             if violations:
                 raise failed(violations)
             return await proceed(request, context)
 
         async def stream(requests: AsyncIterator[Any], context: Any) -> Any:
-            return await proceed(_checked(requests, collect), context)
+            return await proceed(_checked(requests, find), context)
 
         return stream if rpc.request_streaming else unary
 
 
-async def _checked(requests: AsyncIterator[Any], collect: Any) -> AsyncIterator[Any]:
+async def _checked(requests: AsyncIterator[Any], find: _Find) -> AsyncIterator[Any]:
     async for request in requests:
-        violations = collect(request)
+        violations = find(request)
         if violations:
             raise failed(violations)
         yield request
@@ -49,14 +70,42 @@ async def _checked(requests: AsyncIterator[Any], collect: Any) -> AsyncIterator[
 
 def validate(message: Any) -> None:
     """Check one message outside an rpc, for example a plan file. Raises VALIDATION_FAILED."""
-    violations = protovalidate.collect_violations(message)
+    violations = _found(message, protovalidate.collect_violations)
     if violations:
         raise failed(violations)
 
 
-def failed(violations: list[Any]) -> InterlockError:
-    """The error that lists protovalidate's findings: path of the field, and which rule it breaks."""
-    found = [_violation(violation.proto) for violation in violations]
+def _found(message: Any, collect: Callable[[Any], list[Any]]) -> list[Violation]:
+    found = [_violation(violation.proto) for violation in collect(message)]
+    # Few messages have a zero byte at all, and finding that out costs much less than looking at every field.
+    if b"\0" in message.SerializeToString():
+        for path in _with_nul(message, ""):
+            found.append(Violation(path, "must not hold a NUL character"))
+            if len(found) > _MOST:
+                break
+    return found
+
+
+def _with_nul(message: Any, prefix: str) -> Iterator[str]:
+    """Paths of the fields that hold a NUL and are no file's content."""
+    for field, value in message.ListFields():
+        path = f"{prefix}{field.name}"
+        if field.full_name in CONTENT:
+            continue
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            yield from (f'{path}["{key}"]' for key in value if "\0" in f"{key}{value[key]}")
+        elif field.message_type is not None:
+            for index, part in enumerate(value if field.is_repeated else [value]):
+                yield from _with_nul(part, f"{path}[{index}]." if field.is_repeated else f"{path}.")
+        elif field.type == FieldDescriptor.TYPE_STRING:
+            if field.is_repeated:
+                yield from (f"{path}[{index}]" for index, text in enumerate(value) if "\0" in text)
+            elif "\0" in value:
+                yield path
+
+
+def failed(found: list[Violation]) -> InterlockError:
+    """The error that lists what is wrong: path of the field, and which rule it breaks."""
     fields = ", ".join(dict.fromkeys(entry.field or "(message)" for entry in found[:5]))
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     return InterlockError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -71,7 +73,7 @@ def resolved(
         expires_at=row.expires_at,
         resolved_at=at,
         subject=decided.subject if decided else "",
-        doc={**row.doc, "record": json_format.MessageToDict(record)},
+        doc=_doc(record, preview_digest(row.doc)),
     )
 
 
@@ -91,7 +93,7 @@ def superseded(run: Run, step: Step, given: Reviewed, by: str = "") -> ApprovalU
         return row
     record = record_of(row.doc)
     record.superseded_by = by
-    return replace(row, doc={**row.doc, "record": json_format.MessageToDict(record)})
+    return replace(row, doc=_doc(record, preview_digest(row.doc)))
 
 
 def decided_state(decided: ApprovalDecided) -> ApprovalState:
@@ -101,7 +103,21 @@ def decided_state(decided: ApprovalDecided) -> ApprovalState:
 
 def record_of(doc: Mapping[str, Any]) -> decision_pb2.ApprovalRecord:
     """The record that a row's doc holds, without state and preview."""
+    if "record_bytes" in doc:
+        return decision_pb2.ApprovalRecord.FromString(base64.b64decode(doc["record_bytes"]))
     return json_format.ParseDict(dict(doc["record"]), decision_pb2.ApprovalRecord())
+
+
+def _doc(record_: decision_pb2.ApprovalRecord, shown: str) -> dict[str, Any]:
+    """What the row keeps: JSON that people can read in the database, where JSON in PostgreSQL can hold it at all.
+
+    It cannot hold a NUL, which the content of a file may have.
+    """
+    plain = json_format.MessageToDict(record_)
+    if "\\u0000" not in json.dumps(plain):
+        return {"record": plain, "preview_payload": shown}
+    whole = base64.b64encode(record_.SerializeToString(deterministic=True)).decode()
+    return {"record_bytes": whole, "preview_payload": shown}
 
 
 def record(doc: Mapping[str, Any], state: str, effect: bytes | None = None) -> decision_pb2.ApprovalRecord:
@@ -160,5 +176,5 @@ def _row(
         state=state,
         requested_at=at,
         expires_at=parse_time(approval.expires_at) if approval.expires_at else None,
-        doc={"record": json_format.MessageToDict(record_), "preview_payload": shown},
+        doc=_doc(record_, shown),
     )
