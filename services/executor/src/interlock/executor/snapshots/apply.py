@@ -76,7 +76,8 @@ class Application:
         self.kept: list[bytes] = []
         self.touched = Touched(store, target, new)
         self.staged: dict[int, str] = {}
-        self.displaced = Displaced(self.root, self.staging, self.changes)
+        scratch = None if self.few else target.scratch
+        self.displaced = Displaced(self.root, self.staging, self.changes, scratch)
         self.at = b""
         self.rewrites: dict[int, bytes] = {}
         self.roomy = False
@@ -86,6 +87,7 @@ class Application:
     def stage(self) -> None:
         """Write all new content. Changes nothing but the staging directory. Raises OSError (ENOSPC …)."""
         self.clear()
+        self.staged, self.rewrites = {}, {}
         # A file that grows where it is may meet a full disk when there is no way back any more.
         free = os.fstatvfs(self.root.fd)
         self.roomy, held, fd = free.f_bavail * free.f_frsize >= _ROOMY, 0, -1
@@ -149,8 +151,7 @@ class Application:
 
     def cancel(self) -> None:
         """Remove the staging directory, if there is one."""
-        self.displaced.close()
-        remove_tree(self.root.fd, self.staging)
+        self.displaced.remove()
 
     def clear(self) -> None:
         """Remove what an attempt that was cut off has left; what it displaced of somebody else's is put back."""

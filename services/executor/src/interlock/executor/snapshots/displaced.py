@@ -14,7 +14,9 @@ from typing import Final, NamedTuple
 
 from interlock.executor.files import failpoints, kernel
 from interlock.executor.files.names import parent_and_name
+from interlock.executor.files.remove import remove_tree
 from interlock.executor.files.root import Root
+from interlock.executor.files.scratch import Scratch
 from interlock.executor.snapshots.model import DIRECTORY, Change
 from interlock.executor.snapshots.present import look_at
 from interlock.executor.snapshots.scan import Signature, signature
@@ -28,17 +30,25 @@ class _Seen(NamedTuple):
 
 
 class Displaced:
-    """The staging directory `name` of `root`, where the file of change `i` has the name `i`, before and after."""
+    """The staging directory `name` of `root`, where the file of change `i` has the name `i`, before and after.
 
-    def __init__(self, root: Root, name: bytes, changes: Sequence[Change]) -> None:
-        self._root, self._name, self._changes = root, name, changes
+    `scratch` is where to make and remove one with many files.
+    """
+
+    def __init__(
+        self, root: Root, name: bytes, changes: Sequence[Change], scratch: Scratch | None = None
+    ) -> None:
+        self._root, self._name, self._changes, self._scratch = root, name, changes, scratch
         self._fd = -1
         self._seen: list[_Seen] = []
 
     def open(self) -> int:
         """A new descriptor of the staging directory, made if absent. Raises OSError."""
         try:
-            os.mkdir(self._name, 0o700, dir_fd=self._root.fd)
+            if self._scratch is not None:
+                self._scratch.make(self._root.fd, self._name)
+            else:
+                os.mkdir(self._name, 0o700, dir_fd=self._root.fd)
         except FileExistsError:
             pass
         return os.open(self._name, _PLACE, dir_fd=self._root.fd)
@@ -49,6 +59,14 @@ class Displaced:
             os.close(self._fd)
         self._fd = -1
         self._seen.clear()
+
+    def remove(self) -> None:
+        """Remove the staging directory with all in it, if there is one. Raises OSError."""
+        self.close()
+        if self._scratch is not None:
+            self._scratch.discard(self._root.fd, self._name)
+        else:
+            remove_tree(self._root.fd, self._name)
 
     def swap(self, index: int, fd: int, name: bytes) -> bool:
         """Put the staged file at `name` in `fd`, where something is. False: that was somebody's, and is back.

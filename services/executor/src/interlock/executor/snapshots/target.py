@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from interlock.executor.files.root import Root
+from interlock.executor.files.scratch import Scratch
 from interlock.executor.snapshots.model import Owner
 from interlock.executor.snapshots.present import Present
 
@@ -28,6 +29,7 @@ class Target:
         redo: an earlier attempt may have been cut off: put touched directories' modes right, too.
         inherit: give a new file the owner of what it replaces, or of its parent (needs root).
         guard: knows what is really there; None for a directory that nobody else writes to.
+        scratch: makes and removes directories with many files.
     """
 
     root: Root
@@ -36,3 +38,4 @@ class Target:
     inherit: bool = False
     redo: bool = False
     guard: Present | None = None
+    scratch: Scratch | None = None

@@ -116,6 +116,7 @@ class Collector:
 
         Objects need no grace here: the sessions know what is in use, and a failed import leaves much behind.
         """
+        self._forks.layout.scratch.drain()
         with self._running:
             self._collect(Ask(), timedelta(0), dry_run=False)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from interlock.common.digests import digest_bytes, digest_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.ids import Ids
-from interlock.executor.files.remove import remove_path
 from interlock.executor.files.root import Root
 from interlock.executor.sandbox.disk import measure
 from interlock.executor.snapshots.batch import Screen
@@ -66,7 +65,7 @@ class Forks:
         return replace(fork, held=held)
 
     def _fill(self, fork: Fork, directory: Path) -> tuple[int, int]:
-        self.layout.make(directory, 0o700)
+        self._directory(directory.parent, os.fsencode(directory.name))
         self.layout.make(fork.upper, 0o755)
         self.layout.make(fork.work, 0o700)
         if fork.mode == "copy":
@@ -77,14 +76,28 @@ class Forks:
 
     def remove(self, fork: Fork) -> None:
         """Delete a fork's directory, whatever the step made of it."""
-        remove_path(self.layout.forks(fork.workspace) / fork.id)
+        self._discard(self.layout.forks(fork.workspace), fork.id)
         self._bases.pop(fork.id, None)
 
     def remove_all(self, workspace: str) -> None:
         """Delete every fork of a workspace: after a restart nothing runs in them any more."""
         directory = self.layout.forks(workspace)
         for name in os.listdir(directory) if directory.is_dir() else []:
-            remove_path(directory / name)
+            self._discard(directory, name)
+
+    def _directory(self, parent: Path, name: bytes) -> None:
+        with Root.open(parent) as root:
+            self.layout.scratch.make_some(root.fd, name)
+            if self.layout.owner is not None:
+                os.chown(name, *self.layout.owner, dir_fd=root.fd, follow_symlinks=False)
+
+    def _discard(self, parent: Path, name: str) -> None:
+        try:
+            root = Root.open(parent)
+        except FileNotFoundError:
+            return
+        with root:
+            self.layout.scratch.discard(root.fd, os.fsencode(name))
 
     def result(self, fork: Fork, base: Snapshot, screen: Screen | None = None) -> Snapshot:
         """The tree that the fork shows now. Durable in the store on return."""

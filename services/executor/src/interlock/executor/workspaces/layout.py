@@ -5,6 +5,7 @@
     <root>/workspaces.db              the register
     <root>/workspaces/<id>/base/      the executor's own checkout of the head
     <root>/workspaces/<id>/forks/<fork>/{up,wk}
+    <root>/scratch/                   what is about to be removed
     <root>/live/<id>/                 live directories that the executor made (clones, archives)
 
 `workspaces/<id>` and all below belongs to the step's uid and is closed to every other ordinary user; the step's uid
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.root import Root
+from interlock.executor.files.scratch import Scratch
 from interlock.executor.snapshots.model import Owner
 
 
@@ -41,9 +43,11 @@ class Layout:
         os.chmod(self.workspaces, 0o711 if owner else 0o700)
         self.register = self.root / "workspaces.db"
         self._lock = _lock(self.root / "lock")
+        self.scratch = Scratch(self._private("scratch"))
 
     def close(self) -> None:
         """Give up the lock."""
+        self.scratch.close()
         os.close(self._lock)
 
     def workspace(self, workspace: str) -> Path:

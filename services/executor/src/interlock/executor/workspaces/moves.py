@@ -185,7 +185,9 @@ class Moves:
         with ExitStack() as opened:
             try:
                 base = opened.enter_context(self.layout.open_base(record.workspace))
-                target = Target(base, point + ".base", self.layout.owner, redo=redo)
+                target = Target(
+                    base, point + ".base", self.layout.owner, redo=redo, scratch=self.layout.scratch
+                )
                 token = record.token + ("-back" if back else "")
                 changes, new = self._changes(record, record.base, back=back)
                 contents = contents_of(self.store, changes)
@@ -213,7 +215,8 @@ class Moves:
 
     def _live(self, live: Root, runtime: Runtime, point: str, *, redo: bool) -> Target:
         guard = Present(live, runtime.cache)
-        return Target(live, point, inherit=os.geteuid() == 0, redo=redo, guard=guard)
+        inherit, scratch = os.geteuid() == 0, self.layout.scratch
+        return Target(live, point, inherit=inherit, redo=redo, guard=guard, scratch=scratch)
 
     def _changes(self, record: Record, old: bytes, *, back: bool) -> tuple[list[Change], Snapshot]:
         before, after = self._snapshot(record, old), self._snapshot(record, record.target)
@@ -228,10 +231,7 @@ class Moves:
     def _stage(self, record: Record, work: list[Application], *, redo: bool) -> None:
         """Raises what is wrong with the new content (EFFECT_TAMPERED, TREE_NOT_FOUND) or with the disk."""
         try:
-            for application in work:
-                application.stage()
-            for application in work:
-                application.flush()
+            self._write(work)
         except (OSError, InterlockError) as error:
             for application in work:
                 application.cancel()
@@ -241,6 +241,15 @@ class Moves:
                 raise
             # A move that is done again has perhaps begun: it may not be called failed, and then happen.
             raise (_half_way(error) if redo else _failed(error, "Nothing was changed.")) from error
+
+    def _write(self, work: list[Application]) -> None:
+        try:
+            _write_all(work)
+        except OSError as error:
+            # What was discarded a moment ago may still have the space.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self.layout.scratch.drain():
+                raise
+            _write_all(work)
 
     def _check(self, record: Record, work: list[Application], check: Check) -> None:
         try:
@@ -261,6 +270,13 @@ class Moves:
         for application in work:
             application.sync()
         return tuple(to_text(path) for path in kept)
+
+
+def _write_all(work: list[Application]) -> None:
+    for application in work:
+        application.stage()
+    for application in work:
+        application.flush()
 
 
 def _half_way(error: OSError) -> InterlockError:
