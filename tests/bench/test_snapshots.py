@@ -1,9 +1,13 @@
 """Snapshots as ratios within one run: against a shadow git repository doing the same, and import against `cp -a`.
 
 One cycle of Interlock is fork (looking for others' changes), capture, publish, rollback and discard, through the real
-`Workspaces`, everything durable. One cycle of git is `add -A -f`, write-tree, commit-tree, read-tree and clean in a
-separate GIT_DIR, with git's defaults: it fsyncs nothing of this. What a step writes to its fork is written to the
-upper directory as the overlay would, before the clock starts for both.
+`Workspaces`, everything durable: the snapshot, and every file of the directory before and after. Files that were
+replaced are removed by a thread meanwhile; what is left of that when the cycle ends is waited for and shown as `behind`,
+outside of the ratio. One cycle of git is `add -A -f`, write-tree, commit-tree, read-tree and clean in a separate GIT_DIR.
+`git` is git with its defaults, which fsyncs nothing of this; `durable git` has `core.fsync=all` in its fastest way
+(`core.fsyncMethod=batch`), which makes the snapshot durable but not the files that it restores. What a step writes to
+its fork is written to the upper directory as the overlay would, before the clock starts for all. Each cycle starts when
+nothing of the one before is left to be written.
 
 `BENCH_FULL=1` (make bench-full) adds a tree of 100,000 files. Figures go to .bench/snapshots.json, or `BENCH_OUT`.
 Nothing here asserts a time.
@@ -33,6 +37,7 @@ SIZES = (1_000, 10_000, 100_000) if os.environ.get("BENCH_FULL") else (1_000, 10
 ROUNDS = {1: 7, 1_000: 3}
 FILES_PER_DIRECTORY = 50
 COPIES = ("one", "two")
+GITS = ("git", "durable git")
 OUT = Path(os.environ.get("BENCH_OUT", Path(__file__).parents[2] / ".bench"))
 OWNER = Owner(65433, 65433) if os.geteuid() == 0 else None
 
@@ -92,6 +97,8 @@ def interlock_cycle(spaces: Workspaces, workspace: str, paths: list[str], mark: 
         spaces.rollback(workspace, before, key="back" + mark)
     with clock.of("discard"):
         spaces.discard(fork)
+    with clock.of("behind"):
+        spaces.drain()
     assert fork.drift is None
     assert len(capture.changes) == len(paths)
     assert spaces.get(workspace).head == before
@@ -118,6 +125,10 @@ class Git:
         self.run("init", "-q")
         self.run("config", "gc.auto", "0")
 
+    def make_durable(self) -> None:
+        self.run("config", "core.fsync", "all")
+        self.run("config", "core.fsyncMethod", "batch")
+
     def run(self, *arguments: str) -> str:
         done = subprocess.run(
             ["git", *arguments], env=self.env, cwd=self.work, check=True, capture_output=True
@@ -129,11 +140,11 @@ class Git:
         return self.run("commit-tree", "-m", "step", self.run("write-tree"))
 
 
-def git_cycle(git: Git, before: str, paths: list[str], mark: str, clock: Clock) -> None:
+def git_cycle(name: str, git: Git, before: str, paths: list[str], mark: str, clock: Clock) -> None:
     write_all(git.work, paths, mark)
-    with clock.of("git snapshot"):
+    with clock.of(f"{name} snapshot"):
         git.snapshot()
-    with clock.of("git restore"):
+    with clock.of(f"{name} restore"):
         git.run("read-tree", "--reset", "-u", before)
         git.run("clean", "-f", "-d", "-x", "-q")
 
@@ -167,22 +178,28 @@ def measure(room: Path, files: int) -> dict[str, object]:
     spaces = Workspaces(room / "executor", owner=OWNER)
     imported = timed(lambda: spaces.create(DirectorySource(live)))
     workspace = spaces.list_workspaces()[0].id
-    git = Git(room / "git", room / COPIES[0])
-    first = timed(git.snapshot)
-    head = git.run("commit-tree", "-m", "first", git.run("write-tree"))
+    gits = {name: Git(room / name, room / copy) for name, copy in zip(GITS, COPIES, strict=True)}
+    first = [timed(git.snapshot) for git in gits.values()]
+    gits["durable git"].make_durable()
+    heads = {name: git.snapshot() for name, git in gits.items()}
     changes = {}
     for count in (1, 1_000):
         clock = Clock()
         for number in range(ROUNDS[count] + 1):
             measured = clock if number else Clock()  # the first fills caches on both sides
-            interlock_cycle(spaces, workspace, changed(paths, count), f"{count}-{number}", measured)
-            git_cycle(git, head, changed(paths, count), f"{count}-{number}", measured)
+            some, mark = changed(paths, count), f"{count}-{number}"
+            os.sync()
+            interlock_cycle(spaces, workspace, some, mark, measured)
+            for name, git in gits.items():
+                os.sync()
+                git_cycle(name, git, heads[name], some, mark, measured)
         changes[count] = clock.medians()
     with_close = timed(spaces.close)
     return {
         "files": files,
         "machine": f"{os.cpu_count()} processors, {platform.release()}",
-        "import": {"cp -a": min(copied), "interlock": imported, "git": first, "close": with_close},
+        "load": os.getloadavg(),
+        "import": {"cp -a": min(copied), "interlock": imported, "git": min(first), "close": with_close},
         "changes": changes,
     }
 
@@ -198,9 +215,12 @@ def lines(report: dict[str, object]) -> Iterator[str]:
     )
     for count, seconds in changes.items():
         ours = sum(seconds[name] for name in ("fork", "capture", "publish", "rollback", "discard"))
-        theirs = seconds["git snapshot"] + seconds["git restore"]
+        ratios = {name: (seconds[f"{name} snapshot"] + seconds[f"{name} restore"]) / ours for name in GITS}
         each = ", ".join(f"{name} {value * 1000:.1f}" for name, value in seconds.items())
-        yield f"{report['files']:>7} files, {count:>4} changed: git takes {theirs / ours:6.1f} x as long ({each} ms)"
+        yield (
+            f"{report['files']:>7} files, {count:>4} changed: git takes {ratios['git']:6.1f} x as long, "
+            f"durable git {ratios['durable git']:6.1f} x ({each} ms)"
+        )
 
 
 def save(report: dict[str, object]) -> None:

@@ -74,7 +74,8 @@ class Scratch:
         try:
             os.mkdir(own, 0o700, dir_fd=self._fd)
         except OSError:
-            return os.mkdir(name, 0o700, dir_fd=parent_fd)
+            os.mkdir(name, 0o700, dir_fd=parent_fd)
+            return
         try:
             kernel.rename_new(self._fd, own, parent_fd, name)
         except OSError:  # another file system or mount, mostly
@@ -99,7 +100,8 @@ class Scratch:
         except FileNotFoundError:
             return
         except OSError:
-            return remove_tree(parent_fd, name)
+            remove_tree(parent_fd, name)
+            return
         with self._changed:
             self._waiting.append(own)
             self._start()

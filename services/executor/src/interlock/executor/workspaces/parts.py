@@ -112,6 +112,10 @@ class Parts:
         self.store.close()
         self._layout.close()
 
+    def drain(self) -> None:
+        """Wait until the disk space of what was discarded is free."""
+        self._layout.scratch.drain()
+
     @contextmanager
     def _locked(self, workspace: str) -> Iterator[tuple[Workspace, Runtime, Snapshot]]:
         self._registry.get(workspace)
