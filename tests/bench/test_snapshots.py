@@ -2,12 +2,15 @@
 
 One cycle of Interlock is fork (looking for others' changes), capture, publish, rollback and discard, through the real
 `Workspaces`, everything durable: the snapshot, and every file of the directory before and after. Files that were
-replaced are removed by a thread meanwhile; what is left of that when the cycle ends is waited for and shown as `behind`,
-outside of the ratio. One cycle of git is `add -A -f`, write-tree, commit-tree, read-tree and clean in a separate GIT_DIR.
-`git` is git with its defaults, which fsyncs nothing of this; `durable git` has `core.fsync=all` in its fastest way
-(`core.fsyncMethod=batch`), which makes the snapshot durable but not the files that it restores. What a step writes to
-its fork is written to the upper directory as the overlay would, before the clock starts for all. Each cycle starts when
-nothing of the one before is left to be written.
+replaced are removed by a thread meanwhile; what is left of that when the cycle ends is waited for and shown as
+`behind`, outside of the ratio.
+
+One cycle of git is `add -A -f`, write-tree, commit-tree, read-tree and clean in a separate GIT_DIR. `git` is git with
+its defaults, which fsyncs nothing of this; `durable git` has `core.fsync=all` in its fastest way
+(`core.fsyncMethod=batch`), which makes the snapshot durable but not the files that it restores.
+
+What a step writes to its fork is written to the upper directory as the overlay would, before the clock starts for all.
+Each cycle starts when nothing of the one before is left to be written.
 
 `BENCH_FULL=1` (make bench-full) adds a tree of 100,000 files. Figures go to .bench/snapshots.json, or `BENCH_OUT`.
 Nothing here asserts a time.
