@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from interlock.cli.supervisor.child import Child
+from interlock.cli.supervisor.logfile import LogFile
 from interlock.client.endpoints import ENDPOINTS_FILE, is_locked, read_running
 from interlock.common.errors import InterlockError, Reason
 
@@ -193,3 +196,48 @@ async def _until_healthy(supervisor: Any) -> None:
     async with asyncio.timeout(30):
         while not all((await supervisor.health()).values()):  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.05)
+
+
+async def test_later_services_wait_for_their_turn_with_everything_imported(
+    tmp_path: Path, until: Callable[..., Any]
+) -> None:
+    program = (
+        "import sys; from interlock.common.process import run\n"
+        "async def main(): open(sys.argv[1], 'w').close()\n"
+        "open(sys.argv[1] + '.imported', 'w').close(); sys.exit(run('planner', main))"
+    )
+    log = LogFile(tmp_path / "log")
+    env = dict(os.environ)
+    child = Child("held", [sys.executable, "-c", program, str(tmp_path / "ran")], env, log, print, held=True)
+    await child.start()
+    try:
+        await until((tmp_path / "ran.imported").exists)
+        assert child.pid
+        assert not (tmp_path / "ran").exists()
+        child.release()
+        await until((tmp_path / "ran").exists)
+        # Started again, it waits for nobody.
+        (tmp_path / "ran").unlink()
+        await until((tmp_path / "ran").exists)
+        assert child.restarts
+    finally:
+        await child.stop(5)
+
+
+async def test_a_held_one_is_stopped_like_any_other(tmp_path: Path, until: Callable[..., Any]) -> None:
+    program = "from interlock.common.process import run; run('planner', None)"
+    log = LogFile(tmp_path / "log")
+    child = Child("held", [sys.executable, "-c", program], dict(os.environ), log, print, held=True)
+    await child.start()
+    await child.stop(5)
+    assert child.pid == 0
+
+
+def test_a_descriptor_that_is_none_is_said() -> None:
+    program = "import sys; from interlock.common.process import run; sys.exit(run('planner', None))"
+    env = {**os.environ, "INTERLOCK_HOLD_FD": "nonsense"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "INTERLOCK_HOLD_FD is 'nonsense'" in done.stderr

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.orchestrator.store import migrate
+from interlock.orchestrator.store import migrate, revisions
 from interlock.orchestrator.store.schema import metadata
 
 _CATALOGUE = {
@@ -59,6 +61,23 @@ def test_an_empty_database_is_refused_with_the_command_that_helps(database_url_e
     assert caught.value.reason is Reason.DATABASE_REVISION_MISMATCH
     assert "interlock db upgrade" in caught.value.fix
     assert migrate.current_revision(database_url_empty) is None
+
+
+def test_the_revisions_are_those_that_alembic_knows() -> None:
+    where = Path(migrate.__file__).parent / "migrations"
+    script = ScriptDirectory(str(where))
+    assert script.get_current_head() == migrate.head_revision() == revisions.head()
+    assert {each.revision: each.down_revision or "" for each in script.walk_revisions()} == revisions.known()
+
+
+def test_a_database_that_is_up_to_date_is_not_migrated(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(connection: Connection) -> None:
+        pytest.fail("Alembic was asked")
+
+    monkeypatch.setattr(migrate, "_apply", refuse)
+    assert migrate.upgrade(database_url) == revisions.head()
 
 
 def test_upgrade_reaches_the_head_and_can_be_repeated(database_url_empty: str) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Final, TextIO, cast
 
-import structlog
 from opentelemetry import trace
 
 from interlock.common.config import bad_variable, env_text
+from interlock.common.lean import structlog
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from interlock.common import logs, telemetry
 from interlock.common.errors import InterlockError, Reason
+
+HOLD = "INTERLOCK_HOLD_FD"
+"""Names an inherited descriptor: once everything is imported, the service waits for its end of file, then starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ def run(service: str, main: Callable[[], Awaitable[None]]) -> int:
         logs.setup(name, level="info")
         return _failed(log, error)
     try:
+        _hold()
         asyncio.run(_as_coroutine(main))
     except InterlockError as error:
         return _failed(log, error)
@@ -64,6 +69,23 @@ def run(service: str, main: Callable[[], Awaitable[None]]) -> int:
     finally:
         exporters.shutdown()
     return 0
+
+
+def _hold() -> None:
+    """Wait until whoever started the process lets it go on, or is gone."""
+    text = os.environ.pop(HOLD, "")
+    if not text:
+        return
+    try:
+        with open(int(text), "rb") as held:
+            held.read(1)
+    except (OSError, ValueError):
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            f"{HOLD} is {text[:40]!r}, which is no descriptor that can be read.",
+            field=HOLD,
+            fix="Unset it: only the program that starts the services sets it.",
+        ) from None
 
 
 async def _as_coroutine(main: Callable[[], Awaitable[None]]) -> None:

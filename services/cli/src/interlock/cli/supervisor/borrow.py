@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from interlock.cli.output import progress
+from interlock.cli.supervisor.listening import listens
 from interlock.cli.supervisor.locks import USERS_FILE, Lock
 from interlock.client.endpoints import Endpoints, is_locked, read_supervisor
-from interlock.common.addresses import parse_address
-from interlock.common.client import channel, rpc_errors
 from interlock.common.config import data_dir, load_token
 from interlock.common.errors import InterlockError, Reason
 
@@ -61,7 +60,7 @@ class _Starter:
                 return running.endpoints
             if is_locked(self._directory):
                 await asyncio.sleep(_PAUSE)  # another command is starting it
-            elif await _listens(fallback.orchestrator) and await _accepts(fallback.orchestrator, self._env):
+            elif await listens(fallback.orchestrator) and await _accepts(fallback.orchestrator, self._env):
                 return fallback
             else:
                 await self._start()
@@ -159,6 +158,7 @@ def _exists(pid: int) -> bool:
 
 async def _accepts(address: str, env: Mapping[str, str]) -> bool:
     """Whether what listens there is an orchestrator that takes our token; another person's is not ours to use."""
+    from interlock.common.client import channel, rpc_errors
     from interlock.v1.orchestrator_pb2 import ListRunsRequest
     from interlock.v1.orchestrator_pb2_grpc import OrchestratorStub
 
@@ -169,21 +169,6 @@ async def _accepts(address: str, env: Mapping[str, str]) -> bool:
                 await OrchestratorStub(opened).ListRuns(ListRunsRequest(page_size=1), timeout=_ASK_SECONDS)
     except InterlockError:
         return False
-    return True
-
-
-async def _listens(address: str) -> bool:
-    """Whether something accepts connections there."""
-    parsed = parse_address(address)
-    if parsed.is_unix:
-        opening = asyncio.open_unix_connection(parsed.path)
-    else:
-        opening = asyncio.open_connection(parsed.host, parsed.port)
-    try:
-        _, writer = await asyncio.wait_for(opening, 1)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
     return True
 
 

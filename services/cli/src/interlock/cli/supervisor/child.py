@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from interlock.cli.supervisor.logfile import LogFile
 
+HOLD = "INTERLOCK_HOLD_FD"
+"""As `interlock.common.process` reads it."""
+
 # Runs in the new process before the service: asks the kernel for SIGTERM when the supervisor dies, however it
 # dies, then becomes the service. The check closes the gap between the fork and the request.
 _SHIM = (
@@ -27,7 +30,10 @@ Report = Callable[[str], None]
 
 
 class Child:
-    """Keeps one service running. `start` once, `stop` once."""
+    """Keeps one service running. `start` once, `stop` once.
+
+    A `held` one imports its program and then waits for `release`, once; when it is started again, it does not wait.
+    """
 
     def __init__(
         self,
@@ -37,6 +43,7 @@ class Child:
         log: LogFile,
         report: Report,
         first_delay: float = _FIRST_DELAY,
+        held: bool = False,
     ) -> None:
         self.name = name
         self.log = log
@@ -49,6 +56,8 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        self._held = held
+        self._hold: int | None = None
 
     @property
     def pid(self) -> int:
@@ -58,8 +67,21 @@ class Child:
 
     async def start(self) -> None:
         """Start the process and keep it running."""
-        await self._spawn()
+        if self._held:
+            reader, self._hold = os.pipe()
+            try:
+                await self._spawn(reader)
+            finally:
+                os.close(reader)
+        else:
+            await self._spawn()
         self._keeper = asyncio.create_task(self._keep(), name=f"keep-{self.name}")
+
+    def release(self) -> None:
+        """Let a held process go on."""
+        if self._hold is not None:
+            os.close(self._hold)
+            self._hold = None
 
     async def stop(self, grace: float) -> None:
         """SIGTERM, `grace` seconds to drain, then SIGKILL for it and whatever it left behind."""
@@ -71,12 +93,14 @@ class Child:
         self._kill_group()
         if self._keeper is not None:
             await self._keeper
+        self.release()
         self.log.close()
 
-    async def _spawn(self) -> None:
+    async def _spawn(self, hold: int | None = None) -> None:
         self._process = await asyncio.create_subprocess_exec(
             *self._command,
-            env=self._env,
+            env=self._env if hold is None else {**self._env, HOLD: str(hold)},
+            pass_fds=() if hold is None else (hold,),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -6,16 +6,18 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 
 from interlock.common.config import env_text
 from interlock.common.errors import InterlockError
 from interlock.common.postgres import EmbeddedPostgres, postgres_dir
 
 _WATCH_SECONDS = 1.0
+_MIGRATE = "interlock.orchestrator.store.migrate"
 
 
 class Database:
-    """Started before the orchestrator, watched, stopped after it."""
+    """Started before the orchestrator, watched, stopped after it. `url` is known before it is started."""
 
     def __init__(self, env: Mapping[str, str], report: Callable[[str], None]) -> None:
         self.url = env_text("INTERLOCK_DATABASE_URL", env=env)
@@ -24,6 +26,7 @@ class Database:
         if not self.url:
             with environment(env):
                 self._server = EmbeddedPostgres(postgres_dir())
+            self.url = self._server.url
 
     @property
     def embedded(self) -> bool:
@@ -31,9 +34,12 @@ class Database:
         return self._server is not None
 
     async def start(self) -> None:
-        """Start the embedded server where there is one, and upgrade the schema; `url` is then set."""
+        """Start the embedded server where there is one, and upgrade the schema."""
         if self._server is not None:
-            self.url = await asyncio.to_thread(self._server.start)
+            # What the upgrade needs is imported while the server starts.
+            self.url, _ = await asyncio.gather(
+                asyncio.to_thread(self._server.start), asyncio.to_thread(import_module, _MIGRATE)
+            )
         await asyncio.to_thread(upgrade, self.url)
 
     async def watch(self) -> None:

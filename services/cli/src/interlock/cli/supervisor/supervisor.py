@@ -10,7 +10,7 @@ from typing import Any
 
 from interlock.cli.supervisor.child import Child
 from interlock.cli.supervisor.database import Database
-from interlock.cli.supervisor.health import is_serving
+from interlock.cli.supervisor.listening import listens
 from interlock.cli.supervisor.locks import Lock, hold_directory
 from interlock.cli.supervisor.logfile import LogFile
 from interlock.cli.supervisor.services import STAGES, allocate, check_free, command_line, environment
@@ -24,7 +24,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 """Seconds a service may take to drain before it is killed."""
 
-_POLL = 0.1
+_POLL = 0.02
 
 
 class Supervisor:
@@ -88,6 +88,8 @@ class Supervisor:
 
     async def health(self) -> dict[str, bool]:
         """Which services answer SERVING now."""
+        from interlock.cli.supervisor.health import is_serving
+
         answers = await asyncio.gather(*(is_serving(a, self._token) for _, a in self.endpoints.items()))
         return {name: ok for (name, _), ok in zip(self.endpoints.items(), answers, strict=True)}
 
@@ -95,28 +97,39 @@ class Supervisor:
         self._token = load_token(create=True, env=self._env)
         self.endpoints = allocate(self._port_base, from_env(self._env))
         check_free(self.endpoints)
-        first, *others = STAGES
-        await _all(self._start_stage(first), self._database.start())
         self._env["INTERLOCK_DATABASE_URL"] = self._database.url
+        first, *others = STAGES
+        # Every process imports its program at once; those of later stages then wait for their turn.
+        await self._start_processes()
+        await _all(self._database.start(), self._until_stage_serves(first))
         self._watcher = asyncio.create_task(self._database.watch(), name="watch-database")
         for stage in others:
-            await self._start_stage(stage)
+            for name in stage:
+                self.children[name].release()
+            await self._until_stage_serves(stage)
         write_running(self.directory, self.endpoints, os.getpid(), temporary=self._temporary)
 
-    async def _start_stage(self, stage: tuple[str, ...]) -> None:
-        for name in stage:
-            log = LogFile(self.directory / "logs" / f"{name}.log")
-            env = environment(name, self._env, self.endpoints)
-            child = Child(name, self._command(name), env, log, self._report)
-            self.children[name] = child
-            await child.start()
+    async def _start_processes(self) -> None:
+        for stage in STAGES:
+            for name in stage:
+                log = LogFile(self.directory / "logs" / f"{name}.log")
+                env = environment(name, self._env, self.endpoints)
+                held = stage is not STAGES[0]
+                child = Child(name, self._command(name), env, log, self._report, held=held)
+                self.children[name] = child
+                await child.start()
+
+    async def _until_stage_serves(self, stage: tuple[str, ...]) -> None:
         await _all(*(self._until_serving(self.children[name]) for name in stage))
 
     async def _until_serving(self, child: Child) -> None:
+        from interlock.cli.supervisor.health import is_serving
+
         address = self.endpoints.get(child.name)
         deadline = asyncio.get_running_loop().time() + START_SECONDS
         while not child.exited.is_set():
-            if await is_serving(address, self._token):
+            # A connection says cheaply and at once that it listens; whether it serves is asked only then.
+            if await listens(address) and await is_serving(address, self._token):
                 self._report(f"{child.name} serves on {address}")
                 return
             if asyncio.get_running_loop().time() > deadline:

@@ -13,13 +13,13 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 import grpc
-import structlog
 
 from interlock.common import logs
 from interlock.common.clock import Clock
 from interlock.common.errors import Reason
 from interlock.common.ids import Ids
 from interlock.common.interceptors.base import Call, Rpc, metadata_of
+from interlock.common.lean import structlog
 
 REQUEST_ID: Final = "x-request-id"
 _FORM = re.compile(r"[A-Za-z0-9._:-]{1,128}")

@@ -7,14 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import alembic.command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.store import revisions
 from interlock.orchestrator.store.engine import CONNECT_SECONDS, database_url, is_outage, unavailable
 
 OLDEST_SERVER: Final = 150000
@@ -23,15 +20,21 @@ _LOCK = 7401_2026  # any constant: two upgraders at once take turns
 
 def head_revision() -> str:
     """The revision this release needs."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    return revisions.head()
 
 
 def current_revision(url: str) -> str | None:
     """The database's revision; None if it has never been upgraded. Raises DATABASE_UNAVAILABLE."""
     with _connect(url) as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return _current(connection)
+
+
+def _current(connection: Connection) -> str | None:
+    """What Alembic has written down in its table, which is not there before the first upgrade."""
+    if connection.exec_driver_sql("SELECT to_regclass('alembic_version')").scalar_one() is None:
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+    return None if found is None else str(found)
 
 
 def upgrade(url: str) -> str:
@@ -40,15 +43,27 @@ def upgrade(url: str) -> str:
     Raises DATABASE_UNAVAILABLE; DATABASE_REVISION_MISMATCH if the database is of a newer release or its server
     older than PostgreSQL 15.
     """
-    config = _config()
+    wanted = head_revision()
     with _connect(url) as connection:
         _check_server(connection)
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        _refuse_newer(MigrationContext.configure(connection).get_current_revision())
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "head")
+        found = _current(connection)
+        _refuse_newer(found)
+        if found != wanted:
+            _apply(connection)
         connection.commit()
-    return head_revision()
+    return wanted
+
+
+def _apply(connection: Connection) -> None:
+    import alembic.command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    alembic.command.upgrade(config, "head")
 
 
 def check_revision(url: str) -> None:
@@ -66,8 +81,7 @@ def check_revision(url: str) -> None:
 
 
 def _refuse_newer(found: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in revisions.known():
         raise InterlockError(
             Reason.DATABASE_REVISION_MISMATCH,
             f"The database is at revision {found}, which this release does not know.",
@@ -84,13 +98,6 @@ def _check_server(connection: Connection) -> None:
             f"The server is PostgreSQL {version // 10000}; 15 or newer is needed.",
             fix="Point INTERLOCK_DATABASE_URL at a newer server.",
         )
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
 
 
 @contextmanager
