@@ -7,6 +7,8 @@ is bytes; lines end with LF, and a CR before it belongs to the line.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +22,8 @@ _PREAMBLE: Final = (
 )  # fmt: skip
 _REFUSED: Final = (b"rename ", b"copy ", b"Binary files ", b"GIT binary patch")
 _DEV_NULL: Final = "/dev/null"
+_MOST_COMPARED: Final = 20_000_000
+"""Lines compared in all while looking for hunks that are not where they say: about a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,11 @@ def apply_patch(patch: Patch, content: bytes | None, path: str) -> bytes | None:
             f"{path} {there}, and the patch {'creates it' if patch.creates else 'changes it'}.", 1, 0
         )
     lines = _split(content or b"")
+    search = _Search(lines)
     result: list[bytes] = []
     done = 0
     for hunk in patch.hunks:
-        at = _place(hunk, lines, done)
+        at = _place(hunk, lines, done, search)
         result += lines[done:at]
         result += hunk.after
         done = at + len(hunk.before)
@@ -80,7 +85,7 @@ def _split(content: bytes) -> list[bytes]:
     return [*lines, parts[-1]] if parts[-1] else lines
 
 
-def _place(hunk: Hunk, lines: list[bytes], done: int) -> int:
+def _place(hunk: Hunk, lines: list[bytes], done: int, search: _Search) -> int:
     """Where the hunk's old lines are, not before `done`."""
     size = len(hunk.before)
     stated = hunk.start - 1 if size else hunk.start
@@ -92,7 +97,7 @@ def _place(hunk: Hunk, lines: list[bytes], done: int) -> int:
             hunk.number,
             stated,
         )
-    places = _candidates(hunk, lines, done)
+    places = search.places(hunk, done)
     if len(places) == 1:
         return places[0]
     if places:
@@ -101,15 +106,49 @@ def _place(hunk: Hunk, lines: list[bytes], done: int) -> int:
     raise _mismatch(hunk, lines, max(stated, done))
 
 
-def _candidates(hunk: Hunk, lines: list[bytes], done: int) -> list[int]:
-    first, size = hunk.before[0], len(hunk.before)
-    places: list[int] = []
-    for index in range(done, len(lines) - size + 1):
-        if lines[index] == first and tuple(lines[index : index + size]) == hunk.before:
-            places.append(index)
-            if len(places) > 5:
-                break
-    return places
+class _Search:
+    """Finds hunks that are not where they say.
+
+    Each is looked for where its rarest line is. A patch can be made so that this takes for ever all the same, in a
+    file of few different lines; what is compared in all is bounded.
+    """
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self._lines = lines
+        self._where: dict[bytes, list[int]] | None = None
+        self._left = _MOST_COMPARED
+
+    def places(self, hunk: Hunk, done: int) -> list[int]:
+        """Where its old lines are, at or after `done`; of more than five, six. Raises PATCH_DOES_NOT_APPLY."""
+        where = self._index()
+        anchor = min(range(len(hunk.before)), key=lambda n: len(where.get(hunk.before[n], ())))
+        size, found = len(hunk.before), []
+        known = where.get(hunk.before[anchor], [])
+        for place in itertools.islice(known, bisect.bisect_left(known, done + anchor), None):
+            start = place - anchor
+            self._pay(size, hunk)
+            if tuple(self._lines[start : start + size]) == hunk.before:
+                found.append(start)
+                if len(found) > 5:
+                    break
+        self._pay(size, hunk)
+        return found
+
+    def _index(self) -> dict[bytes, list[int]]:
+        if self._where is None:
+            self._where = {}
+            for number, line in enumerate(self._lines):
+                self._where.setdefault(line, []).append(number)
+        return self._where
+
+    def _pay(self, cost: int, hunk: Hunk) -> None:
+        self._left -= cost
+        if self._left < 0:
+            raise _misfit(
+                f"Hunk {hunk.number} is not at line {hunk.start}, and looking for it takes too long.",
+                hunk.number,
+                hunk.start,
+            )
 
 
 def _mismatch(hunk: Hunk, lines: list[bytes], at: int) -> InterlockError:
