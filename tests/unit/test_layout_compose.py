@@ -14,7 +14,7 @@ from interlock.common.config import DEFAULT_PORTS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "deploy/docker"
-OURS = ["orchestrator", "executor", "planner", "approval"]
+OURS = ["orchestrator", "executor", "planner", "approval", "gateway"]
 FOR_BUBBLEWRAP = {"clone", "unshare", "mount", "umount2", "pivot_root", "sethostname"}
 PRIVILEGED = [
     *("add_key", "keyctl", "request_key", "bpf", "perf_event_open", "userfaultfd", "io_uring_setup"),

@@ -33,7 +33,7 @@ def touches(names: set[str], package: str) -> bool:
     return any(name == package or name.startswith(package + ".") for name in names)
 
 
-@pytest.mark.parametrize("service", ["orchestrator", "executor", "planner", "approval"])
+@pytest.mark.parametrize("service", ["orchestrator", "executor", "planner", "approval", "gateway"])
 def test_wire_and_domain_meet_only_at_the_edges(service: str) -> None:
     """`convert` turns one into the other; use cases and adapters hold both. Nothing below them does."""
     package = SERVICES / service / "src/interlock" / service

@@ -28,7 +28,7 @@ async def test_everything_starts_is_announced_and_stops(
     endpoints = await supervisor.start()
     pids = {name: child.pid for name, child in supervisor.children.items()}
     try:
-        assert sorted(pids) == ["approval", "executor", "orchestrator", "planner"]
+        assert sorted(pids) == ["approval", "executor", "gateway", "orchestrator", "planner"]
         assert all(alive(pid) for pid in pids.values())
         assert await supervisor.health() == dict.fromkeys(dict(endpoints.items()), True)
         assert read_running(supervised.directory) == endpoints

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests.support.installation import wait_until
 
-SERVICES = ("orchestrator", "executor", "planner", "approval")
+SERVICES = ("orchestrator", "executor", "planner", "approval", "gateway")
 UID = 10001
 SECONDS = 120
 # Images have no ps.

@@ -52,9 +52,10 @@ def test_ports() -> None:
         "executor": "127.0.0.1:9002",
         "planner": "unix:/p",
         "approval": "127.0.0.1:9004",
+        "gateway": "127.0.0.1:9005",
     }
     free = [address for _, address in allocate(0, Endpoints()).items()]
-    assert len(set(free)) == 4
+    assert len(set(free)) == 5
     assert all(int(address.rpartition(":")[2]) > 0 for address in free)
 
 

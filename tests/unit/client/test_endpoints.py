@@ -49,6 +49,7 @@ def test_the_defaults_are_the_documented_addresses(tmp_path: Path) -> None:
         "executor": "127.0.0.1:7402",
         "planner": "127.0.0.1:7403",
         "approval": "127.0.0.1:7404",
+        "gateway": "127.0.0.1:8002",
     }
 
 
@@ -57,7 +58,9 @@ def test_arguments_win_over_the_environment_over_what_runs_over_the_defaults(tmp
     env = {"INTERLOCK_ORCHESTRATOR_ADDRESS": "127.0.0.1:11", "INTERLOCK_EXECUTOR_ADDRESS": "127.0.0.1:12"}
     with held(tmp_path):
         found = resolve(Endpoints(orchestrator="127.0.0.1:1"), directory=tmp_path, env=env)
-    assert found == Endpoints("127.0.0.1:1", "127.0.0.1:12", "127.0.0.1:23", "127.0.0.1:7404")
+    assert found == Endpoints(
+        "127.0.0.1:1", "127.0.0.1:12", "127.0.0.1:23", "127.0.0.1:7404", "127.0.0.1:8002"
+    )
 
 
 def test_what_a_dead_supervisor_wrote_does_not_count(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ async def connect(settings: Settings) -> AsyncIterator[Client]:
     """
     env = settings.env()
     named = _named(settings)
-    if any(address for _, address in named.items()):
+    if _any(named):
         async with _client(settings, named) as client:
             yield client
         return
@@ -42,7 +42,7 @@ async def connect(settings: Settings) -> AsyncIterator[Client]:
 
 def stops_with_commands(settings: Settings) -> bool:
     """Whether the services in use were started for the time of a command, this one or another."""
-    if any(address for _, address in _named(settings).items()):
+    if _any(_named(settings)):
         return False
     running = read_supervisor(settings.directory)
     return running is not None and running.temporary
@@ -50,6 +50,11 @@ def stops_with_commands(settings: Settings) -> bool:
 
 def _named(settings: Settings) -> Endpoints:
     return parse_servers(settings.servers).filled_from(from_env(settings.env()))
+
+
+def _any(named: Endpoints) -> bool:
+    """Whether one of the services that commands talk to is named; no command asks the gateway."""
+    return any(address for name, address in named.items() if name != "gateway")
 
 
 def _client(settings: Settings, endpoints: Endpoints) -> Client:

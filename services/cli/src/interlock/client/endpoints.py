@@ -13,7 +13,9 @@ from interlock.common.addresses import DEFAULT_PORTS, parse_address
 from interlock.common.config import data_dir, env_text
 from interlock.common.errors import InterlockError, Reason
 
-SERVICES = ("orchestrator", "executor", "planner", "approval")
+SERVICES = ("orchestrator", "executor", "planner", "approval", "gateway")
+ASKED = ("orchestrator", "executor", "planner", "approval")
+"""The services that clients ask; the gateway is for those that speak HTTP."""
 ENDPOINTS_FILE = "endpoints.json"
 LOCK_FILE = "up.lock"
 _MAX_FILE = 64 * 1024
@@ -27,6 +29,7 @@ class Endpoints:
     executor: str = ""
     planner: str = ""
     approval: str = ""
+    gateway: str = ""
 
     def get(self, service: str) -> str:
         """The address of a service by its name."""
@@ -78,12 +81,12 @@ def parse_servers(values: tuple[str, ...]) -> Endpoints:
         name, equals, address = value.partition("=")
         if not equals:
             name, address = "orchestrator", value
-        if name not in SERVICES:
+        if name not in ASKED:
             raise InterlockError(
                 Reason.INVALID_ARGUMENT,
                 f"{name[:80]!r} is not a service.",
                 field="server",
-                fix=f"Write ADDRESS or SERVICE=ADDRESS, with one of {', '.join(SERVICES)}.",
+                fix=f"Write ADDRESS or SERVICE=ADDRESS, with one of {', '.join(ASKED)}.",
             )
         found = replace(found, **{name: str(parse_address(address, field="server"))})
     return found

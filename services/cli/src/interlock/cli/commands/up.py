@@ -19,7 +19,7 @@ app = group("Start every service on embedded defaults; Ctrl-C stops them.")
 async def up(
     settings: Settings,
     port_base: Annotated[
-        int, typer.Option(min=0, max=65000, help="The services listen on the next four ports; 0 = free ones.")
+        int, typer.Option(min=0, max=65000, help="The services listen on the next five ports; 0 = free ones.")
     ] = 7400,
 ) -> int:
     """Start every service as a process of its own, and keep them running until Ctrl-C or SIGTERM.

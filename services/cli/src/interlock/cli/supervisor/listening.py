@@ -1,22 +1,43 @@
-"""Whether something accepts connections at an address."""
+"""Whether something accepts connections at an address, and whether it is a gateway that serves."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from interlock.common.addresses import parse_address
+
+_HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 async def listens(address: str) -> bool:
     """Whether a connection can be opened there within a second. Nothing is sent."""
-    parsed = parse_address(address)
-    if parsed.is_unix:
-        opening = asyncio.open_unix_connection(parsed.path)
-    else:
-        opening = asyncio.open_connection(parsed.host, parsed.port)
     try:
-        _, writer = await asyncio.wait_for(opening, 1)
+        _, writer = await asyncio.wait_for(_opened(address), 1)
     except (OSError, TimeoutError):
         return False
     writer.close()
     return True
+
+
+async def answers_http(address: str, seconds: float = 2.0) -> bool:
+    """Whether the gateway at this address answers `/healthz` with 200 within a time."""
+    try:
+        async with asyncio.timeout(seconds):
+            reader, writer = await _opened(address)
+            try:
+                writer.write(_HEALTHZ)
+                return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+    except (OSError, TimeoutError):
+        return False
+
+
+async def _opened(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    parsed = parse_address(address)
+    if parsed.is_unix:
+        return await asyncio.open_unix_connection(parsed.path)
+    return await asyncio.open_connection(parsed.host, parsed.port)

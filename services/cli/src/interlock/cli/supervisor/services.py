@@ -12,10 +12,11 @@ from interlock.client.endpoints import SERVICES, Endpoints
 from interlock.common.addresses import DEFAULT_PORTS, parse_address
 from interlock.common.errors import InterlockError, Reason
 
-STAGES = (("executor", "planner"), ("orchestrator",), ("approval",))
+STAGES = (("executor", "planner"), ("orchestrator",), ("approval", "gateway"))
 """Services of a stage start together, after those of the stages before are serving."""
 
 DEFAULT_PORT_BASE = 7400
+_GATEWAY_OFFSET = 5
 
 # Law of the design: model keys are the planner's, the database is the orchestrator's, secrets are the executor's.
 _PRIVATE = {
@@ -43,10 +44,15 @@ def _belongs(name: str, service: str) -> bool:
 
 
 def allocate(port_base: int, given: Endpoints) -> Endpoints:
-    """Addresses to listen on: those given, else `port_base` + 1, 2, 3, 4 on 127.0.0.1; 0 = free ports."""
+    """Addresses to listen on: those given, else `port_base` + 1 to 5 on 127.0.0.1; 0 = free ports.
+
+    With the usual base the gateway is where its users look for it, on port 8002.
+    """
     if port_base == 0:
         return given.filled_from(_free_ports())
     offsets = {name: DEFAULT_PORTS[name] - DEFAULT_PORT_BASE for name in SERVICES}
+    if port_base != DEFAULT_PORT_BASE:
+        offsets["gateway"] = _GATEWAY_OFFSET
     return given.filled_from(
         Endpoints(**{name: f"127.0.0.1:{port_base + offset}" for name, offset in offsets.items()})
     )
@@ -55,6 +61,8 @@ def allocate(port_base: int, given: Endpoints) -> Endpoints:
 def check_free(endpoints: Endpoints) -> None:
     """Raises UNAVAILABLE when something listens at one of the addresses: its answers would pass for ours."""
     for name, text in endpoints.items():
+        if not text:
+            continue
         address = parse_address(text, field=name)
         if address.is_unix:
             continue

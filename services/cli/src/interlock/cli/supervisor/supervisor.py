@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from interlock.cli.supervisor.child import Child
 from interlock.cli.supervisor.database import Database
-from interlock.cli.supervisor.listening import listens
+from interlock.cli.supervisor.listening import answers_http, listens
 from interlock.cli.supervisor.locks import Lock, hold_directory
 from interlock.cli.supervisor.logfile import LogFile
 from interlock.cli.supervisor.services import STAGES, allocate, check_free, command_line, environment
@@ -32,10 +33,11 @@ class Supervisor:
 
     Args:
         env: the environment the services get, with INTERLOCK_DATA_DIR where it is not the default.
-        port_base: the services listen on the next four ports; 0 = free ones. Addresses in `env` win.
+        port_base: the services listen on the next five ports; 0 = free ones. Addresses in `env` win.
         report: takes one line for people about what happens.
         command: how a service's process is started; for tests.
-        temporary: whether it stops by itself; written down for those who look.
+        temporary: whether it stops by itself; written down for those who look. It has no gateway: nobody would know
+            its address.
     """
 
     def __init__(
@@ -96,6 +98,8 @@ class Supervisor:
     async def _start(self) -> None:
         self._token = load_token(create=True, env=self._env)
         self.endpoints = allocate(self._port_base, from_env(self._env))
+        if self._temporary:
+            self.endpoints = replace(self.endpoints, gateway="")
         check_free(self.endpoints)
         self._env["INTERLOCK_DATABASE_URL"] = self._database.url
         first, *others = STAGES
@@ -104,32 +108,33 @@ class Supervisor:
         await _all(self._database.start(), self._until_stage_serves(first))
         self._watcher = asyncio.create_task(self._database.watch(), name="watch-database")
         for stage in others:
-            for name in stage:
+            for name in self._wanted(stage):
                 self.children[name].release()
             await self._until_stage_serves(stage)
         write_running(self.directory, self.endpoints, os.getpid(), temporary=self._temporary)
 
-    async def _start_processes(self) -> None:
-        for stage in STAGES:
-            for name in stage:
-                log = LogFile(self.directory / "logs" / f"{name}.log")
-                env = environment(name, self._env, self.endpoints)
-                held = stage is not STAGES[0]
-                child = Child(name, self._command(name), env, log, self._report, held=held)
-                self.children[name] = child
-                await child.start()
+            # A connection says cheaply and at once that it listens; whether it serves is asked only then.
+            if await listens(address) and await self._serves(child.name):
+        await _all(*(self._until_serving(self.children[name]) for name in self._wanted(stage)))
 
-    async def _until_stage_serves(self, stage: tuple[str, ...]) -> None:
-        await _all(*(self._until_serving(self.children[name]) for name in stage))
+    def _wanted(self, stage: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in stage if self.endpoints.get(name))
 
-    async def _until_serving(self, child: Child) -> None:
+    async def _serves(self, name: str) -> bool:
         from interlock.cli.supervisor.health import is_serving
 
+        address = self.endpoints.get(name)
+        return await (answers_http(address) if name == "gateway" else is_serving(address, self._token))
+
+    async def _until_serving(self, child: Child) -> None:
         address = self.endpoints.get(child.name)
         deadline = asyncio.get_running_loop().time() + START_SECONDS
         while not child.exited.is_set():
+<<<<<<< HEAD
             # A connection says cheaply and at once that it listens; whether it serves is asked only then.
             if await listens(address) and await is_serving(address, self._token):
+=======
+            if await self._serves(child.name):
                 self._report(f"{child.name} serves on {address}")
                 return
             if asyncio.get_running_loop().time() > deadline:

@@ -1,0 +1,1 @@
+"""The rpcs and their HTTP bindings, read from the descriptors."""

@@ -1,0 +1,1 @@
+"""What paths mean: pure, without protobuf or HTTP."""

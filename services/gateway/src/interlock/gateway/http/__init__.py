@@ -1,0 +1,1 @@
+"""The connection: limits, bodies, responses, and who may come in."""

@@ -1,0 +1,80 @@
+"""Who may come in at all: under which host names, and how many at once.
+
+A page of another site can make a browser send requests to loopback, under a name of its own that resolves to it
+(DNS rebinding). The Host header still has that name, so only known names are answered.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from interlock.common.addresses import Address
+from interlock.common.errors import InterlockError, Reason
+from interlock.gateway.problems import HttpError
+
+ANY = "*"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Hosts:
+    """The names under which the gateway answers: loopback, its own address, and those configured.
+
+    Args:
+        own: where it listens; a wildcard address (0.0.0.0, ::) adds no name.
+        more: names or addresses; `*` allows every one.
+    """
+
+    def __init__(self, own: Address, more: Iterable[str] = ()) -> None:
+        self._any = ANY in more
+        self._names = {*_LOOPBACK, *more}
+        if own.host and not _is_wildcard(own.host):
+            self._names.add(own.host.lower())
+
+    def check(self, header: str) -> None:
+        """Raises a problem of status 421 for another name."""
+        if self._any or _name(header) in self._names:
+            return
+        raise HttpError(
+            421,
+            f"This gateway does not answer to the host {header[:100]!r}.",
+            field="host",
+            fix="Use one of its names, or add yours to INTERLOCK_GATEWAY_HOSTS.",
+        )
+
+
+class Turns:
+    """How many requests are handled at once. One more is refused, not queued."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.taken = 0
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Raises RESOURCE_EXHAUSTED when every turn is taken."""
+        if self.taken >= self._most:
+            raise InterlockError(
+                Reason.RESOURCE_EXHAUSTED, f"The gateway is busy with {self._most} other requests."
+            )
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
+def _name(header: str) -> str:
+    """The Host header without its port, in lower case; a trailing dot means the same name."""
+    header = header.strip().lower()
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.partition(":")[0].rstrip(".")
+
+
+def _is_wildcard(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False

@@ -1,0 +1,155 @@
+"""Wiring: configuration to a running gateway, until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+from socket import socket
+from typing import Any
+
+import uvicorn
+from starlette.middleware.cors import CORSMiddleware
+
+from interlock.common import logs
+from interlock.common.clock import SystemClock
+from interlock.common.ids import UlidIds
+from interlock.common.listening import announce, withdraw
+from interlock.gateway import health
+from interlock.gateway.app import App
+from interlock.gateway.backends import Backends
+from interlock.gateway.config import Config
+from interlock.gateway.http.guard import Hosts
+from interlock.gateway.http.listening import bind
+from interlock.gateway.http.protocol import Connection
+from interlock.gateway.streams.streaming import Streaming
+
+_log = logs.get("server")
+_EXPOSED = ("x-request-id", "retry-after", "grpc-status", "grpc-message", "grpc-status-details-bin")
+
+
+async def serve(config: Config, *, stop: asyncio.Event | None = None, signals: bool = True) -> None:
+    """Run the gateway until a signal or `stop`. Raises InterlockError when it cannot start."""
+    stopping, hurry = stop or asyncio.Event(), asyncio.Event()
+    backends = Backends(config.backends)
+    streaming = Streaming(backends)
+    listener, address = bind(config.address)
+    server = _Server(_uvicorn(config, _application(config, backends, streaming)))
+    with _signals(stopping, hurry) if signals else contextlib.nullcontext():
+        try:
+            running = asyncio.ensure_future(server.serve([listener]))
+            await _started(server, running)
+            announce(address, config.ready_file, config.ready_fd, None)
+            _log.info("serving", address=str(address))
+            await _until(stopping, running)
+            await _drained(server, streaming, running, hurry)
+        finally:
+            withdraw(config.ready_file)
+            listener.close()
+            await backends.close()
+            _log.info("stopped")
+
+
+def _application(config: Config, backends: Backends, streaming: Streaming) -> Any:
+    clock = SystemClock()
+    app = App(
+        backends,
+        streaming,
+        Hosts(config.address, config.hosts),
+        config.limits,
+        health.pages(backends),
+        clock,
+        UlidIds(clock),
+    )
+    if not config.origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=config.origins,
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=_EXPOSED,
+    )
+
+
+def _uvicorn(config: Config, app: Any) -> uvicorn.Config:
+    limits = config.limits
+    return uvicorn.Config(
+        app,
+        http=Connection.made(limits.head_seconds, limits.connections),
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        h11_max_incomplete_event_size=limits.head_bytes,
+        timeout_keep_alive=int(limits.idle_seconds) or 1,
+        timeout_graceful_shutdown=int(config.grace_seconds) or 1,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own handling of signals; says when it takes requests."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _started(server: _Server, running: asyncio.Task[None]) -> None:
+    up = asyncio.ensure_future(server.up.wait())
+    await asyncio.wait((up, running), return_when=asyncio.FIRST_COMPLETED)
+    up.cancel()
+    if running.done():
+        running.result()
+
+
+async def _until(stopping: asyncio.Event, running: asyncio.Task[None]) -> None:
+    waiting = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait((waiting, running), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+
+
+async def _drained(
+    server: _Server, streaming: Streaming, running: asyncio.Task[None], hurry: asyncio.Event
+) -> None:
+    """No new connections; streams end; requests under way get the grace period, which a second signal ends."""
+    _log.info("draining")
+    streaming.stop()
+    server.should_exit = True
+    hurried = asyncio.ensure_future(hurry.wait())
+    try:
+        await asyncio.wait((running, hurried), return_when=asyncio.FIRST_COMPLETED)
+        server.force_exit = True
+        await running
+    finally:
+        hurried.cancel()
+
+
+@contextlib.contextmanager
+def _signals(stopping: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def handle() -> None:
+        (hurry if stopping.is_set() else stopping).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

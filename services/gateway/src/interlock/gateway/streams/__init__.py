@@ -1,0 +1,1 @@
+"""Server-streaming rpcs as Server-Sent Events, JSON lines or bytes."""

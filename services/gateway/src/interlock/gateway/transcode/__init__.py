@@ -1,0 +1,1 @@
+"""HTTP requests to messages, and messages to JSON."""
