@@ -12,6 +12,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from interlock.common.config import load_token, service_address
 from interlock.common.server import ServerSpec, running
@@ -30,9 +32,25 @@ async def serve(name: str, mode: str) -> None:
         loop.add_signal_handler(signal.SIGTERM, stopping.set)
     if mode == "loud":
         os.write(1, b"plain line\n\xff\xfe not text\n" + b"x" * 3_000_000 + b"\nunfinished")
-    async with running(ServerSpec(name, service_address(name), [], load_token())):
+    listening = (
+        by_http() if name == "gateway" else running(ServerSpec(name, service_address(name), [], load_token()))
+    )
+    async with listening:
         print(f"{name} is serving", flush=True)
         await stopping.wait()
+
+
+@asynccontextmanager
+async def by_http() -> AsyncIterator[None]:
+    """What the gateway says of itself, and nothing else."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    address = service_address("gateway")
+    async with await asyncio.start_server(answer, address.host, address.port):
+        yield
 
 
 def main() -> int:
