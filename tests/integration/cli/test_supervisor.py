@@ -169,7 +169,7 @@ async def test_when_the_supervisor_is_killed_its_services_end(
     process = await asyncio.create_subprocess_exec(*line, env=supervised.env, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     pids = json.loads(await process.stdout.readline())
-    assert len(pids) == 4
+    assert len(pids) == 5
     assert all(alive(pid) for pid in pids)
     process.kill()
     await process.wait()

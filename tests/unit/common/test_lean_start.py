@@ -22,6 +22,7 @@ def imports_of(module: str) -> set[str]:
         "interlock.orchestrator.server",
         "interlock.executor.server",
         "interlock.approval.server",
+        "interlock.gateway.server",
         "interlock.common.server",
         "interlock.cli.supervisor.__main__",
     ],

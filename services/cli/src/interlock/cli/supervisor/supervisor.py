@@ -90,10 +90,9 @@ class Supervisor:
 
     async def health(self) -> dict[str, bool]:
         """Which services answer SERVING now."""
-        from interlock.cli.supervisor.health import is_serving
-
-        answers = await asyncio.gather(*(is_serving(a, self._token) for _, a in self.endpoints.items()))
-        return {name: ok for (name, _), ok in zip(self.endpoints.items(), answers, strict=True)}
+        names = [name for name, address in self.endpoints.items() if address]
+        answers = await asyncio.gather(*(self._serves(name) for name in names))
+        return dict(zip(names, answers, strict=True))
 
     async def _start(self) -> None:
         self._token = load_token(create=True, env=self._env)
@@ -113,28 +112,36 @@ class Supervisor:
             await self._until_stage_serves(stage)
         write_running(self.directory, self.endpoints, os.getpid(), temporary=self._temporary)
 
-            # A connection says cheaply and at once that it listens; whether it serves is asked only then.
-            if await listens(address) and await self._serves(child.name):
+    async def _start_processes(self) -> None:
+        for stage in STAGES:
+            for name in self._wanted(stage):
+                log = LogFile(self.directory / "logs" / f"{name}.log")
+                env = environment(name, self._env, self.endpoints)
+                held = stage is not STAGES[0]
+                child = Child(name, self._command(name), env, log, self._report, held=held)
+                self.children[name] = child
+                await child.start()
+
+    async def _until_stage_serves(self, stage: tuple[str, ...]) -> None:
         await _all(*(self._until_serving(self.children[name]) for name in self._wanted(stage)))
 
     def _wanted(self, stage: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name for name in stage if self.endpoints.get(name))
 
     async def _serves(self, name: str) -> bool:
+        address = self.endpoints.get(name)
+        if name == "gateway":
+            return await answers_http(address)
         from interlock.cli.supervisor.health import is_serving
 
-        address = self.endpoints.get(name)
-        return await (answers_http(address) if name == "gateway" else is_serving(address, self._token))
+        return await is_serving(address, self._token)
 
     async def _until_serving(self, child: Child) -> None:
         address = self.endpoints.get(child.name)
         deadline = asyncio.get_running_loop().time() + START_SECONDS
         while not child.exited.is_set():
-<<<<<<< HEAD
             # A connection says cheaply and at once that it listens; whether it serves is asked only then.
-            if await listens(address) and await is_serving(address, self._token):
-=======
-            if await self._serves(child.name):
+            if await listens(address) and await self._serves(child.name):
                 self._report(f"{child.name} serves on {address}")
                 return
             if asyncio.get_running_loop().time() > deadline:
