@@ -13,7 +13,9 @@ app = typer.Typer(
     name="interlock",
     cls=LazyGroup,
     help="Run an AI agent's work one step at a time: see every effect before it happens, and approve exactly that.",
-    epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 waiting for approval, 4 rejected, 5 not found, 6 denied, "
+    epilog="Data: --data-dir, INTERLOCK_DATA_DIR, $XDG_DATA_HOME/interlock or ~/.local/share/interlock; as root the "
+    "database and trees are in /var/lib/interlock, because steps run as another user. `interlock doctor` names the "
+    "places. Exit codes: 0 ok, 1 failed, 2 usage, 3 waiting for approval, 4 rejected, 5 not found, 6 denied, "
     "7 unavailable, 124 timeout, 130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode=None,

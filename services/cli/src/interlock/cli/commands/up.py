@@ -24,19 +24,23 @@ async def up(
 ) -> int:
     """Start every service as a process of its own, and keep them running until Ctrl-C or SIGTERM.
 
-    The database is an embedded PostgreSQL unless INTERLOCK_DATABASE_URL names one. Logs go to <data>/logs.
+    The database is an embedded PostgreSQL unless INTERLOCK_DATABASE_URL names one. Logs go to `logs/` in the data
+    directory; where that is, the first line says.
     """
     import asyncio
     import signal
 
     from interlock.cli.output import progress
+    from interlock.cli.supervisor.places import places
     from interlock.cli.supervisor.supervisor import Supervisor
 
+    env = settings.env()
+    progress(places(env))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopping.set)
-    supervisor = Supervisor(settings.env(), port_base=port_base, report=progress)
+    supervisor = Supervisor(env, port_base=port_base, report=progress)
     starting = asyncio.create_task(supervisor.start())
     waiting = asyncio.create_task(stopping.wait())
     await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -79,4 +83,4 @@ async def _show(settings: Settings, supervisor: Supervisor) -> None:
         )
     else:
         write_json({"dataDir": str(supervisor.directory), "services": rows}, settings.output)
-    progress(f"Data in {supervisor.directory}. Ctrl-C stops everything.")
+    progress("Ctrl-C stops everything.")
