@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 import typer
 
+from interlock.cli.names import NamedCommand, name_value
 from interlock.cli.settings import DATA_DIR, NO_INPUT, OUTPUT, SERVER, TOKEN, Output, Settings
 
 Body = Callable[..., "Coroutine[Any, Any, int | None] | int | None"]
@@ -39,7 +40,7 @@ def command(app: typer.Typer, name: str | None = None, **options: Any) -> Callab
     """
 
     def declare(body: Body) -> Body:
-        app.command(name, no_args_is_help=False, **options)(_with_common_options(body))
+        app.command(name, cls=NamedCommand, no_args_is_help=False, **options)(_with_common_options(body))
         return body
 
     return declare
@@ -49,6 +50,8 @@ def _with_common_options(body: Body) -> Callable[..., None]:
     own = list(inspect.signature(body).parameters.values())[1:]
     hints = get_type_hints(body, include_extras=True)
     parameters = [each.replace(annotation=hints[each.name]) for each in own]
+    for each in parameters:
+        name_value(each.name, each.annotation)
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
     for name, annotation, default in _COMMON:
         parameters.append(

@@ -29,11 +29,23 @@ SERVER = Annotated[
     ),
 ]
 TOKEN = Annotated[
-    str, typer.Option("--token", help="Bearer token. Default: INTERLOCK_TOKEN or the data directory's.")
+    str,
+    typer.Option(
+        "--token", metavar="TOKEN", help="Bearer token. Default: INTERLOCK_TOKEN or the data directory's."
+    ),
 ]
-DATA_DIR = Annotated[str, typer.Option("--data-dir", help="Data directory. Default: INTERLOCK_DATA_DIR.")]
+DATA_DIR = Annotated[
+    str,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Data directory. Default: INTERLOCK_DATA_DIR, $XDG_DATA_HOME/interlock, ~/.local/share/interlock.",
+    ),
+]
 NO_INPUT = Annotated[bool, typer.Option("--no-input", help="Never ask on the terminal.")]
-OUTPUT = Annotated[Output, typer.Option("-o", "--output", help="How to write data.")]
+OUTPUT = Annotated[
+    Output, typer.Option("-o", "--output", metavar="[table|json|jsonl]", help="How to write data.")
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli.command import command, group
+from interlock.cli.names import APPROVAL_STATES, ON_REJECT, one_of
 from interlock.cli.settings import Output, Settings
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ DIGEST = Annotated[
 async def list_(
     settings: Settings,
     state: Annotated[
-        list[str] | None, typer.Option(help="pending (default), approved, …; repeatable.")
+        list[str] | None,
+        typer.Option(metavar=one_of(APPROVAL_STATES), help="In this state; repeatable. Default: pending."),
     ] = None,
     run: RUN = "",
     workspace: WORKSPACE = "",
@@ -107,7 +109,10 @@ async def reject(
     comment: COMMENT = "",
     digest: DIGEST = "",
     action: Annotated[
-        str, typer.Option(help="What follows: fail the run, skip the step, or replan.")
+        str,
+        typer.Option(
+            metavar=one_of(ON_REJECT), help="What follows: fail the run, skip the step, or plan anew."
+        ),
     ] = "fail",
 ) -> None:
     """Refuse it."""

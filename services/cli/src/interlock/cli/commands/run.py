@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from interlock.cli.command import command, group
+from interlock.cli.names import APPROVE, RUN_STATES, one_of
 from interlock.cli.settings import Output, Settings
 
 app = group("Execute, start, watch and steer runs.")
@@ -41,7 +42,11 @@ async def execute(
     plan: PLAN = "",
     goal: GOAL = "",
     approve: Annotated[
-        str, typer.Option(help="At gates: ask on the terminal, approve all as shown, or none (exit 3).")
+        str,
+        typer.Option(
+            metavar=one_of(APPROVE),
+            help="At gates: ask on the terminal, approve all as shown, or none (exit 3).",
+        ),
     ] = "ask",
     within: TIMEOUT = "",
     label: LABEL = None,
@@ -98,7 +103,10 @@ async def get(settings: Settings, run: RUN) -> None:
 @command(app, "list")
 async def list_(
     settings: Settings,
-    state: Annotated[list[str] | None, typer.Option(help="running, completed, …; repeatable.")] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(metavar=one_of(RUN_STATES), help="Only runs in this state; repeatable."),
+    ] = None,
     workspace: Annotated[
         str, typer.Option("--workspace", "-w", help="Only this workspace: id or directory.")
     ] = "",

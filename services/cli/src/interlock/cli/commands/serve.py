@@ -16,7 +16,7 @@ app = group("Start one service in the foreground.")
 @command(app)
 def serve(
     settings: Settings,
-    service: Annotated[str, typer.Argument(help="orchestrator, executor, planner, approval, gateway")],
+    service: Annotated[str, typer.Argument(help="orchestrator, executor, planner, approval or gateway.")],
 ) -> None:
     """Become one service, configured by INTERLOCK_* variables; logs go to standard error.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from interlock.cli.command import command, group
+from interlock.cli.names import FORMATS, one_of
 from interlock.cli.settings import Settings
 
 app = group("Create and look at workspaces.")
@@ -88,7 +89,9 @@ async def export(
     at: Annotated[
         int | None, typer.Option("--at", min=0, help="After this step; 0 = before the first. Default: now.")
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="directory, tar or git.")] = "directory",
+    form: Annotated[
+        str, typer.Option("--format", metavar=one_of(FORMATS), help="What to write.")
+    ] = "directory",
 ) -> None:
     """Write a tree as a directory or a tar archive, or a run's history as a git repository.
 
