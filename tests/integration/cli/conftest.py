@@ -19,6 +19,7 @@ import pytest
 from tests.support.command_line import SECONDS, Installation
 
 from interlock.cli.supervisor.supervisor import Supervisor
+from interlock.client.endpoints import SERVICES
 
 STANDIN = Path(__file__).with_name("standin.py")
 
@@ -116,7 +117,7 @@ def interlock(make: Callable[[], Installation]) -> Iterator[Installation]:
         line = process.stdout.readline()
         assert line, process.stderr.read()
         services = json.loads(line)["services"]
-        assert [each["service"] for each in services] == ["orchestrator", "executor", "planner", "approval"]
+        assert [each["service"] for each in services] == [*SERVICES]
         assert all(each["serving"] for each in services)
         yield installation
         process.send_signal(signal.SIGINT)
