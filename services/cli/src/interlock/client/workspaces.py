@@ -110,6 +110,17 @@ class WorkspaceCalls(Connection):
         request = pb.ListSnapshotsRequest(workspace_id=workspace_id, page_size=min(limit, 1000))
         return list((await self.call(self.executor.ListSnapshots, request)).snapshots)
 
+    async def every_snapshot(self, workspace_id: str) -> AsyncIterator[Snapshot]:
+        """All trees the workspace has been at, newest first, page by page."""
+        request = pb.ListSnapshotsRequest(workspace_id=workspace_id, page_size=1000)
+        while True:
+            page = await self.call(self.executor.ListSnapshots, request)
+            for snapshot in page.snapshots:
+                yield snapshot
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
     async def storage(self, workspace_ids: Sequence[str] = ()) -> pb.GetStorageResponse:
         """What the executor's directory holds, in all and for these workspaces (by default all of them)."""
         request = pb.GetStorageRequest(workspace_ids=workspace_ids)

@@ -62,17 +62,24 @@ async def show(settings: Settings, workspace: WORKSPACE) -> None:
 async def diff(
     settings: Settings,
     workspace: WORKSPACE,
-    from_tree: Annotated[str, typer.Option("--from", help="Older tree; default: the first.")] = "",
-    to_tree: Annotated[str, typer.Option("--to", help="Newer tree; default: the head.")] = "",
+    from_tree: Annotated[
+        str, typer.Option("--from", help="Older tree, or its first digits; default: the first.")
+    ] = "",
+    to_tree: Annotated[
+        str, typer.Option("--to", help="Newer tree, or its first digits; default: the head.")
+    ] = "",
 ) -> None:
     """Show how two trees of a workspace differ."""
     from interlock.cli.session import connect
     from interlock.cli.show.workspaces import show_diff
+    from interlock.cli.trees import find_tree
     from interlock.cli.values import find_workspace
 
     async with connect(settings) as client:
-        found = await find_workspace(client, workspace)
-        show_diff(settings, await client.diff_trees(found.workspace_id, from_tree, to_tree))
+        found = (await find_workspace(client, workspace)).workspace_id
+        older = await find_tree(client, found, from_tree, "from")
+        newer = await find_tree(client, found, to_tree, "to")
+        show_diff(settings, await client.diff_trees(found, older, newer))
 
 
 @command(app, "export")
@@ -116,16 +123,18 @@ async def files(
     settings: Settings,
     workspace: WORKSPACE,
     path: Annotated[str, typer.Argument(help="Only at or below this path.")] = "",
-    tree: Annotated[str, typer.Option(help="Tree; default: the head.")] = "",
+    tree: Annotated[str, typer.Option(help="Tree, or its first digits; default: the head.")] = "",
 ) -> None:
     """List the entries of a tree."""
     from interlock.cli.session import connect
     from interlock.cli.show.workspaces import list_files
+    from interlock.cli.trees import find_tree
     from interlock.cli.values import find_workspace
 
     async with connect(settings) as client:
-        found = await find_workspace(client, workspace)
-        list_files(settings, [each async for each in client.list_files(found.workspace_id, tree, path)])
+        found = (await find_workspace(client, workspace)).workspace_id
+        wanted = await find_tree(client, found, tree, "tree")
+        list_files(settings, [each async for each in client.list_files(found, wanted, path)])
 
 
 @command(app, "du")
