@@ -18,7 +18,8 @@ from tests.support.trees import Tree, read_tree, write_tree
 from interlock.executor.workspaces import DirectorySource, Workspaces
 
 NAMES = [
-    b"a", b"b", b"-rf", b"--help", b"new\nline", b"\xff\xfe", b'qu"ote', b"back\\slash", b"tab\t", b" sp ", b"\x1b[2J",
+    b"a", b"b", b"-rf", b"--help", b"new\nline", b"\xff\xfe", b'qu"ote', b"back\\slash", b"tab\t", b"sp  ace",
+    b"\x1b[2J",
     b"\x7f", "é".encode(), "\u202e".encode(), "\u2028".encode(), b"diff --git a", b"+++ b", b"@@ -1 +1 @@", b"=> ",
     b"dev", b"..x", b"\r", b"x\r\ny", b"$(id)", b"n" * 200,
 ]  # fmt: skip
@@ -132,7 +133,7 @@ class Room:
             return
         copy = self.path / f"copy{self.count}"
         copy.mkdir()
-        write_tree(copy, {p: v for p, v in old.items()})
+        write_tree(copy, old)
         argv = ["git", "apply", "--whitespace=nowarn", "-"]
         environment = {
             "PATH": "/usr/bin:/bin",

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from interlock.executor.snapshots.model import SYMLINK, Entry, Times
+from interlock.executor.snapshots.model import SYMLINK, UNKNOWN_TIME, Entry, Times
 
 TREE_DOMAIN: Final = b"interlock.tree.v1\n"
 TIMES_DOMAIN: Final = b"interlock.times.v1\n"
@@ -66,10 +66,14 @@ def decode_directory(data: bytes) -> dict[bytes, Entry]:
 
 
 def encode_times(times: Mapping[bytes, Times]) -> bytes:
-    """The bytes of a times object: the domain line, then name, time and child id, sorted by name."""
+    """The bytes of a times object: the domain line, then name, time and child id, sorted by name.
+
+    A time before 1678 or after 2262, which a file may have and 64 bits of nanoseconds cannot tell, is unknown.
+    """
     out, pack = [TIMES_DOMAIN], _TIME.pack
     for name, (mtime, child) in sorted(times.items()):
-        out += pack(mtime, len(name)), name, b"\1" + child if child else b"\0"
+        known = mtime if UNKNOWN_TIME < mtime < 1 << 63 else UNKNOWN_TIME
+        out += pack(known, len(name)), name, b"\1" + child if child else b"\0"
     return b"".join(out)
 
 

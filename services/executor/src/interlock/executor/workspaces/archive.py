@@ -7,8 +7,10 @@ fifos and symlinks that point outside are refused, and limits are checked while 
 from __future__ import annotations
 
 import lzma
+import math
 import os
 import stat
+import struct
 import tarfile
 import time
 import zipfile
@@ -24,7 +26,13 @@ from interlock.executor.files.root import Root
 from interlock.executor.snapshots.model import Limits, limit_exceeded
 
 _CHUNK: Final = 1 << 20
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError),
+    # What the standard library's readers answer to fields that make no sense.
+    *(ValueError, OverflowError, LookupError, struct.error),
+)
+_LATEST = 8_589_934_591
+"""Seconds since 1970 that a tar header has room for: the year 2242."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +83,18 @@ def _tar_members(file: IO[bytes]) -> Iterator[_Member]:
             kind = _tar_kind(info)
             name = to_bytes(info.name)
 
-            def content(info: tarfile.TarInfo = info) -> IO[bytes]:
+            def content(info: tarfile.TarInfo = info, name: bytes = name) -> IO[bytes]:
                 opened = tar.extractfile(info)
-                assert opened is not None
+                if opened is None:
+                    raise _invalid(f"The archive's member {shown(name)} has no content")
                 return opened
 
-            yield _Member(name, kind, info.mode & 0o777, int(info.mtime), to_bytes(info.linkname), content)
+            yield _Member(name, kind, info.mode & 0o777, _time(info.mtime), to_bytes(info.linkname), content)
+
+
+def _time(seconds: float) -> int:
+    """A member's time within what files can have; a pax header can say anything."""
+    return int(min(max(seconds, 0), _LATEST)) if math.isfinite(seconds) else 0
 
 
 def _tar_kind(info: tarfile.TarInfo) -> str:

@@ -34,7 +34,8 @@ class StatCaches(RegisterFile):
                     (workspace, directory, name, *seen, content)
                     for directory, files in cache.files.items()
                     for name, (seen, content) in files.items()
-                    if seen[0] < 1 << 63  # SQLite integers are signed
+                    # SQLite integers have 63 bits; file systems have larger inode numbers, and years beyond 2262.
+                    if seen[0] < 1 << 63 and abs(seen[2]) < 1 << 63
                 ),
             )
 
