@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -89,6 +90,41 @@ async def test_a_link_that_is_never_let_in_ends() -> None:
     link = Link(Grant(Rules(("h.test:1",))), step_identity())
     record = await asyncio.wait_for(link.finish(), 30)
     assert (record.total, record.problem) == (0, "the proxy ended before the step")
+    await link.close()
+
+
+HOSTILE = [
+    b"",
+    b"not JSON",
+    b"[" * 100_000,
+    b"[1, 2]",
+    b"7",
+    b"null",
+    b'{"attempt": {"host": 1}}',
+    b'{"attempt": {"host": "h", "port": 1, "sent": 99999999999999999999}}',
+    b'{"attempt": {"host": "h", "port": 1, "more": 1}}',
+    b'{"ready": ' + b"9" * 5000 + b"}",
+    b"\xff\xfe",
+]
+
+
+@pytest.mark.parametrize("message", HOSTILE)
+async def test_whatever_a_proxy_says_the_step_has_its_result(message: bytes) -> None:
+    """The process reads what a hostile program sends; one that was taken over can say anything, and no more."""
+    link = Link(Grant(Rules(("h.test:1",))), step_identity())
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    link._hearing.cancel()
+    link._control.close()
+    link._control = ours
+    link._hearing = asyncio.create_task(link._hear())
+    if message:
+        theirs.send(message)
+    theirs.close()
+    link._process.kill()
+    record = await asyncio.wait_for(link.finish(), 30)
+    assert record.problem
+    assert record.total == 0
     await link.close()
 
 

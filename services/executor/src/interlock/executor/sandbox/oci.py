@@ -37,6 +37,7 @@ CAPABILITIES: Final = Capabilities(
     own_identity=True,
     own_loopback=True,
     own_user_namespace=True,
+    network=True,
 )
 RUNTIMES: Final = ("runc", "crun")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -53,6 +54,7 @@ class OciSandbox(Confined):
     """
 
     capabilities = CAPABILITIES
+    root_made = True
 
     def __init__(self, confinement: Confinement) -> None:
         home = confinement.private / "oci"

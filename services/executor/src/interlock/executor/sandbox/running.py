@@ -106,6 +106,8 @@ class Confined(ABC):
     """
 
     capabilities: Capabilities
+    root_made = False
+    """Whether root makes a step's namespaces, and not the uid of steps."""
 
     def __init__(self, confinement: Confinement, backend: str) -> None:
         self.confinement = confinement
@@ -224,7 +226,8 @@ class _Step:
     async def run(self, stops: tuple[asyncio.Event, ...]) -> SandboxResult:
         if self._spec.network is None:
             return await self._run(stops)
-        self._link = Link(self._spec.network, self._sandbox.identity)
+        root_made = self._sandbox.root_made
+        self._link = Link(self._spec.network, self._sandbox.identity, root_made=root_made)
         try:
             return await self._run(stops)
         finally:
@@ -250,13 +253,14 @@ class _Step:
 
     async def _follow(self, tree: Tree, pumps: list[Pump], stops: tuple[asyncio.Event, ...]) -> SandboxResult:
         try:
-            if await tree.meet(self._sandbox.identity):
+            met = await tree.meet(self._sandbox.identity)
+            if met:
                 await self._confine(tree.waiting)
                 if self._link is not None:
                     await self._link.enter(tree.waiting)
             self._started = self._loop.time()
             watchdog = self._watchdog(tree, pumps)
-            if self._link is not None:
+            if met and self._link is not None:
                 self._link.release()
             tree.release()
             ending, exceeded = await self._wait(tree, watchdog, stops)

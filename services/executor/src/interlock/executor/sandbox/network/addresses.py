@@ -51,6 +51,12 @@ def plain(address: IPAddress) -> IPAddress:
     return address
 
 
+def route(address: IPAddress) -> IPAddress:
+    """Where a socket is connected to: a translator's address is only reached as that, a mapped one never."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
 def objection(address: IPAddress, named: Sequence[Range] = ()) -> str:
     """Why nothing may be sent to `address`, in a few words; empty when it may. `named` ranges may always."""
     meant = plain(address)

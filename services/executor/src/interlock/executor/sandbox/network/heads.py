@@ -9,11 +9,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from interlock.executor.sandbox.network.hosts import Host, parse_host
+from interlock.executor.sandbox.network.hosts import Host, parse_host, printable
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}\Z")
 _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\Z")
-_TARGET: Final = re.compile(rb"[\x21-\x7e]+\Z")
+_TARGET: Final = re.compile(rb"[\x21\x22\x24-\x7e]+\Z")  # no fragment: it is the client's own matter
 _URL: Final = re.compile(rb"http://([^/?#]*)([/?].*|)\Z", re.IGNORECASE)
 _HOP: Final = frozenset(
     {
@@ -46,7 +46,7 @@ class BadRequest(ValueError):
 
     def __init__(self, message: str, asked: bytes = b"") -> None:
         super().__init__(message)
-        self.asked = asked.decode("ascii", "backslashreplace")[:200]
+        self.asked = printable(asked.decode("ascii", "backslashreplace"))
 
 
 def parse_head(data: bytes) -> Head:

@@ -20,6 +20,11 @@ _NUMERIC: Final = re.compile(r"(?:[0-9]+|0[xX][0-9a-fA-F]*)\Z")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}\Z")
 
 
+def printable(text: str, most: int = 200) -> str:
+    """What somebody wrote for a host, as it can be shown and recorded: printable ASCII, the rest escaped."""
+    return "".join(letter if " " <= letter <= "~" else ascii(letter)[1:-1] for letter in text[:most])[:most]
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """One host and port in their only spelling. `address`: it is an IP address, not a name.

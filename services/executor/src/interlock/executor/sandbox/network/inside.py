@@ -1,7 +1,8 @@
 """A listening socket in a step's network namespace, made by a forked helper that enters it and ends.
 
-The namespace belongs to a user namespace that the step's uid made, so that uid may enter both; nothing else of the
-step is entered. The socket comes back by SCM_RIGHTS.
+The namespace belongs to a user namespace. Where the step's uid made that, the uid may enter both; where root did (OCI
+runtimes), root enters the network namespace alone. Nothing else of the step is entered. The socket comes back by
+SCM_RIGHTS.
 """
 
 from __future__ import annotations
@@ -59,10 +60,12 @@ def _helper(answer: socket.socket, namespace: int, port: int) -> None:
 
 
 def enter(namespace: int) -> None:
-    """Enter a network namespace, through the user namespace that owns it. Raises OSError."""
+    """Enter a network namespace, unless by root through the user namespace that owns it. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
-    owner = fcntl.ioctl(namespace, _NS_GET_USERNS)
-    for fd, kind in ((owner, _CLONE_NEWUSER), (namespace, _CLONE_NEWNET)):
+    wanted = [(namespace, _CLONE_NEWNET)]
+    if os.geteuid() != 0:
+        wanted.insert(0, (fcntl.ioctl(namespace, _NS_GET_USERNS), _CLONE_NEWUSER))
+    for fd, kind in wanted:
         if libc.setns(fd, kind) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))

@@ -31,9 +31,12 @@ _PROGRAM: Final = (
 
 
 class Link:
-    """One step's proxy process. Made on the event loop's thread: the process ends with the thread that made it."""
+    """One step's proxy process. Made on the event loop's thread: the process ends with the thread that made it.
 
-    def __init__(self, grant: Grant, identity: Identity) -> None:
+    `root_made`: the step's namespaces are made by root, and not by the uid of steps.
+    """
+
+    def __init__(self, grant: Grant, identity: Identity, *, root_made: bool = False) -> None:
         check_identity(identity)
         self._grant, self.record = grant, NetworkRecord()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -57,6 +60,7 @@ class Link:
             "uid": identity.uid,
             "gid": identity.gid,
             "switch": identity.switch,
+            "root_made": root_made,
             "rules": asdict(grant.rules),
         }
         self._first = json.dumps(told).encode()
@@ -129,7 +133,7 @@ class Link:
         try:
             while message := await loop.sock_recv(self._control, MAX_MESSAGE):
                 whole = self._take(json.loads(message)) or whole
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self.record.problem = f"the proxy was not understood: {type(error).__name__}"
         if not whole:
             self.record.problem = self.record.problem or "the proxy ended before the step"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 from collections.abc import Mapping
 from typing import Final, Protocol
@@ -20,6 +21,11 @@ class Resolver(Protocol):
         """At most MAX_ADDRESSES, best first. Raises OSError when there are none."""
 
 
+def forget_search_domains() -> None:
+    """Before the first look-up of the process: resolv.conf(5), LOCALDOMAIN."""
+    os.environ["LOCALDOMAIN"] = ""
+
+
 class SystemResolver:
     """The machine's resolver, after names that the configuration gives an address of."""
 
@@ -29,7 +35,8 @@ class SystemResolver:
     async def __call__(self, name: str, port: int) -> list[IPAddress]:
         if name in self._pinned:
             return [ipaddress.ip_address(self._pinned[name])]
-        # Bytes, so that no IDNA is done to it; a dot at the end, so that no search domain is tried behind it.
+        # Bytes, so that no IDNA is done to it; a dot at the end, so that no search domain is tried behind it. A name
+        # without dots may be one of /etc/hosts, which has none at the end; `forget_search_domains` is for it.
         asked = (name + "." if "." in name else name).encode("ascii")
         found = await asyncio.get_running_loop().run_in_executor(None, _look_up, asked, port)
         unique = list(dict.fromkeys(found))[:MAX_ADDRESSES]

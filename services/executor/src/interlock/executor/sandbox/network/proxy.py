@@ -7,6 +7,7 @@ answer cannot lead elsewhere. Every connection that is asked for is told as an A
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import socket
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from interlock.executor.sandbox.network.addresses import IPAddress, objection, plain
+from interlock.executor.sandbox.network.addresses import IPAddress, objection, plain, route
 from interlock.executor.sandbox.network.heads import BadRequest, Head, parse_head
 from interlock.executor.sandbox.network.hosts import Host
 from interlock.executor.sandbox.network.names import Resolver
@@ -33,6 +34,11 @@ _STATUS: Final = {
 }
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection Established\r\n\r\n"
 _LINGER: Final = 1.0
+_PAUSE: Final = 0.05
+# accept(2): of one connection, or of a moment.
+_PASSING: Final = frozenset(
+    {errno.ECONNABORTED, errno.EPROTO, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+)
 
 
 class Refused(Exception):
@@ -66,8 +72,11 @@ class Proxy:
                 await self._places.acquire()
                 try:
                     connected, _ = await loop.sock_accept(listener)
-                except BaseException:
+                except BaseException as error:
                     self._places.release()
+                    if isinstance(error, OSError) and error.errno in _PASSING:
+                        await asyncio.sleep(_PAUSE)
+                        continue
                     raise
                 self.accepted += 1
                 task = asyncio.create_task(self._connection(connected))
@@ -103,7 +112,7 @@ class Proxy:
             attempt.reason = attempt.reason or "step_ended"
             raise
         except Cut as cut:
-            attempt.reason = cut.reason
+            attempt.reason, attempt.detail = cut.reason, cut.detail
         except OSError as error:
             attempt.reason, attempt.detail = "broken", error.strerror or type(error).__name__
         finally:
@@ -189,10 +198,9 @@ class Proxy:
         detail = ""
         deadline = asyncio.get_running_loop().time() + self._bounds.connect_ms / 1000
         for address in addresses:
-            attempt.address = str(plain(address))
-            made = socket.socket(
-                socket.AF_INET if plain(address).version == 4 else socket.AF_INET6, socket.SOCK_STREAM
-            )
+            to = route(address)
+            attempt.address = str(to)
+            made = socket.socket(socket.AF_INET if to.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
             made.setblocking(False)
             try:
                 async with asyncio.timeout_at(deadline):

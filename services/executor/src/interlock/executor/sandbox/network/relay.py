@@ -8,18 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from interlock.executor.sandbox.network.greeting import HANDSHAKE, Unreadable, named_site
+from interlock.executor.sandbox.network.hosts import printable
 from interlock.executor.sandbox.network.rules import Attempt
 
 _PIECE: Final = 64 * 1024
 _LEFT_OPEN: Final = 10.0
+_TLS: Final = bytes((HANDSHAKE,))
 
 
 class Cut(Exception):
-    """A connection that must end now; `reason` as in Attempt."""
+    """A connection that must end now; `reason` and `detail` as in Attempt."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.detail = reason, detail
 
 
 @dataclass
@@ -56,7 +59,7 @@ class Relay:
     """One tunnel: both directions until both have ended, one breaks, or nothing moves for `idle` seconds.
 
     An end that only stops sending (half-close) is passed on as that. A client that keeps its side open after the host
-    has closed its own has some seconds for what it still sends.
+    has closed its own has some seconds for what it still sends. TLS in a tunnel must be for the host it leads to.
     """
 
     def __init__(self, client: Wire, host: Wire, attempt: Attempt, meter: Meter, idle: float) -> None:
@@ -90,8 +93,29 @@ class Relay:
                 task.result()
 
     async def _up(self) -> None:
-        await self._copy(self._client.reader, self._host.writer, self._sent)
+        if greeting := await self._greeting():
+            self._sent(len(greeting))
+            self._host.writer.write(greeting)
+            await self._host.writer.drain()
+            await self._copy(self._client.reader, self._host.writer, self._sent)
         self._host.writer.write_eof()
+
+    async def _greeting(self) -> bytes:
+        """What the client says first, held until it is known whom it is for. Raises Cut(other_site)."""
+        said = await self._client.reader.read(_PIECE)
+        if said[:1] != _TLS:
+            return said
+        try:
+            while (site := named_site(said)) is None:
+                self._moved = asyncio.get_running_loop().time()
+                if not (more := await self._client.reader.read(_PIECE)):
+                    raise Unreadable("it is cut off")
+                said += more
+        except Unreadable as error:
+            raise Cut("other_site", f"The TLS greeting was not passed on: {error}.") from None
+        if site not in ("", self._attempt.host):
+            raise Cut("other_site", f"The TLS greeting names {printable(site)}.")
+        return said
 
     async def _down(self) -> None:
         await self._copy(self._host.reader, self._client.writer, self._received)

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from interlock.executor.sandbox.network.addresses import Range
-from interlock.executor.sandbox.network.hosts import Host, parse_host
+from interlock.executor.sandbox.network.hosts import Host, parse_host, printable
 
 PORT: Final = 3128
 """Where the proxy is found on 127.0.0.1 inside; the same for every step, so that environments can be compared."""
 
 MAX_ATTEMPTS_KEPT: Final = 1000
+_MOST: Final = 1 << 52  # microseconds since 1970 for a century, and more bytes than any step moves
 MAX_MESSAGE: Final = 160 * 1024
 """Bytes of one message on the control socket."""
 
@@ -76,7 +77,7 @@ class Attempt:
         allowed: whether it was connected.
         reason: empty, or why it was refused or cut: `not_listed`, `bad_request`, `head_too_large`, `too_slow`,
             `not_resolved`, `address_refused`, `connect_failed`, `byte_limit`, `idle`, `broken`, `second_request`,
-            `step_ended`.
+            `other_site`, `step_ended`.
         detail: a few words for people.
         address: where it was connected to.
         sent, received: bytes to and from the host.
@@ -101,9 +102,14 @@ class Attempt:
 
 
 def decode_attempt(told: dict[str, Any]) -> Attempt:
-    """From a message's `attempt`. Raises KeyError, TypeError, ValueError for what is none."""
+    """From a message's `attempt`, in bounds whoever wrote it. Raises TypeError, ValueError for what is none."""
     made = Attempt(**told)
+    numbers = (made.sent, made.received, made.at_us, made.took_us)
+    if type(made.port) is not int or not 0 <= made.port <= 65535 or type(made.allowed) is not bool:
+        raise ValueError("no such port")
+    if not all(type(number) is int and 0 <= number <= _MOST for number in numbers):
+        raise ValueError("no such number")
     return Attempt(
-        str(made.host)[:300], int(made.port), bool(made.allowed), str(made.reason)[:40], str(made.detail)[:300],
-        str(made.address)[:64], int(made.sent), int(made.received), int(made.at_us), int(made.took_us),
+        printable(str(made.host), 300), made.port, made.allowed, printable(str(made.reason), 40),
+        printable(str(made.detail), 300), printable(str(made.address), 64), *numbers,
     )  # fmt: skip

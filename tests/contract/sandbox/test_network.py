@@ -6,6 +6,7 @@ The only traffic is on this machine's loopback; no packet is aimed at a real add
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import socket
@@ -17,6 +18,7 @@ import psutil
 import pytest
 from tests.support.arena import Arena
 
+from interlock.common.errors import InterlockError, Reason
 from interlock.executor.sandbox.base import DEFAULT_LIMITS, SandboxResult, SandboxSpec
 from interlock.executor.sandbox.network.config import ENVIRONMENT
 from interlock.executor.sandbox.network.grant import Grant
@@ -31,7 +33,7 @@ class Server:
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.connections = 0
+        self.connections, self.reply = 0, REPLY
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -44,7 +46,7 @@ class Server:
             self.connections += 1
             with connected:
                 connected.recv(65536)
-                connected.sendall(REPLY)
+                connected.sendall(self.reply)
 
     def close(self) -> None:
         self.listener.shutdown(socket.SHUT_RDWR)
@@ -62,13 +64,13 @@ def server() -> Iterator[Server]:
 class Networked:
     """Steps that may reach `good.test`, which is the server."""
 
-    def __init__(self, arena: Arena, port: int) -> None:
-        self.arena, self.port = arena, port
+    def __init__(self, arena: Arena, port: int, listed: str = "good.test") -> None:
+        self.arena, self.port, self.listed = arena, port, listed
         self.bounds = Bounds()
 
     async def run(self, command: str = "", **options: Any) -> SandboxResult:
         pinned = (("good.test", "127.0.0.1"), ("in.test", "127.0.0.1"))
-        rules = Rules((f"good.test:{self.port}",), ("127.0.0.0/8",), pinned, self.bounds)
+        rules = Rules((f"{self.listed}:{self.port}",), ("127.0.0.0/8",), pinned, self.bounds)
         limits = dataclasses.replace(DEFAULT_LIMITS, **{"wall_us": 30_000_000, **options.pop("limits", {})})
         spec = SandboxSpec(
             command=command,
@@ -87,6 +89,8 @@ class Networked:
 
 @pytest.fixture
 async def net(arena: Arena, server: Server) -> AsyncIterator[Networked]:
+    if not arena.sandbox.capabilities.network:
+        pytest.skip("it gives no network, and says so")
     yield Networked(arena, server.port)
     assert agents() == [], "no proxy outlives its step"
 
@@ -263,6 +267,72 @@ async def test_steps_at_once_have_a_proxy_each(net: Networked) -> None:
     assert agents() == []
 
 
+async def test_a_step_has_no_descriptor_of_its_proxy(net: Networked) -> None:
+    result = await net.run("ls -l /proc/self/fd | grep -v ' [0-3] ->' | grep -- '->' ; true")
+    assert result.stdout.head == b""
+
+
+async def test_a_steps_proxy_is_not_another_steps(net: Networked, server: Server) -> None:
+    """Each has the same address, of its own loopback: what the one may reach, the other asks for in vain."""
+    other = Networked(net.arena, net.port, listed="elsewhere.test")
+    line = f"curl -s -o /dev/null -w '%{{http_code}}' http://good.test:{net.port}/"
+    first, second = await asyncio.gather(net.run(line), other.run(line))
+    assert (first.stdout.head, second.stdout.head) == (b"200", b"403")
+    assert server.connections == 1
+
+
+async def test_a_redirect_leads_only_where_the_step_may_go(net: Networked, server: Server) -> None:
+    server.reply = (
+        b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest/\r\nContent-Length: 0\r\n"
+        b"Connection: close\r\n\r\n"
+    )
+    result = await net.run(f"curl -s -L -o /dev/null -w '%{{http_code}}' http://good.test:{net.port}/")
+    assert result.stdout.head == b"403"
+    assert result.network is not None
+    assert [(each.host, each.reason) for each in result.network.attempts] == [
+        ("good.test", ""),
+        ("169.254.169.254", "not_listed"),
+    ]
+
+
+async def test_the_executors_own_proxy_is_not_used(
+    net: Networked, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by the step's proxy nor by the step."""
+    trap = Server()
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{trap.port}")
+    result = await net.run(f"curl -sS http://good.test:{net.port}/; env | grep -i _proxy= | grep -c :3128")
+    trap.close()
+    assert result.stdout.head == b"hello\n6\n"
+    assert (server.connections, trap.connections) == (1, 0)
+
+
+async def test_what_a_step_calls_hosts_cannot_deceive_who_reads_the_record(net: Networked) -> None:
+    code = """
+import socket
+for sent in (b"CONNECT \\x1b[2J\\nfake: line\\x00\\xff HTTP/1.1\\r\\n\\r\\n",
+             b"GET http://a\\x1b]0;x\\x07.test/ HTTP/1.1\\r\\n\\r\\n"):
+    with socket.create_connection(("127.0.0.1", 3128)) as s:
+        s.sendall(sent)
+        print(s.recv(1000).splitlines()[0])
+"""
+    result = await net.python(code)
+    assert result.stdout.head.count(b"400 Bad Request") == 2, result.stderr.head
+    assert result.network is not None
+    assert [each.reason for each in result.network.attempts] == ["bad_request"] * 2
+    for attempt in result.network.attempts:
+        assert (attempt.host + attempt.detail).isprintable()
+        assert (attempt.host + attempt.detail).isascii()
+    assert "\\n" in result.network.attempts[0].host
+
+
+async def test_a_command_that_is_not_there_has_not_acted(net: Networked) -> None:
+    with pytest.raises(InterlockError) as caught:
+        await net.run(argv=("/no/such/program",))
+    assert caught.value.reason is Reason.COMMAND_NOT_FOUND
+
+
 async def test_the_proxy_has_no_rights(net: Networked, server: Server) -> None:
     """While it serves: the step's uid, no capability, no new privileges, no inherited environment."""
     url = f"http://good.test:{net.port}/"
@@ -291,6 +361,10 @@ def _read(pid: int, name: str) -> str:
 
 def agents() -> list[psutil.Process]:
     """The proxies of this process that are alive."""
-    children = psutil.Process().children(recursive=True)
-    alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in alive if any("network.agent" in word for word in child.cmdline())]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            alive = child.status() != psutil.STATUS_ZOMBIE
+            if alive and any("network.agent" in word for word in child.cmdline()):
+                found.append(child)
+    return found
