@@ -74,7 +74,7 @@ STEPS = [
     ("run_command: {command: 'exit 1'}", "COMMAND_FAILED"),
     ("run_command: {argv: [no-such-program]}", "COMMAND_NOT_FOUND"),
     ("run_command: {command: sleep 60, timeout: 200ms}", "COMMAND_TIMED_OUT"),
-    ("run_command: {command: 'true', network: ['example.org:443']}", "NETWORK_NOT_AVAILABLE"),
+    ("run_command: {command: 'true', network: ['192.0.2.1:443']}", "NETWORK_NOT_AVAILABLE"),
 ]
 
 

@@ -19,7 +19,7 @@ FOR_BUBBLEWRAP = {"clone", "unshare", "mount", "umount2", "pivot_root", "sethost
 PRIVILEGED = [
     *("add_key", "keyctl", "request_key", "bpf", "perf_event_open", "userfaultfd", "io_uring_setup"),
     *("delete_module", "finit_module", "init_module", "kexec_load", "reboot", "swapon", "quotactl", "syslog"),
-    *("fsconfig", "fsmount", "fsopen", "move_mount", "open_tree", "chroot", "setns", "clone3"),
+    *("fsconfig", "fsmount", "fsopen", "move_mount", "open_tree", "chroot", "clone3"),
     *(
         "lookup_dcookie",
         "open_by_handle_at",
@@ -163,6 +163,15 @@ def test_seccomp_denies_by_default_and_allows_what_bubblewrap_needs(seccomp: dic
 @pytest.mark.parametrize("call", PRIVILEGED)
 def test_seccomp_allows_nothing_else_of_the_privileged_calls(seccomp: dict[str, Any], call: str) -> None:
     assert call not in allowed(seccomp)
+
+
+def test_seccomp_lets_nobody_into_namespaces_but_for_a_steps_proxy(seccomp: dict[str, Any]) -> None:
+    """CLONE_NEWUSER and CLONE_NEWNET; without a kind (0) a caller would enter whatever the descriptor is of."""
+    rules = [rule for rule in seccomp["syscalls"] if "setns" in rule["names"]]
+    assert [rule["names"] for rule in rules] == [["setns"]] * 2
+    assert [rule["args"] for rule in rules] == [
+        [{"index": 1, "value": kind, "op": "SCMP_CMP_EQ"}] for kind in (0x10000000, 0x40000000)
+    ]
 
 
 def test_seccomp_is_well_formed(seccomp: dict[str, Any]) -> None:

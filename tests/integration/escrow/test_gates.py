@@ -214,6 +214,9 @@ async def test_a_command_with_network_says_that_it_cannot_be_previewed(database_
 async def test_an_executor_without_network_refuses_such_a_command_before_anything(
     stack: Stack, live: Path
 ) -> None:
+    await stack.executor.kill()
+    stack.executor.env["INTERLOCK_NETWORK"] = "off"
+    await stack.executor.start()
     step = command("curl example.com", network=["example.com:443"], gate=EFFECT)
     run = await stack.run(await stack.executor.workspace(live), step)
     failed = await stack.until(run, "FAILED")

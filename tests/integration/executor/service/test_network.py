@@ -141,9 +141,55 @@ async def test_a_wrong_setting_is_named(env: dict[str, str]) -> None:
 
 async def test_it_says_what_network_it_gives(net: Any, server: Server) -> None:
     info = await net.call("GetExecutorInfo", pb.GetExecutorInfoRequest())
-    (told,) = [probe for probe in info.probes if probe.name == "network"]
-    assert told.available
-    assert f"good.test:{server.port}, *.inner.test:443; not public, and allowed: 127.0.0.0/8" in told.detail
+    assert told(info).available
+    assert (
+        f"good.test:{server.port}, *.inner.test:443; not public, and allowed: 127.0.0.0/8"
+        in told(info).detail
+    )
+
+
+def told(info: pb.GetExecutorInfoResponse) -> pb.ProbeResult:
+    (found,) = [probe for probe in info.probes if probe.name == "network"]
+    return found
+
+
+async def test_without_a_setting_every_public_name_can_be_asked_for_and_no_address(
+    lone: Any, act: Any
+) -> None:
+    await lone.restart(INTERLOCK_NETWORK_ADDRESSES="local.test=127.0.0.1")
+    ws = await lone.workspace()
+    info = told(await lone.call("GetExecutorInfo", pb.GetExecutorInfoRequest()))
+    assert (info.available, "what a step names and is approved" in info.detail) == (True, True)
+    line = "curl -s -o /dev/null -w '%{http_connect} ' https://local.test:443/; "
+    line += "curl -s -o /dev/null -w '%{http_code}' http://x.test/"
+    prepared = await lone.prepare(ws, act.command(line, network=["local.test:443"]))
+    assert prepared.effect.stdout.head == b"403 403"
+    assert [each.reason for each in prepared.effect.network.attempts] == ["address_refused", "not_listed"]
+    with pytest.raises(InterlockError) as caught:
+        await lone.prepare(ws, act.command("true", network=["192.0.2.1:443"]))
+    assert (caught.value.reason, caught.value.field) == (Reason.NETWORK_NOT_AVAILABLE, "network[0]")
+
+
+async def test_switched_off_it_refuses_every_step_that_asks(lone: Any, act: Any) -> None:
+    await lone.restart(INTERLOCK_NETWORK="off")
+    ws = await lone.workspace()
+    with pytest.raises(InterlockError) as caught:
+        await lone.prepare(ws, act.command("true", network=["example.org:443"]))
+    assert caught.value.reason is Reason.NETWORK_NOT_AVAILABLE
+    assert (await lone.prepare(ws, act.command("true"))).state == pb.EFFECT_STATE_PREPARED
+
+
+async def test_a_step_in_a_container_of_its_own_has_it_too(net: Any, act: Any, server: Server) -> None:
+    try:
+        await net.restart(INTERLOCK_SANDBOX="oci", INTERLOCK_OCI_RUNTIME="runc")
+    except (AssertionError, TimeoutError):
+        pytest.skip("runc does not work here")
+    line = (
+        f"curl -sS http://good.test:{server.port}/; curl -s -o /dev/null -w '%{{http_code}}' http://bad.test/"
+    )
+    prepared = await net.prepare(await net.workspace(), act.command(line, network=hosts(server)))
+    assert prepared.effect.stdout.head == b"ok\n403"
+    assert (prepared.effect.network.attempts_total, prepared.effect.network.refused_total) == (2, 1)
 
 
 async def test_a_backend_that_cannot_give_it_refuses(net: Any, act: Any, server: Server) -> None:

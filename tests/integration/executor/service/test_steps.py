@@ -131,7 +131,7 @@ async def test_failures_are_data(executor: Any, act: Any, action: tuple[Any, ...
     ("action", "reason"),
     [
         (("command", "x", {"working_dir": "../.."}), Reason.PATH_OUTSIDE_WORKSPACE),
-        (("command", "x", {"network": ["example.org:443"]}), Reason.NETWORK_NOT_AVAILABLE),
+        (("command", "x", {"network": ["192.0.2.1:443"]}), Reason.NETWORK_NOT_AVAILABLE),
         (("edit", "a.txt", {"instruction": "shorten"}), Reason.INVALID_ARGUMENT),
         (("read", "", {}), Reason.VALIDATION_FAILED),
     ],

@@ -35,6 +35,9 @@ def plans() -> Iterator[str]:
             policy = f"edit_file_gate: {floor}, run_command_gate: {floor}, steps_may_weaken: {may}"
             yield plan(step, head=f"policy: {{name: strict, {policy}}}")
     yield plan(STEPS["run_command"] % ", gate: none", head="policy: strict")
+    for may, gate in itertools.product(("false", "true"), GATES):
+        step = f'{{run_command: {{command: "true", network: ["example.com:443"]}}, gate: {gate}}}'
+        yield plan(step, head=f"policy: {{run_command_gate: none, steps_may_weaken: {may}}}")
     yield plan(STEPS["run_command"] % ", retries: 10", head="budget: 0.000001")
     yield plan(STEPS["run_command"] % f", name: {'n' * 200}", head=f"labels: {{a: {'b' * 63}}}")
     yield plan('{run_command: {argv: ["true", ""], timeout: 24h, network: ["example.com:443"]}}')
@@ -65,7 +68,9 @@ async def test_both_say_the_same_of_every_plan(database_url: str) -> None:
                 refused += 1
             else:
                 assert found is not None, (document, problems)
-    assert refused == 2 + 1 + 2 * (3 + 1 + 1), "the weaker gates of two kinds, and one of a policy by name"
+    assert refused == 2 + 1 + 1 + 2 * (3 + 1 + 1), (
+        "the weaker gates of two kinds, one of a policy by name, one with network"
+    )
 
 
 def test_every_step_is_named_with_its_number_and_its_place() -> None:

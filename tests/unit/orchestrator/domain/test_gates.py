@@ -47,7 +47,7 @@ def test_a_command_with_network_is_never_previewed(
 ) -> None:
     step = spec("run_command", asked, command="x", network=network)
     wanted = Gate(asked or policy)
-    expected = Gate.COMMAND if network and wanted is not Gate.NONE else wanted
+    expected = Gate.COMMAND if network and asked != "none" else wanted
     assert effective_gate(step, Policy(run_command_gate=Gate(policy))) is expected
 
 
@@ -68,6 +68,15 @@ def test_weakening(policy: str, asked: str | None, kind: str, may: bool) -> None
         assert refused.value.message.startswith("Step 9 asks for the gate")
     else:
         check_gate(spec(kind, asked), rules, index=3, number=9)
+
+
+@pytest.mark.parametrize("policy", GATES)
+def test_a_policy_that_opens_commands_does_not_open_those_with_network(policy: str) -> None:
+    step = spec("run_command", "none", command="x", network=NETWORK)
+    with pytest.raises(InterlockError) as refused:
+        check_gate(step, Policy(run_command_gate=Gate(policy)), index=0, number=1)
+    assert refused.value.field == "steps[0].gate"
+    check_gate(step, Policy(run_command_gate=Gate(policy), steps_may_weaken=True), index=0, number=1)
 
 
 def test_the_defaults_are_those_that_a_plan_is_checked_against() -> None:

@@ -22,8 +22,15 @@ POLICY: Final = "default"
 _STRENGTH: Final = {"none": 0, "command": 1, "effect": 1, "both": 2}
 
 
-def default_gate(kind: str, edit_file: str = EDIT_FILE, run_command: str = RUN_COMMAND) -> str:
-    """The gate of a step of this kind that names none, under a policy with these gates."""
+def default_gate(
+    kind: str, edit_file: str = EDIT_FILE, run_command: str = RUN_COMMAND, *, network: bool = False
+) -> str:
+    """The gate of a step of this kind that names none, under a policy with these gates.
+
+    A command with `network` acts outside the workspace: a policy that opens the gate of commands does not open its.
+    """
+    if kind == "run_command" and network and run_command == "none":
+        return RUN_COMMAND
     return {"edit_file": edit_file, "run_command": run_command}.get(kind, "none")
 
 

@@ -21,6 +21,7 @@ from interlock.executor.sandbox import orphans
 from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.network.config import network_check
+from interlock.executor.sandbox.network.trial import tried
 from interlock.executor.sandbox.selection import Choice, select
 from interlock.executor.secrets.memory import keep_memory_private
 from interlock.executor.service import ExecutorService
@@ -48,7 +49,8 @@ async def open_engine(config: ExecutorConfig) -> Engine:
             _log.warning("ended steps of an executor that was killed", processes=left)
         sandbox, probe = await select(choice, confinement, config.directory)
         await asyncio.to_thread(sandbox.end_orphans)
-        probe = replace(probe, checks=(*probe.checks, network_check(config.network, sandbox.capabilities)))
+        network = await tried(config.network, sandbox)
+        probe = replace(probe, checks=(*probe.checks, network_check(network)))
         workspaces.copy_forks = probe.tier.fork == "copy"
     except BaseException:
         workspaces.close()
@@ -65,7 +67,7 @@ async def open_engine(config: ExecutorConfig) -> Engine:
         commands=config.commands,
         patience=config.patience,
         vault=config.vault,
-        network=config.network,
+        network=network,
     )
     logs.clean_with(config.vault.clean)
     await asyncio.to_thread(engine.recover)

@@ -186,7 +186,9 @@ def _check_gates(steps: Node | None, policy: PlanPolicy, problems: Problems) -> 
         kinds, gate = [key for key in given if key in _KINDS], given.get("gate")
         if gate is None or len(kinds) != 1 or gate.value not in list(Gate):
             continue
-        floor, path = gates.default_gate(kinds[0], edit, command), f"steps[{index}].gate"
+        asked = given[kinds[0]].value
+        network = isinstance(asked, dict) and "network" in asked and bool(asked["network"].value)
+        floor, path = gates.default_gate(kinds[0], edit, command, network=network), f"steps[{index}].gate"
         number = problems.earlier_steps + index + 1
         try:
             gates.check_step(number, str(gate.value), floor, policy.name or gates.POLICY, field=path)

@@ -72,7 +72,7 @@ def check(engine: Engine, request: StepRequest) -> None:
     """What can be refused without looking at the workspace."""
     if isinstance(request.action, RunCommand):
         run_command.spec_of(request)
-        run_command.grant_of(request.action, engine.network, engine.sandbox)
+        run_command.grant_of(request.action, engine.network)
 
 
 def surroundings(engine: Engine, request: StepRequest) -> Surroundings:
@@ -156,7 +156,7 @@ class _Preparation:
         log = engine.hub.open(request.key)
         try:
             self._secrets = await engine.open_secrets(action)
-            self._grant = run_command.grant_of(action, engine.network, engine.sandbox)
+            self._grant = run_command.grant_of(action, engine.network)
             async with self._slot(), engine.turns.fork(request.workspace):
                 fork = await engine.call(engine.workspaces.fork, request.workspace)
                 return await self._in_fork(fork, action, log)

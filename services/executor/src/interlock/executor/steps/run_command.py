@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from interlock.common.errors import InterlockError, Reason
+from interlock.common.errors import Reason
 from interlock.executor.domain.limits import DEFAULT_LIMITS
 from interlock.executor.domain.model import Failure, RunCommand, StepRequest
 from interlock.executor.sandbox import base as sandbox
@@ -44,22 +44,14 @@ def spec_of(
     return spec
 
 
-def grant_of(action: RunCommand, network: NetworkConfig, confined: Sandbox) -> Grant | None:
+def grant_of(action: RunCommand, network: NetworkConfig) -> Grant | None:
     """Leave for what the command asks for; None when it asks for nothing.
 
     Raises NETWORK_NOT_AVAILABLE, INVALID_ARGUMENT.
     """
     if not action.network:
         return None
-    rules = network.rules(action.network)
-    if not confined.capabilities.network:
-        raise InterlockError(
-            Reason.NETWORK_NOT_AVAILABLE,
-            f"The sandbox in force, {confined.tier.backend}, can give no command network.",
-            field="network",
-            fix="Leave `network` empty, or have the executor started with INTERLOCK_SANDBOX=bubblewrap.",
-        )
-    return Grant(rules)
+    return Grant(network.rules(action.network))
 
 
 def _mounted(fork: Fork, live: Path | None) -> sandbox.Fork:

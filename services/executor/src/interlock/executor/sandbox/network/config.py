@@ -10,11 +10,16 @@ from typing import Final
 from interlock.common.config import env_int, env_list, env_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.model import JsonValue
-from interlock.executor.sandbox.base import Capabilities, Check
+from interlock.executor.sandbox.base import Check
 from interlock.executor.sandbox.network.hosts import Host, parse_host
 from interlock.executor.sandbox.network.rules import PORT, Bounds, Rules
 
 _MOST: Final = 1000
+_ANY: Final = ("*:*",)
+_FIX: Final = (
+    "Leave `network` empty, or have the executor started with a sandbox that can give it, and in a container with the "
+    "profile that is shipped for it; see docs/sandbox.md, Network."
+)
 _PROXY: Final = f"http://127.0.0.1:{PORT}"
 _NO_PROXY: Final = "localhost,127.0.0.1,::1"
 
@@ -29,14 +34,16 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Where steps of this executor may go. The default is nowhere.
+    """Where steps of this executor may go. The default of the object is nowhere, that of the environment is below.
 
     Args:
-        on: INTERLOCK_NETWORK: `allowlist`, or `off`, the default.
+        on: INTERLOCK_NETWORK: `allowlist`, the default, or `off`.
         hosts: INTERLOCK_NETWORK_HOSTS: `host:port` each; the host may be `*` or begin with `*.`, the port be `*`.
+            Every name and port when unset: what a step names is approved by a person, and public.
         ranges: INTERLOCK_NETWORK_RANGES: networks to which traffic may go although they are not public.
         addresses: INTERLOCK_NETWORK_ADDRESSES: `name=address` each, for names that are not to be looked up.
         bounds: INTERLOCK_NETWORK_CONNECTIONS, INTERLOCK_NETWORK_MAX_MIB (both ways together), of one step.
+        lacking: why none can have it on this machine all the same; empty when it can. See `trial`.
     """
 
     on: bool = False
@@ -44,11 +51,12 @@ class NetworkConfig:
     ranges: tuple[str, ...] = ()
     addresses: tuple[tuple[str, str], ...] = ()
     bounds: Bounds = field(default_factory=Bounds)
+    lacking: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> NetworkConfig:
         """Raises InterlockError(INVALID_ARGUMENT) naming the variable at fault."""
-        switch = env_text("INTERLOCK_NETWORK", "off", env)
+        switch = env_text("INTERLOCK_NETWORK", "allowlist", env)
         if switch not in ("off", "allowlist"):
             raise _bad("INTERLOCK_NETWORK", switch, "it is neither off nor allowlist")
         bounds = Bounds(
@@ -58,7 +66,7 @@ class NetworkConfig:
         )
         return cls(
             on=switch == "allowlist",
-            hosts=tuple(_pattern(text) for text in _items("INTERLOCK_NETWORK_HOSTS", env)),
+            hosts=tuple(_pattern(text) for text in _items("INTERLOCK_NETWORK_HOSTS", env) or _ANY),
             ranges=tuple(_range(text) for text in _items("INTERLOCK_NETWORK_RANGES", env)),
             addresses=tuple(_pin(text) for text in _items("INTERLOCK_NETWORK_ADDRESSES", env)),
             bounds=bounds,
@@ -76,7 +84,14 @@ class NetworkConfig:
                 "This executor runs commands without network only.",
                 field="network",
                 fix="Leave `network` empty, and bring what the command needs into the workspace beforehand; or have "
-                "the executor started with INTERLOCK_NETWORK=allowlist and the hosts in INTERLOCK_NETWORK_HOSTS.",
+                "the executor started without INTERLOCK_NETWORK=off.",
+            )
+        if self.lacking:
+            raise InterlockError(
+                Reason.NETWORK_NOT_AVAILABLE,
+                f"No command can have network here: {self.lacking}.",
+                field="network",
+                fix=_FIX,
             )
         hosts = [self._allowed(text, f"network[{index}]") for index, text in enumerate(asked)]
         return Rules(tuple(sorted({str(host) for host in hosts})), self.ranges, self.addresses, self.bounds)
@@ -114,21 +129,20 @@ class NetworkConfig:
         """For people."""
         if not self.on:
             return "off: no command has network (INTERLOCK_NETWORK)"
-        listed = ", ".join(map(str, self.hosts[:20])) or "no host is listed (INTERLOCK_NETWORK_HOSTS)"
+        if self.hosts == (Host("*", 0),):
+            listed = "what a step names and is approved (INTERLOCK_NETWORK_HOSTS lists no fewer)"
+        else:
+            listed = ", ".join(map(str, self.hosts[:20]))
         more = f", {len(self.hosts) - 20} more" if len(self.hosts) > 20 else ""
         ranges = f"; not public, and allowed: {', '.join(self.ranges[:20])}" if self.ranges else ""
         return f"allowlist: {listed}{more}{ranges}"
 
 
-def network_check(network: NetworkConfig, capabilities: Capabilities) -> Check:
+def network_check(network: NetworkConfig) -> Check:
     """What the executor says of itself."""
-    able = capabilities.network or not network.on
-    fix = (
-        ""
-        if able
-        else "The sandbox in force can give no command network; choose INTERLOCK_SANDBOX=bubblewrap."
-    )
-    return Check("network", able, network.told(), fix, required=False)
+    if network.on and network.lacking:
+        return Check("network", False, f"no command can have it: {network.lacking}", _FIX, required=False)
+    return Check("network", True, network.told(), required=False)
 
 
 def _items(name: str, env: Mapping[str, str] | None) -> tuple[str, ...]:
