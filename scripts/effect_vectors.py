@@ -18,6 +18,8 @@ from interlock.common.digests import canonical_json, sha256_text
 from interlock.executor.domain import digest as d
 from interlock.executor.domain.limits import DEFAULT_LIMITS
 from interlock.executor.domain.model import EditFile, EffectKey, ReadFile, RunCommand, StepRequest
+from interlock.executor.sandbox.network.config import ENVIRONMENT, NetworkConfig
+from interlock.executor.sandbox.network.rules import Bounds
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/vectors/effect-digest.json"
 BASE, RESULT = "sha256:" + "0" * 64, "sha256:" + "1" * 64
@@ -62,6 +64,11 @@ def _around(*argv: str, **environment: str) -> d.Surroundings:
         "mounts": [],
     }
     return d.Surroundings(argv, {"HOME": "/home/step", "LANG": "C.UTF-8", **environment}, policy)
+
+
+def _networked(command: str, rules: NetworkConfig) -> d.Surroundings:
+    around = _around("/bin/sh", "-c", command, **ENVIRONMENT)
+    return dataclasses.replace(around, sandbox={**(around.sandbox or {}), "network": rules.policy()})
 
 
 def cases() -> Iterator[Case]:
@@ -133,6 +140,20 @@ def cases() -> Iterator[Case]:
         "keys whose order differs between UTF-8 and UTF-16", "command",
         _command(RunCommand(command="env")),
         _around("/bin/sh", "-c", "env", **{"\ufb33": "1", "\U0001f600": "2", "\u00f6": "3", "z": "4", "Z": "5"}),
+    )  # fmt: skip
+    asked = RunCommand(command="make fetch", network=("*.example.com:443", "[2001:db8::1]:80", "a.test:443"))
+    rules = NetworkConfig(
+        on=True, ranges=("10.1.0.0/16", "fd00::/8"), addresses=(("a.test", "10.1.0.1"),),
+        bounds=Bounds(connections=8, traffic_bytes=1 << 20),
+    )  # fmt: skip
+    yield Case(
+        "command with network and the rules of it", "command", _command(asked),
+        _networked("make fetch", rules),
+    )  # fmt: skip
+    yield Case(
+        "command with network that ran", "command", _command(asked),
+        _networked("make fetch", NetworkConfig(on=True)),
+        result_tree=RESULT, exit_code=0, streams={"stdout": b"got it\n", "stderr": b""},
     )  # fmt: skip
 
 

@@ -59,13 +59,13 @@ async def main(place):
     from interlock.executor.sandbox.network.config import ENVIRONMENT, NetworkConfig
     from interlock.executor.sandbox.network.grant import Grant
     from interlock.executor.sandbox.network.rules import Rules
-    from interlock.executor.sandbox.network.trial import tried
+    from interlock.executor.sandbox.network.trial import NetworkTrial
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     rules = Rules((f"good.test:{port}",), ("127.0.0.0/8",), (("good.test", "127.0.0.1"),))
     sandbox = BubblewrapSandbox(Confinement.from_env(place / "sandbox"))
     line = f"curl -sS http://good.test:{port}/; curl -s -o /dev/null -w '%{{http_code}}' http://bad.test/"
-    print((await tried(NetworkConfig(on=True), sandbox)).lacking or "works")
+    print((await NetworkTrial(NetworkConfig(on=True), sandbox).found()).lacking or "works")
     result = await sandbox.run(SandboxSpec(command=line, env=dict(ENVIRONMENT), network=Grant(rules)))
     print(result.stdout.head, result.network.total, result.network.refused, result.network.problem or "whole")
 

@@ -35,6 +35,9 @@ def plans() -> Iterator[str]:
             policy = f"edit_file_gate: {floor}, run_command_gate: {floor}, steps_may_weaken: {may}"
             yield plan(step, head=f"policy: {{name: strict, {policy}}}")
     yield plan(STEPS["run_command"] % ", gate: none", head="policy: strict")
+    for network in ("{hosts: ['example.com:443']}", "{hosts: []}", "[]"):
+        step = f"{{run_command: {{command: 'true', network: {network}}}, gate: none}}"
+        yield plan(step, head="policy: {run_command_gate: none}")
     for may, gate in itertools.product(("false", "true"), GATES):
         step = f'{{run_command: {{command: "true", network: ["example.com:443"]}}, gate: {gate}}}'
         yield plan(step, head=f"policy: {{run_command_gate: none, steps_may_weaken: {may}}}")
@@ -68,8 +71,8 @@ async def test_both_say_the_same_of_every_plan(database_url: str) -> None:
                 refused += 1
             else:
                 assert found is not None, (document, problems)
-    assert refused == 2 + 1 + 1 + 2 * (3 + 1 + 1), (
-        "the weaker gates of two kinds, one of a policy by name, one with network"
+    assert refused == 2 + 1 + 2 + 2 * (3 + 1 + 1), (
+        "the weaker gates of two kinds, one of a policy by name, two with network"
     )
 
 

@@ -320,3 +320,34 @@ def test_a_list_of_secrets_that_cannot_be_variables_is_refused(names: list[objec
     with pytest.raises(InterlockError) as caught:
         plan_from_data({"goal": "g", "steps": [step]})
     assert caught.value.reason is Reason.PLAN_INVALID
+
+
+def test_hosts_are_a_list_or_a_mapping_with_one() -> None:
+    document = "goal: g\nsteps:\n  - run_command: {{command: x, network: {}}}\n"
+    listed, mapped = (
+        parse_plan(document.format(text).encode()) for text in ('["a.test:1"]', '{hosts: ["a.test:1"]}')
+    )
+    assert listed == mapped
+    found = listed.steps[0].input
+    assert isinstance(found, RunCommandInput)
+    assert found.network == ("a.test:1",)
+
+
+@pytest.mark.parametrize(
+    ("network", "field"),
+    [
+        ("{}", ""),
+        ("{host: ['h:1']}", ""),
+        ("{hosts: ['h:1'], x: 1}", ""),
+        ("{hosts: 'h:1'}", ".hosts"),
+        ("{hosts: {hosts: ['h:1']}}", ".hosts"),
+        ("{hosts: [h]}", ".hosts[0]"),
+    ],
+)
+def test_another_mapping_of_hosts_is_none(network: str, field: str) -> None:
+    _, problems = check_plan(
+        f"goal: g\nsteps:\n  - run_command: {{command: x, network: {network}}}\n".encode()
+    )
+    assert [(p.reason, p.field) for p in problems] == [
+        (Reason.PLAN_INVALID, f"steps[0].run_command.network{field}")
+    ]

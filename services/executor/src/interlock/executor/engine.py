@@ -24,7 +24,8 @@ from interlock.executor.effects.retention import Rule
 from interlock.executor.effects.store import EffectStore, Record
 from interlock.executor.effects.turns import WorkspaceTurns
 from interlock.executor.sandbox.base import Probe, Sandbox
-from interlock.executor.sandbox.network.config import NetworkConfig
+from interlock.executor.sandbox.network.config import NetworkConfig, network_check
+from interlock.executor.sandbox.network.trial import NetworkTrial
 from interlock.executor.secrets.opened import Opened
 from interlock.executor.secrets.vault import Vault
 from interlock.executor.steps.base import Outcome
@@ -68,6 +69,7 @@ class Engine:
         self.store, self.clock, self.ids, self.rendered = store, clock, ids, rendered
         self.vault = vault or Vault()
         self.network = network or NetworkConfig()
+        self._trial = NetworkTrial(self.network, sandbox)
         workspaces.collector.effects = store.undecided
         self.hub, self.inflight = Hub(clock), InFlight()
         self.turns = WorkspaceTurns(patience)
@@ -125,6 +127,15 @@ class Engine:
                 fix="Let the secret appear as an environment variable.",
             )
         return opened
+
+    async def try_network(self) -> None:
+        """Before a step may have it: whether any can."""
+        self.network = await self._trial.found()
+
+    async def full_probe(self) -> Probe:
+        """The self-test of the start, and whether steps can have network."""
+        await self.try_network()
+        return replace(self.probe, checks=(*self.probe.checks, network_check(self.network)))
 
     async def fence(self, run: str, caller: Caller) -> None:
         """Refuse a driver that another has followed. Raises EPOCH_STALE, EFFECT_NOT_OWNED."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,8 +19,6 @@ from interlock.executor.engine import Engine, Rendered
 from interlock.executor.sandbox import orphans
 from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.identity import Identity
-from interlock.executor.sandbox.network.config import network_check
-from interlock.executor.sandbox.network.trial import tried
 from interlock.executor.sandbox.selection import Choice, select
 from interlock.executor.secrets.memory import keep_memory_private
 from interlock.executor.service import ExecutorService
@@ -49,8 +46,6 @@ async def open_engine(config: ExecutorConfig) -> Engine:
             _log.warning("ended steps of an executor that was killed", processes=left)
         sandbox, probe = await select(choice, confinement, config.directory)
         await asyncio.to_thread(sandbox.end_orphans)
-        network = await tried(config.network, sandbox)
-        probe = replace(probe, checks=(*probe.checks, network_check(network)))
         workspaces.copy_forks = probe.tier.fork == "copy"
     except BaseException:
         workspaces.close()
@@ -67,7 +62,7 @@ async def open_engine(config: ExecutorConfig) -> Engine:
         commands=config.commands,
         patience=config.patience,
         vault=config.vault,
-        network=network,
+        network=config.network,
     )
     logs.clean_with(config.vault.clean)
     await asyncio.to_thread(engine.recover)

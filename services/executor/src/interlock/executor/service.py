@@ -221,7 +221,9 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
     async def GetExecutorInfo(
         self, request: pb.GetExecutorInfoRequest, context: Any
     ) -> pb.GetExecutorInfoResponse:
-        return info_to_wire.info_response(self._engine.probe, _version(), self._defaults, HEARTBEAT)
+        return info_to_wire.info_response(
+            await self._engine.full_probe(), _version(), self._defaults, HEARTBEAT
+        )
 
     async def _record(self, key: pb.EffectKey) -> Record:
         return await output.record(self._engine, from_wire.key_of(key))

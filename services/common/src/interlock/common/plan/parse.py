@@ -186,14 +186,21 @@ def _check_gates(steps: Node | None, policy: PlanPolicy, problems: Problems) -> 
         kinds, gate = [key for key in given if key in _KINDS], given.get("gate")
         if gate is None or len(kinds) != 1 or gate.value not in list(Gate):
             continue
-        asked = given[kinds[0]].value
-        network = isinstance(asked, dict) and "network" in asked and bool(asked["network"].value)
+        network = _names_hosts(given[kinds[0]])
         floor, path = gates.default_gate(kinds[0], edit, command, network=network), f"steps[{index}].gate"
         number = problems.earlier_steps + index + 1
         try:
             gates.check_step(number, str(gate.value), floor, policy.name or gates.POLICY, field=path)
         except InterlockError as error:
             refuse(gate, path, problems, error.message.rstrip("."), error.fix, error.reason)
+
+
+def _names_hosts(given: Node) -> bool:
+    """Whether a step's input asks for network, in either form."""
+    for key in ("network", "hosts"):
+        if isinstance(given.value, dict) and key in given.value:
+            given = given.value[key]
+    return isinstance(given.value, list) and bool(given.value)
 
 
 def _kind(node: Node, path: str, problems: Problems) -> StepKind | None:

@@ -30,6 +30,7 @@ from interlock.common.plan.values import (
     Text,
     ValueType,
     Whole,
+    Within,
     WorkspacePath,
 )
 
@@ -129,8 +130,8 @@ STEP_SHAPES: dict[StepKind, Shape] = {
             ),
             Field(
                 "network",
-                ListOf(_HOST, limits.MAX_HOSTS),
-                "Hosts it may reach, as host:port; none when absent.",
+                Within("hosts", ListOf(_HOST, limits.MAX_HOSTS)),
+                "Hosts it may reach, as host:port, also as a mapping with the key hosts; none when absent.",
             ),
             Field(
                 "allowed_exit_codes",

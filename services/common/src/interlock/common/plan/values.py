@@ -236,6 +236,31 @@ class SecretUses:
         return MapOf(_PLACE, where, name, self.max_items)
 
 
+@dataclass(frozen=True)
+class Within:
+    """A value, or a mapping that holds it under the one key ``key``."""
+
+    key: str
+    item: ValueType
+
+    def schema(self) -> Schema:
+        held = self.item.schema()
+        mapping = {
+            "type": "object",
+            "properties": {self.key: held},
+            "required": [self.key],
+            "additionalProperties": False,
+        }
+        return {"anyOf": [held, mapping]}
+
+    def read(self, node: Node, path: str, problems: Problems) -> Any:
+        if not isinstance(node.value, dict):
+            return self.item.read(node, path, problems)
+        if list(node.value) != [self.key]:
+            raise refuse(node, path, problems, f"must have the one key {self.key}")
+        return self.item.read(node.value[self.key], f"{path}.{self.key}", problems)
+
+
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 

@@ -58,7 +58,7 @@ async def prepare(
     EFFECT_DISCARDED (discarded meanwhile), EFFECT_NOT_OWNED (someone else's effect has the key).
     """
     await engine.fence(request.key.run, caller)
-    check(engine, request)
+    await check(engine, request)
 
     async def work(cancel: asyncio.Event) -> Record:
         return await _Preparation(engine, request, expected, caller, cancel).run()
@@ -68,10 +68,12 @@ async def prepare(
     return record
 
 
-def check(engine: Engine, request: StepRequest) -> None:
+async def check(engine: Engine, request: StepRequest) -> None:
     """What can be refused without looking at the workspace."""
     if isinstance(request.action, RunCommand):
         run_command.spec_of(request)
+        if request.action.network:
+            await engine.try_network()
         run_command.grant_of(request.action, engine.network)
 
 

@@ -29,7 +29,7 @@ async def propose(engine: Engine, request: StepRequest, *, caller: Caller = BY_H
     INVALID_ARGUMENT, SECRET_NOT_FOUND, SECRET_UNUSABLE.
     """
     await engine.fence(request.key.run, caller)
-    check(engine, request)
+    await check(engine, request)
     if not isinstance(request.action, RunCommand):
         split_path(request.action.path)
     else:
