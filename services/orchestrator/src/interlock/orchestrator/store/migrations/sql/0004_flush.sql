@@ -1,3 +1,6 @@
+-- The whole function anew, as every migration that changes it has it: a migration is history and is never edited, so
+-- what 0001_flush.sql made stays there as it was. `diff` of the two files shows what this one changes.
+--
 -- One call commits one batch of appends of many runs. It is one function, called with one message, for two
 -- reasons: a flush costs one round trip, and a caller that is paused can never hold the sequencer's lock.
 --
