@@ -118,6 +118,11 @@ def fork(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
     return {"head": spaces.get(ask["workspace"]).head, "drift": changes}
 
 
+def remove(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
+    spaces.remove(ask["workspace"])
+    return {}
+
+
 def look(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
     """Look, change a mode, and look again: by what changed, and at everything."""
     name, path = ask["workspace"], Path(ask["path"])
@@ -210,6 +215,7 @@ ACTIONS = {
     "look": look,
     "unpack": unpack,
     "fork": fork,
+    "remove": remove,
     "recover": recover,
     "garbage": garbage,
     "collect": collect,

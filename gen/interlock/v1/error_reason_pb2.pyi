@@ -178,6 +178,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The step names a secret that the executor does not have; metadata names it."""
     ERROR_REASON_SECRET_UNUSABLE: _ErrorReason.ValueType  # 77
     """The executor has the secret and cannot use it: too short, too long, readable by all, or in the input."""
+    ERROR_REASON_WORKSPACE_QUARANTINED: _ErrorReason.ValueType  # 78
+    """A publication of the workspace can be neither finished nor taken back: an object of the store, which metadata
+    names, is damaged.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -340,4 +344,8 @@ ERROR_REASON_SECRET_NOT_FOUND: ErrorReason.ValueType  # 76
 """The step names a secret that the executor does not have; metadata names it."""
 ERROR_REASON_SECRET_UNUSABLE: ErrorReason.ValueType  # 77
 """The executor has the secret and cannot use it: too short, too long, readable by all, or in the input."""
+ERROR_REASON_WORKSPACE_QUARANTINED: ErrorReason.ValueType  # 78
+"""A publication of the workspace can be neither finished nor taken back: an object of the store, which metadata
+names, is damaged.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

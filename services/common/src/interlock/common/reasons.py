@@ -53,6 +53,7 @@ class Reason(StrEnum):
     WORKSPACE_HEAD_MOVED = "WORKSPACE_HEAD_MOVED"
     WORKSPACE_DRIFTED = "WORKSPACE_DRIFTED"
     WORKSPACE_LIMIT_EXCEEDED = "WORKSPACE_LIMIT_EXCEEDED"
+    WORKSPACE_QUARANTINED = "WORKSPACE_QUARANTINED"
     STORE_FULL = "STORE_FULL"
     TREE_NOT_FOUND = "TREE_NOT_FOUND"
     PATH_OUTSIDE_WORKSPACE = "PATH_OUTSIDE_WORKSPACE"
@@ -237,6 +238,9 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
     _R.WORKSPACE_LIMIT_EXCEEDED: ReasonInfo(_LIMIT, False,
         "The workspace has more files or bytes than is allowed.",
         "Exclude what is not needed, or raise the executor's limit."),
+    _R.WORKSPACE_QUARANTINED: ReasonInfo("DATA_LOSS", False,
+        "A publication stopped half-way, and what is needed to finish it or to take it back is damaged.",
+        "Put the executor's store back from a backup; or remove the workspace and make a new one of its directory."),
     _R.STORE_FULL: ReasonInfo(_LIMIT, False,
         "The executor's store has reached its cap, or a disk is full, and nothing in it may go.",
         "Free disk space, collect garbage or raise the cap; then try the step again."),

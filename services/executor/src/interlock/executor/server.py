@@ -65,6 +65,8 @@ async def open_engine(config: ExecutorConfig) -> Engine:
         network=config.network,
     )
     logs.clean_with(config.vault.clean)
+    for workspace, why in workspaces.recovered.failed:
+        _log.warning("a publication is unfinished", workspace=workspace, why=why)
     await asyncio.to_thread(engine.recover)
     tier = probe.tier
     _log.info("sandbox", backend=tier.backend, enforcement=tier.enforcement, fork=tier.fork, uid=identity.uid)

@@ -11,11 +11,14 @@ async def while_unsettled(
 ) -> InterlockError | None:
     """What to raise in place of `error`: UNAVAILABLE, while the publication named `key` is not settled. Else None.
 
-    Whoever repeats the call gets its real end, as soon as there is one.
+    Whoever repeats the call gets its real end, as soon as there is one. A quarantine is one: it is only ever taken back
+    from there.
     """
     if await engine.call(engine.workspaces.unsettled, workspace) != key:
         return None
     if isinstance(error, InterlockError):
+        if error.reason is Reason.WORKSPACE_QUARANTINED:
+            return None
         if error.reason is Reason.UNAVAILABLE:
             return error
         why, fix = error.message, error.fix

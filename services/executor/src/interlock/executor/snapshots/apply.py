@@ -36,6 +36,7 @@ from interlock.executor.snapshots.displaced import Displaced
 from interlock.executor.snapshots.model import (
     DIRECTORY,
     FILE,
+    UNKNOWN_TIME,
     Change,
     Entry,
     Owner,
@@ -46,6 +47,9 @@ from interlock.executor.snapshots.target import Applied, Target
 from interlock.executor.snapshots.touched import Touched
 from interlock.executor.snapshots.unlock import Unlocker
 from interlock.executor.snapshots.write import fits, rewrite, sync_path, write_entry
+
+STAGING: Final = b".interlock-"
+"""What the names of staging directories begin with."""
 
 _SYNC_ONE_BY_ONE: Final = 64  # beyond, one syncfs is cheaper than that many fsyncs
 _HELD: Final = 16 << 20  # bytes kept in memory to be written in place
@@ -125,6 +129,16 @@ class Application:
         write_entry(self.store, fd, name, new, time, owner, begin_sync=self.few, data=data)
         self.staged[index] = new.kind
 
+    def check_contents(self) -> None:
+        """Reads what `stage` would read now, and writes nothing. Raises TREE_NOT_FOUND, EFFECT_TAMPERED."""
+        for change in self.changes:
+            if change.new is None or change.new.kind != FILE:
+                continue
+            present = self.root.lstat(change.path)
+            if self.is_written(change, present) and not self.is_done(change, present):
+                for _ in self.store.chunks(change.new.value):
+                    pass
+
     def is_rewritten(self, present: os.stat_result | None, size: int) -> bool:
         """Whether a file is written where it is, instead of being replaced: in a directory that nobody reads.
 
@@ -161,7 +175,8 @@ class Application:
 
     def run(self) -> Applied:
         """Change the directory; `sync` makes it durable. Raises OSError, after which doing it again is right."""
-        with Unlocker(self.root) as unlocker:
+        self.touched.add_noted()
+        with Unlocker(self.root, self.target.modes) as unlocker:
             with Near(partial(unlocker.open_dir, writable=True)) as near:
                 for index in reversed(range(len(self.changes))):
                     if needs_removal(self.changes[index]):
@@ -308,11 +323,14 @@ class Application:
         return True
 
     def is_done(self, change: Change, present: os.stat_result | None) -> bool:
-        """In a guarded directory: whether the path already shows its new state."""
-        guard = self.target.guard
-        if guard is None or change.new is None or present is None:
+        """Whether the path already shows its new state, where that may be: see `Target`."""
+        seen = self.target.guard or self.target.seen
+        if seen is None or change.new is None or present is None:
             return False
-        return guard.entry(change.path, present) == change.new
+        if seen.entry(change.path, present) != change.new:
+            return False
+        # Cut off between a file's content and its time, a directory that nobody looks at has the wrong time.
+        return seen is self.target.guard or change.new_mtime_ns in (None, UNKNOWN_TIME, present.st_mtime_ns)
 
     def is_other(self, change: Change, present: os.stat_result) -> bool:
         """In a guarded directory: whether the path shows neither its old nor its new state."""
@@ -352,7 +370,7 @@ class Application:
 
 def staging_name(token: str) -> bytes:
     """The name, directly below a root, under which a change with this token collects its new files."""
-    return b".interlock-" + token.encode("ascii")
+    return STAGING + token.encode("ascii")
 
 
 def _lstat(fd: int, name: bytes) -> os.stat_result | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from interlock.common.digests import digest_bytes
 from interlock.common.errors import InterlockError, Reason
 
 
@@ -36,7 +37,10 @@ def newer(path: Path, found: int, known: int) -> InterlockError:
 def missing(object_id: bytes) -> InterlockError:
     """TREE_NOT_FOUND for an id that is not in the store."""
     return InterlockError(
-        Reason.TREE_NOT_FOUND, f"The snapshot store has no object sha256:{object_id.hex()}.", field="tree"
+        Reason.TREE_NOT_FOUND,
+        f"The snapshot store has no object sha256:{object_id.hex()}.",
+        field="tree",
+        metadata={"object": f"sha256:{object_id.hex()}"},
     )
 
 
@@ -46,4 +50,12 @@ def damaged(object_id: bytes) -> InterlockError:
         Reason.EFFECT_TAMPERED,
         f"Object sha256:{object_id.hex()} in the snapshot store is damaged: its bytes do not match its id.",
         fix="Check the disk, and who can write to the executor's directory; prepare the step again.",
+        metadata={"object": f"sha256:{object_id.hex()}"},
     )
+
+
+def lost_object(error: InterlockError) -> bytes | None:
+    """The id of the object that an error of the store is about; None for every other error."""
+    if error.reason not in (Reason.TREE_NOT_FOUND, Reason.EFFECT_TAMPERED) or "object" not in error.metadata:
+        return None
+    return digest_bytes(error.metadata["object"])

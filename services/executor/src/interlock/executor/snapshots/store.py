@@ -103,10 +103,14 @@ class Store:
     def sizes(self, ids: Iterable[bytes]) -> dict[bytes, int]:
         """The length in bytes of each of these objects. Raises TREE_NOT_FOUND."""
         wanted = set(ids)
-        found = {row[0]: int(row[1]) for row in lookup.rows(self._reader(), "size", wanted)}
+        found = self.known_sizes(wanted)
         if len(found) < len(wanted):
             raise missing(min(wanted - found.keys()))
         return found
+
+    def known_sizes(self, ids: Iterable[bytes]) -> dict[bytes, int]:
+        """The length in bytes of each of these objects that is there."""
+        return {row[0]: int(row[1]) for row in lookup.rows(self._reader(), "size", ids)}
 
     def small(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Ids and checked bytes of those of these objects that are there and are no files, in any order."""
@@ -258,6 +262,15 @@ class Store:
             finally:
                 self._doomed = frozenset()
         return freed
+
+    def give_up(self, object_id: bytes) -> None:
+        """Delete an object whose bytes are not those of its id, so that it can be stored anew. A sound one stays."""
+        try:
+            for _ in self.chunks(object_id):
+                pass
+        except InterlockError:
+            with self._write_lock:
+                self._remove([object_id])
 
     def shrink(self) -> None:
         """Give the space of deleted objects back to the file system, as far as the file's making allows."""

@@ -9,6 +9,7 @@ from interlock.executor.files.root import Root
 from interlock.executor.files.scratch import Scratch
 from interlock.executor.snapshots.model import Owner
 from interlock.executor.snapshots.present import Present
+from interlock.executor.snapshots.unlock import Modes
 
 
 class Applied(NamedTuple):
@@ -27,7 +28,9 @@ class Target:
         point: prefix of its failpoints.
         owner: whom new files are given to; None leaves them this process's.
         redo: an earlier attempt may have been cut off: put touched directories' modes right, too.
+        modes: of a directory that is somebody's: where modes are noted that have to be changed for a moment.
         inherit: give a new file the owner of what it replaces, or of its parent (needs root).
+        seen: of a directory without a guard, where it is done again: knows what was done already.
         guard: knows what is really there; None for a directory that nobody else writes to.
         scratch: makes and removes directories with many files.
     """
@@ -37,5 +40,7 @@ class Target:
     owner: Owner | None = None
     inherit: bool = False
     redo: bool = False
+    modes: Modes | None = None
+    seen: Present | None = None
     guard: Present | None = None
     scratch: Scratch | None = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 
 from interlock.executor.snapshots.model import DIRECTORY, UNKNOWN_TIME, Entry, Snapshot, Times
 from interlock.executor.snapshots.store import Store
 from interlock.executor.snapshots.target import Target
-from interlock.executor.snapshots.unlock import Unlocker
+from interlock.executor.snapshots.unlock import Unlocker, opened_up
 
 
 class Touched:
@@ -17,10 +18,18 @@ class Touched:
     def __init__(self, store: Store, target: Target, new: Snapshot) -> None:
         self._store, self._target, self._new = store, target, new
         self._modes: dict[bytes, int | None] = {}
+        self._noted: Mapping[bytes, int] = {}
 
     def add(self, path: bytes) -> None:
         """Something in this directory changes."""
         self._modes.setdefault(path, None)
+
+    def add_noted(self) -> None:
+        """Directories that an attempt which was cut off had opened up."""
+        if self._target.redo and self._target.modes is not None:
+            self._noted = self._target.modes.noted()
+        for path in self._noted:
+            self.add(path)
 
     def give(self, path: bytes, mode: int) -> None:
         """This directory is made, or gets this mode."""
@@ -38,10 +47,8 @@ class Touched:
             return False  # removed by this very change, or by somebody meanwhile
         try:
             entry, time = self._look_up(path)
-            mode = self._modes[path]
-            if mode is None and entry is not None and (self._target.redo or path in unlocker.changed):
-                mode = entry.mode
             status = os.fstat(fd)  # what is right already may belong to another, or be closed to changes
+            mode = self._mode(path, status, entry, unlocker)
             if mode is not None:
                 if stat.S_IMODE(status.st_mode) != mode:
                     os.fchmod(fd, mode)
@@ -51,6 +58,21 @@ class Touched:
             return _synced_later(fd)
         finally:
             os.close(fd)
+
+    def _mode(
+        self, path: bytes, status: os.stat_result, entry: Entry | None, unlocker: Unlocker
+    ) -> int | None:
+        """The mode that a directory is to have; None: the one it has."""
+        given = self._modes[path]
+        if given is not None:
+            return given
+        if path in unlocker.changed:
+            return unlocker.changed[path]
+        if path in self._noted:
+            found = self._noted[path]
+            # Else it was put back then, or somebody has changed it since.
+            return found if stat.S_IMODE(status.st_mode) == opened_up(found) else None
+        return entry.mode if entry is not None and self._target.redo and self._target.modes is None else None
 
     def _look_up(self, path: bytes) -> tuple[Entry | None, Times | None]:
         """Entry and times of a directory in the new tree."""

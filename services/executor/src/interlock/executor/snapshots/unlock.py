@@ -1,8 +1,8 @@
 """How the directories and files of a walk are opened: as they are, or opened up first and closed again after it.
 
 What a user keeps is only ever opened as it is: a process that is killed while something is opened up leaves it so.
-The executor's own directories may be opened up, and a user's to publish in it, where the record of the move has the
-modes put right after a kill.
+The executor's own directories may be opened up, and a user's to publish in it, where the modes that were found are
+noted with the record of the move, and put back by whoever finishes it after a kill.
 """
 
 from __future__ import annotations
@@ -10,12 +10,21 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from interlock.executor.files import failpoints
 from interlock.executor.files.root import Root, chmod_fd
 from interlock.executor.snapshots.filehash import open_for_reading, open_unlocked, unreadable
+
+
+class Modes(Protocol):
+    """Keeps modes of directories, by paths from the root, from before they were opened up; durable on return."""
+
+    def note(self, path: bytes, mode: int) -> None: ...
+
+    def noted(self) -> Mapping[bytes, int]: ...
 
 
 class Opener:
@@ -55,13 +64,14 @@ class Opener:
 
 
 class Unlocker(Opener):
-    """Opens directories below a root; at exit every mode it had to change is put back.
+    """Opens directories below a root; at exit every mode it had to change is put back. `modes` are told before.
 
     Only an ordinary user meets this (root needs no permission), and only for directories they own.
     """
 
-    def __init__(self, root: Root) -> None:
+    def __init__(self, root: Root, modes: Modes | None = None) -> None:
         super().__init__(root)
+        self._notes = modes
         self.changed: dict[bytes, int] = {}
 
     def __exit__(
@@ -87,8 +97,11 @@ class Unlocker(Opener):
             if not stat.S_ISDIR(status.st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
             if status.st_mode & needed != needed and status.st_uid == os.geteuid():
-                self.changed.setdefault(path, stat.S_IMODE(status.st_mode))
-                chmod_fd(handle, stat.S_IMODE(status.st_mode) | 0o700)
+                mode = stat.S_IMODE(status.st_mode)
+                if self._notes is not None:
+                    self._notes.note(path, mode)
+                self.changed.setdefault(path, mode)
+                chmod_fd(handle, opened_up(mode))
                 failpoints.hit("unlocked")
         finally:
             os.close(handle)
@@ -97,3 +110,8 @@ class Unlocker(Opener):
     def open_file(self, dir_fd: int, name: bytes, path: bytes) -> int:
         """A descriptor of a regular file, even one of mode 000. Raises like `open_dir`."""
         return open_unlocked(dir_fd, name, path)
+
+
+def opened_up(mode: int) -> int:
+    """The mode of a directory that had this one, while it is opened up."""
+    return mode | 0o700

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from interlock.common.digests import digest_bytes
+from interlock.common.errors import InterlockError, Reason
 from interlock.common.ids import check_id
 from interlock.executor.snapshots.batch import Screen
 from interlock.executor.snapshots.scan import ProgressFn
@@ -52,13 +53,18 @@ class Workspaces(Views):
         return created
 
     def remove(self, workspace: str) -> None:
-        """Forget a workspace. Its live directory stays, unless the executor keeps it in its own directory.
+        """Forget a workspace, quarantined or not. Its live directory stays, unless the executor made it itself.
 
         Raises WORKSPACE_NOT_FOUND; WORKSPACE_BUSY while a fork is running.
         """
-        with self._locked(workspace) as (here, runtime, _):
+        with self._alone(workspace) as runtime:
+            try:
+                self._moves.settle(workspace, runtime)
+            except InterlockError as error:
+                if error.reason is not Reason.WORKSPACE_QUARANTINED:
+                    raise
             self._no_forks(workspace, runtime, 0.0)
-            self._imports.remove(here)
+            self._imports.remove(self._registry.get(workspace))
         self._runtimes.drop(workspace)
 
     def fork(self, workspace: str, *, look: bool = True) -> Fork:

@@ -14,13 +14,17 @@ changes nothing and drops the record; an error in 4 leaves it, and the next use 
 Where 4 cannot go on for a reason that does not pass by itself (a file that nobody may replace), the record is turned
 (publish.turned), both directories are brought back by the same means, and the record is dropped (publish.back.done);
 head and answers stay as they were. Killed in between, the next start goes on in the direction the record says.
+
+Where an object that is needed is damaged or gone, `salvage` looks for it in the directories themselves; what cannot be
+finished then is taken back, and where that cannot be done either, the workspace is quarantined: every use of it says
+so, and tries again first.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
@@ -36,6 +40,8 @@ from interlock.executor.snapshots.contents import contents_of
 from interlock.executor.snapshots.database import disk_full
 from interlock.executor.snapshots.model import Change, Limits, Snapshot
 from interlock.executor.snapshots.present import Present
+from interlock.executor.snapshots.problems import lost_object
+from interlock.executor.snapshots.scan import StatCache
 from interlock.executor.snapshots.store import Store
 from interlock.executor.snapshots.target import Target
 from interlock.executor.workspaces.layout import Layout
@@ -43,6 +49,7 @@ from interlock.executor.workspaces.livedir import open_live
 from interlock.executor.workspaces.records import Record
 from interlock.executor.workspaces.registry import Registry
 from interlock.executor.workspaces.runtime import Runtime
+from interlock.executor.workspaces.salvage import Salvage, quarantined
 
 Check = Callable[[Root, list[Change]], None]
 """Raises the refusal of a move that must not change these paths of the live directory as they are."""
@@ -80,6 +87,10 @@ class Moves:
     limits: Limits
     clock: Clock
 
+    @property
+    def _salvage(self) -> Salvage:
+        return Salvage(self.layout, self.store, self.registry, self.limits)
+
     def perform(self, record: Record, runtime: Runtime, check: Check | None = None) -> tuple[str, ...]:
         """Carry out a new record. Returns the live paths left alone (see `apply`). Raises typed errors.
 
@@ -111,13 +122,19 @@ class Moves:
         return done
 
     def _again(self, record: Record, runtime: Runtime) -> tuple[str, ...]:
+        try:
+            return self._salvage.mending(record.workspace, lambda: self._redo(record, runtime))
+        except InterlockError as error:
+            if error.reason not in _LASTING:
+                raise
+            if lost_object(error) is not None and self._by_looking(record, turned=False):
+                self._abandon(record)
+                raise _taken_back(error) from error
+            raise self._turn(record, runtime, error) from error
+
+    def _redo(self, record: Record, runtime: Runtime) -> tuple[str, ...]:
         with self._work(record, runtime, redo=True) as work:
-            try:
-                self._stage(record, work, redo=True)
-            except InterlockError as error:
-                if error.reason not in _LASTING:
-                    raise
-                raise self._turn(record, runtime, error.message) from error
+            self._stage(record, work, redo=True)
             return self._forward(record, runtime, work)
 
     def _forward(self, record: Record, runtime: Runtime, work: list[Application]) -> tuple[str, ...]:
@@ -140,40 +157,49 @@ class Moves:
                 return _half_way(error)
             path = next((one.at for one in reversed(work) if one.at), b"")
             why = f"{shown(path) or 'The directory'} cannot be changed: {os.strerror(error.errno or 0)}."
-            return self._turn(record, runtime, why)
-        return self._turn(record, runtime, error.message) if error.reason in _LASTING else error
+            return self._turn(record, runtime, InterlockError(Reason.EFFECT_NOT_PUBLISHABLE, why))
+        return self._turn(record, runtime, error) if error.reason in _LASTING else error
 
-    def _turn(self, record: Record, runtime: Runtime, why: str) -> InterlockError:
+    def _turn(self, record: Record, runtime: Runtime, why: InterlockError) -> InterlockError:
         """Take back what was done. Returns what to raise then."""
-        turned = replace(record, back=why[:1000])
+        turned = replace(record, back=why.message[:1000])
         try:
             self.registry.turn_back(turned)
         except InterlockError:
             return _half_way(OSError(errno.ENOSPC, ""))
         failpoints.hit("publish.turned")
         self._back(turned, runtime)
-        return TakenBack(
-            Reason.EFFECT_NOT_PUBLISHABLE,
-            f"{why} What had been published of it was taken back.",
-            fix="Look at the attributes, the owner and the mounts of that path, and try the step again.",
-        )
+        return _taken_back(why)
 
     def _back(self, record: Record, runtime: Runtime) -> None:
-        """Raises UNAVAILABLE where that cannot go on either."""
-        with self._work(record, runtime, redo=True) as forward:
-            try:
-                for application in forward:
-                    application.clear()
-            except OSError as error:
-                raise _half_way(error) from error
-        with self._work(record, runtime, redo=True, back=True) as work:
-            self._stage(record, work, redo=True)
-            try:
-                self._run(work)
-            except OSError as error:
-                raise _half_way(error) from error
+        """Raises UNAVAILABLE where that cannot go on yet, WORKSPACE_QUARANTINED where it cannot at all."""
+        try:
+            self._salvage.mending(record.workspace, lambda: self._take_back(record, runtime))
+        except InterlockError as error:
+            if lost_object(error) is None:
+                raise
+            if not self._by_looking(record, turned=True):
+                raise quarantined(self.registry.get(record.workspace), error) from error
         self._abandon(record)
         failpoints.hit("publish.back.done")
+
+    def _by_looking(self, record: Record, *, turned: bool) -> bool:
+        with _waiting():
+            return self._salvage.take_back_by_looking(record, turned=turned)
+
+    def _take_back(self, record: Record, runtime: Runtime) -> None:
+        with _waiting():
+            with self._work(record, runtime, redo=True, back=True) as work:
+                for application in work:
+                    # Now, while what was displaced is still there to make good what is lost.
+                    application.check_contents()
+            with self._work(record, runtime, redo=True) as forward:
+                for application in forward:
+                    application.clear()
+            with self._work(record, runtime, redo=True, back=True) as work:
+                self._stage(record, work, redo=True)
+                # The live one first: as long as it is between two trees, the base shows one of them.
+                self._run(work[::-1])
 
     @contextmanager
     def _work(
@@ -185,16 +211,16 @@ class Moves:
         with ExitStack() as opened:
             try:
                 base = opened.enter_context(self.layout.open_base(record.workspace))
-                target = Target(
-                    base, point + ".base", self.layout.owner, redo=redo, scratch=self.layout.scratch
-                )
+                seen, scratch = Present(base, StatCache()) if redo else None, self.layout.scratch
+                owner = self.layout.owner
+                target = Target(base, point + ".base", owner, redo=redo, seen=seen, scratch=scratch)
                 token = record.token + ("-back" if back else "")
                 changes, new = self._changes(record, record.base, back=back)
                 contents = contents_of(self.store, changes)
                 work = [Application(self.store, target, changes, new, token, contents)]
                 if record.live is not None:
                     live = opened.enter_context(open_live(workspace.live))
-                    place = self._live(live, runtime, point + ".live", redo=redo)
+                    place = self._live(record, live, runtime, point + ".live", redo=redo)
                     if record.live != record.base:
                         changes, new = self._changes(record, record.live, back=back)
                         contents = contents_of(self.store, changes)
@@ -213,10 +239,10 @@ class Moves:
         except InterlockError as error:
             raise _half_way(OSError(errno.ENOSPC, "")) from error  # the record stays, and will be carried out
 
-    def _live(self, live: Root, runtime: Runtime, point: str, *, redo: bool) -> Target:
-        guard = Present(live, runtime.cache)
+    def _live(self, record: Record, live: Root, runtime: Runtime, point: str, *, redo: bool) -> Target:
+        guard, modes = Present(live, runtime.cache), _Modes(self.registry, record.workspace)
         inherit, scratch = os.geteuid() == 0, self.layout.scratch
-        return Target(live, point, inherit=inherit, redo=redo, guard=guard, scratch=scratch)
+        return Target(live, point, inherit=inherit, redo=redo, modes=modes, guard=guard, scratch=scratch)
 
     def _changes(self, record: Record, old: bytes, *, back: bool) -> tuple[list[Change], Snapshot]:
         before, after = self._snapshot(record, old), self._snapshot(record, record.target)
@@ -277,6 +303,40 @@ def _write_all(work: list[Application]) -> None:
         application.stage()
     for application in work:
         application.flush()
+
+
+@dataclass(frozen=True)
+class _Modes:
+    registry: Registry
+    workspace: str
+
+    def note(self, path: bytes, mode: int) -> None:
+        try:
+            self.registry.note_mode(self.workspace, path, mode)
+        except InterlockError as error:  # the move has begun
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+
+    def noted(self) -> Mapping[bytes, int]:
+        return self.registry.noted_modes(self.workspace)
+
+
+def _taken_back(why: InterlockError) -> TakenBack:
+    return TakenBack(
+        Reason.EFFECT_NOT_PUBLISHABLE,
+        f"{why.message} What had been published of it was taken back.",
+        fix=why.fix
+        or "Look at the attributes, the owner and the mounts of that path, and try the step again.",
+        metadata=why.metadata,
+    )
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """An error of the system leaves the record as it is, and the next use goes on."""
+    try:
+        yield
+    except OSError as error:
+        raise _half_way(error) from error
 
 
 def _half_way(error: OSError) -> InterlockError:

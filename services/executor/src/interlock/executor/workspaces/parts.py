@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,11 +119,17 @@ class Parts:
 
     @contextmanager
     def _locked(self, workspace: str) -> Iterator[tuple[Workspace, Runtime, Snapshot]]:
+        with self._alone(workspace) as runtime:
+            self._moves.settle(workspace, runtime)
+            yield self._registry.get(workspace), runtime, self._head(workspace)
+
+    @contextmanager
+    def _alone(self, workspace: str) -> Iterator[Runtime]:
+        """The workspace's lock, whatever is unfinished in it."""
         self._registry.get(workspace)
         runtime = self._runtimes.of(workspace)
         with runtime.changed:
-            self._moves.settle(workspace, runtime)
-            yield self._registry.get(workspace), runtime, self._head(workspace)
+            yield runtime
 
     def _no_forks(self, workspace: str, runtime: Runtime, wait: float) -> None:
         if not runtime.changed.wait_for(lambda: not runtime.open_forks, wait):
@@ -152,9 +159,11 @@ class Parts:
         finished: list[tuple[Record, tuple[str, ...]]] = []
         failed: list[tuple[str, str]] = []
         for workspace in self._registry.workspaces(limit=1 << 31):
-            self._forks.remove_all(workspace.id)
             try:
+                self._forks.remove_all(workspace.id)
                 finished += self._moves.settle(workspace.id, self._runtimes.of(workspace.id))
             except InterlockError as error:
                 failed.append((workspace.id, error.message))
+            except (OSError, sqlite3.Error) as error:  # the other workspaces have nothing to do with it
+                failed.append((workspace.id, str(error)))
         return Recovered(tuple(finished), tuple(failed), tuple(removed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
@@ -42,7 +43,7 @@ class Records(RegisterFile):
     def abandon(self, record: Record) -> None:
         """Drop a record before anything was changed."""
         with self._transaction() as db:
-            db.execute("DELETE FROM records WHERE workspace=?", (record.workspace,))
+            _ended(db, record)
 
     def turn_back(self, record: Record) -> None:
         """Both directories go back from here on, for the reason in `record.back`."""
@@ -56,7 +57,16 @@ class Records(RegisterFile):
             if record.key:
                 done = Publication(record.request, record.target, record.how, len(kept), tuple(kept))
                 self._entries.answer(db, record.workspace, record.key, done, at, anew=True)
-            db.execute("DELETE FROM records WHERE workspace=?", (record.workspace,))
+            _ended(db, record)
+
+    def note_mode(self, workspace: str, path: bytes, mode: int) -> None:
+        """A directory of the live one has this mode, and is about to be opened up by the move that was begun."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO modes VALUES(?,?,?)", (workspace, path, mode))
+
+    def noted_modes(self, workspace: str) -> dict[bytes, int]:
+        """What `note_mode` was told since the move began."""
+        return dict(self._rows("SELECT path, mode FROM modes WHERE workspace=?", workspace))
 
     def answer(self, workspace: str, key: str, request: bytes, head: bytes, how: str) -> None:
         """Keep the answer of a publication that had nothing to move."""
@@ -84,3 +94,8 @@ class Records(RegisterFile):
         """Unfinished moves, of one workspace or of all."""
         rows = self._rows("SELECT * FROM records WHERE ?='' OR workspace=?", workspace, workspace)
         return [Record(*row) for row in rows]
+
+
+def _ended(db: sqlite3.Connection, record: Record) -> None:
+    db.execute("DELETE FROM records WHERE workspace=?", (record.workspace,))
+    db.execute("DELETE FROM modes WHERE workspace=?", (record.workspace,))

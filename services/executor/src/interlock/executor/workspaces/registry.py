@@ -87,7 +87,16 @@ class Registry(Records, StatCaches):
         """Remove everything about a workspace."""
         with self._transaction() as db:
             db.execute("DELETE FROM workspaces WHERE id=?", (workspace,))
-            for table in ("heads", "snapshots", "records", "publications", "stat_cache", "named", "placing"):
+            for table in (
+                "heads",
+                "snapshots",
+                "records",
+                "publications",
+                "stat_cache",
+                "named",
+                "placing",
+                "modes",
+            ):
                 db.execute(f"DELETE FROM {table} WHERE workspace=?", (workspace,))  # noqa: S608 fixed names
 
     def forget_failed(self, workspace: str) -> None:
