@@ -54,7 +54,9 @@ class Damage(Scene):
         return sqlite3.connect(self.room / "state/executor/store/objects.db", isolation_level=None)
 
     def damage(self, object_id: bytes, *, gone: bool) -> None:
-        statement = "DELETE FROM objects" if gone else "UPDATE objects SET form=0, data=CAST('damaged' AS BLOB)"
+        statement = (
+            "DELETE FROM objects" if gone else "UPDATE objects SET form=0, data=CAST('damaged' AS BLOB)"
+        )
         db = self.database()
         assert db.execute(f"{statement} WHERE id=?", (object_id,)).rowcount == 1
         db.close()
@@ -127,7 +129,9 @@ def test_a_move_that_lacks_what_it_comes_from_goes_on(room: Path, program: Any, 
 
 
 @pytest.mark.parametrize("point", BACK)
-def test_a_way_back_that_lacks_something_is_whole_or_quarantined(room: Path, program: Any, point: str) -> None:
+def test_a_way_back_that_lacks_something_is_whole_or_quarantined(
+    room: Path, program: Any, point: str
+) -> None:
     scene = Damage(room, program)
     ends = {}
     for lost in (*scene.only_new, *scene.only_old):
@@ -141,7 +145,9 @@ def test_a_way_back_that_lacks_something_is_whole_or_quarantined(room: Path, pro
     assert "new" not in ends.values()
     assert {ends[lost] for lost in scene.only_new} == {"old"}
     if point == "publish.turned":
-        assert {ends[lost] for lost in scene.only_old if lost[0] == FILE} == {"old"}, "what was displaced has it"
+        assert {ends[lost] for lost in scene.only_old if lost[0] == FILE} == {"old"}, (
+            "what was displaced has it"
+        )
 
 
 def test_a_quarantine_is_told_by_every_use_and_ends_with_the_workspace(room: Path, program: Any) -> None:

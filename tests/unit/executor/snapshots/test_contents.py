@@ -68,9 +68,19 @@ def test_big_and_missing_and_damaged_contents(store: Store) -> None:
     assert asked.small(big) is None
     assert asked.small(small) == b"small"
     with pytest.raises(InterlockError) as caught:
-        Contents(store, [small, NOWHERE]).small(small)
+        Contents(store, [small, NOWHERE]).small(NOWHERE)
     assert caught.value.reason is Reason.TREE_NOT_FOUND
-    store._writer.execute("UPDATE objects SET data=? WHERE id=?", (b"smell", small))
+    store._writer.execute("UPDATE objects SET form=0, data=? WHERE id=?", (b"smell", small))
     with pytest.raises(InterlockError) as caught:
         Contents(store, [small]).small(small)
+    assert caught.value.reason is Reason.EFFECT_TAMPERED
+
+
+def test_what_nobody_asks_for_may_be_lost(store: Store) -> None:
+    first, damaged, last = put(store, [b"first", b"damaged", b"last"])
+    store._writer.execute("UPDATE objects SET form=0, data=? WHERE id=?", (b"other", damaged))
+    asked = Contents(store, [first, NOWHERE, damaged, last])
+    assert (asked.small(first), asked.small(last)) == (b"first", b"last")
+    with pytest.raises(InterlockError) as caught:
+        asked.small(damaged)
     assert caught.value.reason is Reason.EFFECT_TAMPERED

@@ -138,8 +138,8 @@ def quarantined(workspace: Workspace, lost: InterlockError) -> InterlockError:
         Reason.WORKSPACE_QUARANTINED,
         f"A publication in workspace {workspace.id} stopped half-way, and can be neither finished nor taken back. "
         f"{lost.message} Files of its directory {shown(str(workspace.live))} are of either state.",
-        fix="Put the executor's store back from a backup, then use the workspace again; or remove the workspace, "
-        "which leaves the directory as it is, and make a new one of it.",
+        fix="Put the executor's store back from a backup, then use the workspace again; or move the directory "
+        "to another place, look through it, and make a new workspace of it there.",
         metadata={
             "workspace": workspace.id,
             "directory": shown(str(workspace.live)),
