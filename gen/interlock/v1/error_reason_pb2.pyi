@@ -182,6 +182,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A publication of the workspace can be neither finished nor taken back: an object of the store, which metadata
     names, is damaged.
     """
+    ERROR_REASON_LIMIT_TOO_HIGH: _ErrorReason.ValueType  # 79
+    """The step asks for more than its workspace allows; metadata has limit, asked and allowed."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -348,4 +350,6 @@ ERROR_REASON_WORKSPACE_QUARANTINED: ErrorReason.ValueType  # 78
 """A publication of the workspace can be neither finished nor taken back: an object of the store, which metadata
 names, is damaged.
 """
+ERROR_REASON_LIMIT_TOO_HIGH: ErrorReason.ValueType  # 79
+"""The step asks for more than its workspace allows; metadata has limit, asked and allowed."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -157,6 +157,7 @@ class CreateWorkspaceRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeated call return the first result. At most 128 characters."""
     @_builtins.property
@@ -167,16 +168,23 @@ class CreateWorkspaceRequest(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels, at most 50."""
 
+    @_builtins.property
+    def limits(self) -> _step_pb2.Limits:
+        """What commands in it may use; see Workspace. A tree's workspace has those of the one it is of, where it names
+        none. More than the executor's maximum is refused with INVALID_ARGUMENT.
+        """
+
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         source: _workspace_pb2.WorkspaceSource | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        limits: _step_pb2.Limits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "limits", b"limits", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

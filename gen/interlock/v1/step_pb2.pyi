@@ -691,8 +691,8 @@ Global___ResourceUsage: _TypeAlias = ResourceUsage  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
-    """Bounds a command runs within. 0 or absent = the executor's default; more than its maximum is
-    refused with INVALID_ARGUMENT.
+    """Bounds a command runs within. 0 or absent = what the workspace says, else the executor's default. More than the
+    workspace allows is refused with LIMIT_TOO_HIGH, more than the executor's maximum with INVALID_ARGUMENT.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -705,6 +705,8 @@ class Limits(_message.Message):
     WRITTEN_BYTES_FIELD_NUMBER: _builtins.int
     WRITTEN_FILES_FIELD_NUMBER: _builtins.int
     CPU_FIELD_NUMBER: _builtins.int
+    OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
+    KEPT_BYTES_FIELD_NUMBER: _builtins.int
     memory_bytes: _builtins.int
     """Memory of the whole tree, bytes."""
     processes: _builtins.int
@@ -717,6 +719,10 @@ class Limits(_message.Message):
     """Bytes written to the workspace in total."""
     written_files: _builtins.int
     """Files created in the workspace in total."""
+    output_bytes: _builtins.int
+    """Bytes written to standard output and standard error together."""
+    kept_bytes: _builtins.int
+    """Bytes of each of the two that are kept."""
     @_builtins.property
     def wall(self) -> _duration_pb2.Duration:
         """Wall time."""
@@ -736,10 +742,12 @@ class Limits(_message.Message):
         written_bytes: _builtins.int = ...,
         written_files: _builtins.int = ...,
         cpu: _duration_pb2.Duration | None = ...,
+        output_bytes: _builtins.int = ...,
+        kept_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "wall", b"wall"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "file_bytes", b"file_bytes", "memory_bytes", b"memory_bytes", "open_files", b"open_files", "processes", b"processes", "wall", b"wall", "written_bytes", b"written_bytes", "written_files", b"written_files"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "file_bytes", b"file_bytes", "kept_bytes", b"kept_bytes", "memory_bytes", b"memory_bytes", "open_files", b"open_files", "output_bytes", b"output_bytes", "processes", b"processes", "wall", b"wall", "written_bytes", b"written_bytes", "written_files", b"written_files"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

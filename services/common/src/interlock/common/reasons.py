@@ -54,6 +54,7 @@ class Reason(StrEnum):
     WORKSPACE_DRIFTED = "WORKSPACE_DRIFTED"
     WORKSPACE_LIMIT_EXCEEDED = "WORKSPACE_LIMIT_EXCEEDED"
     WORKSPACE_QUARANTINED = "WORKSPACE_QUARANTINED"
+    LIMIT_TOO_HIGH = "LIMIT_TOO_HIGH"
     STORE_FULL = "STORE_FULL"
     TREE_NOT_FOUND = "TREE_NOT_FOUND"
     PATH_OUTSIDE_WORKSPACE = "PATH_OUTSIDE_WORKSPACE"
@@ -240,7 +241,10 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
         "Exclude what is not needed, or raise the executor's limit."),
     _R.WORKSPACE_QUARANTINED: ReasonInfo("DATA_LOSS", False,
         "A publication stopped half-way, and what is needed to finish it or to take it back is damaged.",
-        "Put the executor's store back from a backup; or remove the workspace and make a new one of its directory."),
+        "Put the executor's store back from a backup; or move the directory and make a new workspace of it."),
+    _R.LIMIT_TOO_HIGH: ReasonInfo(_ARG, False,
+        "The step asks for more than its workspace allows.",
+        "Ask for less, or use a workspace with a higher limit."),
     _R.STORE_FULL: ReasonInfo(_LIMIT, False,
         "The executor's store has reached its cap, or a disk is full, and nothing in it may go.",
         "Free disk space, collect garbage or raise the cap; then try the step again."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ from interlock.executor.convert import requests as from_wire
 from interlock.executor.convert import storage as storage_wire
 from interlock.executor.convert import workspaces as ws_to_wire
 from interlock.executor.domain.limits import Limits
+from interlock.executor.domain.model import StepRequest
 from interlock.executor.effects.store import Record
 from interlock.executor.engine import Engine
 from interlock.executor.exports.git import Omissions
@@ -47,14 +48,14 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         self._engine, self._defaults = engine, defaults
 
     async def Propose(self, request: pb.ProposeRequest, context: Any) -> pb.ProposeResponse:
-        asked = from_wire.step_request(request, self._defaults)
+        asked = await self._asked(request)
         with _span("propose", request.key):
             return to_wire.propose_response(
                 await propose(self._engine, asked, caller=from_wire.caller_of(request)), asked.limits
             )
 
     async def Prepare(self, request: pb.PrepareRequest, context: Any) -> pb.PrepareResponse:
-        asked = from_wire.step_request(request, self._defaults)
+        asked = await self._asked(request)
         with _span("prepare", request.key):
             caller = from_wire.caller_of(request)
             record = await prepare(
@@ -106,6 +107,7 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
             from_wire.source_of(request.source),
             original=original,
             labels=dict(request.labels),
+            limits=from_wire.workspace_limits(request.limits),
             request_id=request.request_id,
         )
         return pb.CreateWorkspaceResponse(workspace=ws_to_wire.workspace(created, original))
@@ -224,6 +226,13 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         return info_to_wire.info_response(
             await self._engine.full_probe(), _version(), self._defaults, HEARTBEAT
         )
+
+    async def _asked(self, request: pb.ProposeRequest | pb.PrepareRequest) -> StepRequest:
+        """What is to be computed, with the limits that its workspace allows."""
+        allowed: Mapping[str, int] = {}
+        if request.action.WhichOneof("kind") == "run_command":
+            allowed = await self._engine.call(self._engine.workspaces.limits_of, request.workspace_id)
+        return from_wire.step_request(request, self._defaults, allowed)
 
     async def _record(self, key: pb.EffectKey) -> Record:
         return await output.record(self._engine, from_wire.key_of(key))

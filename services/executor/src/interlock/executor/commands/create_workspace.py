@@ -18,7 +18,13 @@ _log = logs.get("workspaces")
 
 
 async def create_workspace(
-    engine: Engine, source: AnySource, *, original: bytes, labels: Mapping[str, str], request_id: str = ""
+    engine: Engine,
+    source: AnySource,
+    *,
+    original: bytes,
+    labels: Mapping[str, str],
+    limits: Mapping[str, int] | None = None,
+    request_id: str = "",
 ) -> Workspace:
     """The new workspace; a repeated request gets the one it made first, finished if it was cut off.
 
@@ -27,21 +33,27 @@ async def create_workspace(
     """
     name = engine.ids.new("ws")
     if request_id:
-        fingerprint = digest_json(
-            {"source": sha256_text(original), "labels": dict(labels)}, "interlock.executor.create.v1"
-        )
+        asked: dict[str, object] = {"source": sha256_text(original), "labels": dict(labels)}
+        if limits:  # only then, so that requests without are the ones they were
+            asked["limits"] = dict(limits)
+        fingerprint = digest_json(asked, "interlock.executor.create.v1")
         # The id is decided before the work: whoever repeats the request looks for the same workspace.
         begun = await engine.call(
             engine.store.begin_request, _METHOD, request_id, fingerprint, name, engine.now()
         )
         name = begun.subject
-    return await engine.finish(
-        asyncio.ensure_future(_create(engine, name, source, original, labels, request_id))
-    )
+    work = _create(engine, name, source, original, labels, limits or {}, request_id)
+    return await engine.finish(asyncio.ensure_future(work))
 
 
 async def _create(
-    engine: Engine, name: str, source: AnySource, original: bytes, labels: Mapping[str, str], request_id: str
+    engine: Engine,
+    name: str,
+    source: AnySource,
+    original: bytes,
+    labels: Mapping[str, str],
+    limits: Mapping[str, int],
+    request_id: str,
 ) -> Workspace:
     async with engine.turns.publish(name):
         try:
@@ -53,7 +65,9 @@ async def _create(
         try:
             report = _reporter(engine, name)
             return await engine.call(
-                lambda: engine.workspaces.create(source, workspace=name, labels=labels, progress=report)
+                lambda: engine.workspaces.create(
+                    source, workspace=name, labels=labels, limits=limits, progress=report
+                )
             )
         except InterlockError:
             if request_id:

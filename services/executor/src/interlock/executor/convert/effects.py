@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from interlock.common.clock import rfc3339
 from interlock.executor.commands.propose import Proposal
 from interlock.executor.convert.network import network_report
@@ -18,7 +20,17 @@ from interlock.v1 import executor_pb2, step_pb2
 _MOST_CHANGES = 1000
 _MOST_MESSAGE = 2000
 _CUT = b"interlock: the rest of the difference is left out\n"
-_SAME_NAMES = ("memory_bytes", "processes", "open_files", "file_bytes", "written_bytes", "written_files")
+SAME_NAMES = (
+    "memory_bytes",
+    "processes",
+    "open_files",
+    "file_bytes",
+    "written_bytes",
+    "written_files",
+    "output_bytes",
+    "kept_bytes",
+)
+"""Limits that have the same name, and are numbers, on the wire."""
 
 _STATES = {
     EffectState.PREPARING: executor_pb2.EFFECT_STATE_PREPARING,
@@ -116,9 +128,19 @@ def apply_response(record: Record) -> executor_pb2.ApplyResponse:
 
 def limits_message(limits: Limits) -> step_pb2.Limits:
     """Limits in force."""
-    message = step_pb2.Limits(wall=duration(limits.wall_us), cpu=duration(limits.cpu_us))
-    for name in _SAME_NAMES:
-        setattr(message, name, getattr(limits, name))
+    return limits_named({name: getattr(limits, name) for name in ("wall_us", "cpu_us", *SAME_NAMES)})
+
+
+def limits_named(limits: Mapping[str, int]) -> step_pb2.Limits:
+    """Some limits, by their names here."""
+    message = step_pb2.Limits()
+    for name in SAME_NAMES:
+        if name in limits:
+            setattr(message, name, limits[name])
+    if "wall_us" in limits:
+        message.wall.CopyFrom(duration(limits["wall_us"]))
+    if "cpu_us" in limits:
+        message.cpu.CopyFrom(duration(limits["cpu_us"]))
     return message
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from interlock.common.digests import sha256_text
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.convert.effects import SAME_NAMES
 from interlock.executor.domain.caller import Caller
-from interlock.executor.domain.limits import DEFAULT_LIMITS, Limits
+from interlock.executor.domain.limits import DEFAULT_LIMITS, Limits, in_force
 from interlock.executor.domain.model import (
     Action,
     EditFile,
@@ -28,8 +30,6 @@ from interlock.executor.workspaces.model import (
     TreeSource,
 )
 from interlock.v1 import executor_pb2, step_pb2, workspace_pb2
-
-_SAME_NAMES = ("memory_bytes", "processes", "open_files", "file_bytes", "written_bytes", "written_files")
 
 
 def key_of(key: executor_pb2.EffectKey) -> EffectKey:
@@ -59,13 +59,15 @@ def _secret(key: bytes) -> str:
 
 
 def step_request(
-    message: executor_pb2.ProposeRequest | executor_pb2.PrepareRequest, defaults: Limits = DEFAULT_LIMITS
+    message: executor_pb2.ProposeRequest | executor_pb2.PrepareRequest,
+    defaults: Limits = DEFAULT_LIMITS,
+    allowed: Mapping[str, int] | None = None,
 ) -> StepRequest:
-    """What is to be computed, limits filled in. Raises INVALID_ARGUMENT."""
+    """What is to be computed, limits filled in; `allowed` are the workspace's. INVALID_ARGUMENT, LIMIT_TOO_HIGH."""
     action = action_of(message.action)
     limits = None
     if isinstance(action, RunCommand):
-        limits = limits_of(message.limits, message.action.run_command, defaults)
+        limits = limits_of(message.limits, message.action.run_command, defaults, allowed or {})
     return StepRequest(key_of(message.key), message.workspace_id, action, limits)
 
 
@@ -109,19 +111,40 @@ def _command(message: step_pb2.RunCommandInput) -> RunCommand:
     )
 
 
-def limits_of(message: step_pb2.Limits, command: step_pb2.RunCommandInput, defaults: Limits) -> Limits:
-    """Limits in force: the command's timeout, then what the message names, then the defaults. INVALID_ARGUMENT."""
-    named = {name: getattr(message, name) for name in _SAME_NAMES if getattr(message, name)}
-    if message.HasField("wall"):
-        named["wall_us"] = message.wall.ToMicroseconds()
+def limits_of(
+    message: step_pb2.Limits,
+    command: step_pb2.RunCommandInput,
+    defaults: Limits,
+    allowed: Mapping[str, int] | None = None,
+) -> Limits:
+    """Limits in force: the command's timeout, then what the message names, then the workspace's, then the defaults.
+
+    Raises INVALID_ARGUMENT; LIMIT_TOO_HIGH for more than is `allowed`.
+    """
+    named = named_limits(message)
     if command.HasField("timeout"):
         timeout = command.timeout.ToMicroseconds()
         named["wall_us"] = min(timeout, named.get("wall_us", timeout))
-    if message.HasField("cpu"):
-        named["cpu_us"] = message.cpu.ToMicroseconds()
-    limits = dataclasses.replace(defaults, **named)
+    limits = in_force(defaults, allowed or {}, named)
     check_limits(limits)
     return limits
+
+
+def workspace_limits(message: step_pb2.Limits) -> dict[str, int]:
+    """What a workspace is to be created with. Raises INVALID_ARGUMENT."""
+    named = named_limits(message)
+    check_limits(dataclasses.replace(DEFAULT_LIMITS, **named))
+    return named
+
+
+def named_limits(message: step_pb2.Limits) -> dict[str, int]:
+    """The limits that a message names, by their names here."""
+    named = {name: getattr(message, name) for name in SAME_NAMES if getattr(message, name)}
+    if message.HasField("wall"):
+        named["wall_us"] = message.wall.ToMicroseconds()
+    if message.HasField("cpu"):
+        named["cpu_us"] = message.cpu.ToMicroseconds()
+    return named
 
 
 def source_of(message: workspace_pb2.WorkspaceSource) -> AnySource:

@@ -11,7 +11,7 @@ from interlock.common.clock import rfc3339
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.commands.restore import Restored
 from interlock.executor.commands.revert import RevertedTree
-from interlock.executor.convert.effects import change, diff_text
+from interlock.executor.convert.effects import change, diff_text, limits_named
 from interlock.executor.convert.text import timestamp, wire
 from interlock.executor.files.names import split_path
 from interlock.executor.snapshots.diff import Diff
@@ -41,6 +41,7 @@ def workspace(found: Workspace, source: bytes) -> workspace_pb2.Workspace:
         created_at=timestamp(rfc3339(found.created)),
         entries=found.entries,
         content_bytes=found.content_bytes,
+        limits=limits_named(found.limits) if found.limits else None,
     )
 
 

@@ -1,8 +1,14 @@
-"""Limits of one step: defaults and maxima. All sizes are bytes, all times whole microseconds."""
+"""Limits of one step: defaults and maxima, and what a workspace makes of them.
+
+All sizes are bytes, all times whole microseconds.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from interlock.common.errors import InterlockError, Reason
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -58,3 +64,24 @@ MAXIMUM_LIMITS = Limits(
     tmp_bytes=16 * GIB,
     shm_bytes=4 * GIB,
 )
+
+
+def in_force(defaults: Limits, allowed: Mapping[str, int], asked: Mapping[str, int]) -> Limits:
+    """What a step gets: what it asks for, else what its workspace says, else the executor's default.
+
+    Args:
+        allowed: the workspace's limits, as far as it has any.
+        asked: the step's, as far as it names any.
+
+    Raises LIMIT_TOO_HIGH for a step that asks for more than its workspace allows.
+    """
+    for name, value in asked.items():
+        if name in allowed and value > allowed[name]:
+            raise InterlockError(
+                Reason.LIMIT_TOO_HIGH,
+                f"The step asks for a {name} of {value}; its workspace allows {allowed[name]}.",
+                field=f"limits.{name}",
+                fix="Ask for less, or use a workspace with a higher limit.",
+                metadata={"limit": name, "asked": str(value), "allowed": str(allowed[name])},
+            )
+    return replace(defaults, **{**allowed, **asked})

@@ -47,13 +47,18 @@ class Imports:
     watches: Watches
 
     def create(
-        self, name: str, source: Source, labels: Mapping[str, str], progress: ProgressFn | None
+        self,
+        name: str,
+        source: Source,
+        labels: Mapping[str, str],
+        limits: Mapping[str, int],
+        progress: ProgressFn | None,
     ) -> tuple[Workspace, StatCache]:
         """Import a source as the workspace `name`, with what was seen of it.
 
         On any failure nothing of it stays, but for a directory that has taken a place the source names.
         """
-        workspace = self._enter(name, source, labels)
+        workspace = self._enter(name, source, labels, limits)
         try:
             if isinstance(source, DirectorySource):
                 scanned, cache = self._import(workspace, workspace.live, progress)
@@ -122,7 +127,9 @@ class Imports:
         inside = self.layout.live in workspace.live.parents
         self._undo(workspace.id, workspace.live, managed=inside)
 
-    def _enter(self, name: str, source: Source, labels: Mapping[str, str]) -> Workspace:
+    def _enter(
+        self, name: str, source: Source, labels: Mapping[str, str], limits: Mapping[str, int]
+    ) -> Workspace:
         with self.lock:
             taken = self.registry.lives()
             if isinstance(source, DirectorySource):
@@ -139,6 +146,7 @@ class Imports:
                 created=self.clock.now(),
                 source=describe(source),
                 labels=dict(labels),
+                limits=dict(limits),
             )
             self.registry.add(workspace)
         return workspace

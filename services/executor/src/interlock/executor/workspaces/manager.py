@@ -35,20 +35,22 @@ class Workspaces(Views):
         *,
         workspace: str = "",
         labels: Mapping[str, str] | None = None,
+        limits: Mapping[str, int] | None = None,
         progress: ProgressFn | None = None,
     ) -> Workspace:
         """Import a source as a new workspace; `workspace` is its id (`ws-…`), a new one when empty.
 
         Costs one reading of the source and one copy. Sockets, fifos and devices are left out. On failure nothing
-        stays. `progress` is called from this thread every thousand names.
+        stays. `limits` are recorded (see `Workspace`); a tree brings those of its workspace, where none are given.
+        `progress` is called from this thread every thousand names.
         Raises WORKSPACE_SOURCE_INVALID, WORKSPACE_EXISTS, WORKSPACE_LIMIT_EXCEEDED, PERMISSION_DENIED.
         """
         with self._ids_lock:
             name = workspace or self._ids.new("ws")
         check_id(name, "ws", field="workspace")
         if isinstance(source, TreeSource):
-            return self._tree_imports.create(name, source, labels or {}, progress)
-        created, cache = self._imports.create(name, source, labels or {}, progress)
+            return self._tree_imports.create(name, source, labels or {}, limits or {}, progress)
+        created, cache = self._imports.create(name, source, labels or {}, limits or {}, progress)
         self._runtimes.of(name).adopt(cache)
         return created
 

@@ -68,7 +68,8 @@ class Workspace:
     """A registered workspace.
 
     `live` is the user's directory; `managed` tells that the executor made it. `head` is a tree id
-    (`sha256:…`); `entries` and `content_bytes` are its size. `source` describes the origin for people.
+    (`sha256:…`); `entries` and `content_bytes` are its size. `source` describes the origin for people. `limits` are
+    what commands in it may use, by the names of `domain.limits.Limits`, as far as it has any of its own.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Workspace:
     created: datetime
     source: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 class Node(NamedTuple):

@@ -56,7 +56,7 @@ class RegisterFile:
                     db.execute(f"ALTER TABLE {table} ADD COLUMN at TEXT NOT NULL DEFAULT ''")
                 # How old they are is not known: they count from now.
                 db.execute(f"UPDATE {table} SET at=? WHERE at=''", (self._now(),))  # noqa: S608 fixed names
-            for table, column in (("records", "back"), ("publications", "kept")):
+            for table, column in (("records", "back"), ("publications", "kept"), ("workspaces", "limits")):
                 if column not in columns(db, table):
                     db.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
             db.execute(f"PRAGMA user_version={VERSION}")

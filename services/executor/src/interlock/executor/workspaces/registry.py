@@ -54,10 +54,11 @@ class Registry(Records, StatCaches):
             rfc3339(workspace.created),
             workspace.source,
             json.dumps(dict(workspace.labels), sort_keys=True),
+            json.dumps(dict(workspace.limits), sort_keys=True) if workspace.limits else "",
         )
         try:
             with self._transaction() as db:
-                db.execute("INSERT INTO workspaces VALUES(?,?,?,0,?,?,?)", row)
+                db.execute("INSERT INTO workspaces VALUES(?,?,?,0,?,?,?,?)", row)
         except sqlite3.IntegrityError:
             raise InterlockError(
                 Reason.WORKSPACE_EXISTS, f"There is a workspace {workspace.id} already.", field="workspace"
@@ -130,7 +131,8 @@ class Registry(Records, StatCaches):
     def workspaces(self, after: str = "", limit: int = 1000, workspace: str = "") -> list[Workspace]:
         """Ready workspaces in order of id, after one; or only the one named."""
         rows = self._rows(
-            "SELECT w.id, w.live, w.managed, w.created, w.source, w.labels, h.tree, s.entries, s.content_bytes"
+            "SELECT w.id, w.live, w.managed, w.created, w.source, w.labels, h.tree, s.entries, s.content_bytes,"
+            " w.limits"
             " FROM workspaces w JOIN heads h ON h.workspace=w.id AND h.number="
             "  (SELECT max(number) FROM heads WHERE workspace=w.id)"
             " JOIN snapshots s ON s.workspace=w.id AND s.tree=h.tree"
@@ -240,6 +242,7 @@ def _workspace(row: tuple[Any, ...]) -> Workspace:
         created=parse_rfc3339(row[3]),
         source=row[4],
         labels=labels,
+        limits=json.loads(row[9]) if row[9] else {},
     )
 
 

@@ -49,7 +49,12 @@ class TreeImports:
     clock: Clock
 
     def create(
-        self, name: str, source: TreeSource, labels: Mapping[str, str], progress: ProgressFn | None
+        self,
+        name: str,
+        source: TreeSource,
+        labels: Mapping[str, str],
+        limits: Mapping[str, int],
+        progress: ProgressFn | None,
     ) -> Workspace:
         """Check the tree out as the workspace `name`. On any failure nothing of it stays,
         but for a directory that has taken the place the source names.
@@ -63,7 +68,7 @@ class TreeImports:
             raise missing(tree)
         self._require_head(origin.id, source.tree)
         snapshot, totals = known
-        workspace = self._enter(name, source, labels)
+        workspace = self._enter(name, source, labels, limits or origin.limits)
         try:
             self.registry.put_snapshot(
                 name, snapshot, totals
@@ -99,7 +104,9 @@ class TreeImports:
                 fix="Name a tree of its snapshots; a prepared effect is published by applying it.",
             )
 
-    def _enter(self, name: str, source: TreeSource, labels: Mapping[str, str]) -> Workspace:
+    def _enter(
+        self, name: str, source: TreeSource, labels: Mapping[str, str], limits: Mapping[str, int]
+    ) -> Workspace:
         with self.imports.lock:
             closed, taken = (self.layout.root, *self.imports.closed), self.registry.lives()
             live = self.layout.live / name
@@ -116,6 +123,7 @@ class TreeImports:
                 created=self.clock.now(),
                 source=f"tree {source.tree} of {source.workspace}",
                 labels=dict(labels),
+                limits=dict(limits),
             )
             self.registry.add(workspace)
         return workspace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from interlock.common.digests import digest_bytes
@@ -27,6 +28,11 @@ class Views(Parts):
     def get(self, workspace: str) -> Workspace:
         """One workspace. Raises WORKSPACE_NOT_FOUND."""
         return self._registry.get(workspace)
+
+    def limits_of(self, workspace: str) -> Mapping[str, int]:
+        """What commands in a workspace may use, as far as it has limits of its own; nothing where there is none."""
+        found = self._registry.workspaces(workspace=workspace)
+        return found[0].limits if found else {}
 
     def list_workspaces(self, *, after: str = "", limit: int = 100) -> list[Workspace]:
         """Workspaces in order of id, after the one named."""
