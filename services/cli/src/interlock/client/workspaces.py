@@ -10,6 +10,7 @@ from interlock.client.connection import Connection
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1 import executor_pb2 as pb
 from interlock.v1.orchestrator_pb2 import CollectStorageRequest
+from interlock.v1.step_pb2 import Limits
 from interlock.v1.workspace_pb2 import DirectorySource, FileEntry, Snapshot, Workspace, WorkspaceSource
 
 IMPORT_TIMEOUT = 900.0
@@ -23,11 +24,16 @@ class WorkspaceCalls(Connection):
     """Calls of the executor about workspaces."""
 
     async def create_workspace(
-        self, source: WorkspaceSource, labels: Mapping[str, str] | None = None, *, request_id: str = ""
+        self,
+        source: WorkspaceSource,
+        labels: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        *,
+        request_id: str = "",
     ) -> Workspace:
-        """Make a directory, a clone or an archive a workspace."""
+        """Make a directory, a clone or an archive a workspace. `limits`: of commands in it, see `Workspace`."""
         request = pb.CreateWorkspaceRequest(
-            request_id=self.request_id(request_id), source=source, labels=labels or {}
+            request_id=self.request_id(request_id), source=source, labels=labels or {}, limits=limits
         )
         return (await self.call(self.executor.CreateWorkspace, request, seconds=IMPORT_TIMEOUT)).workspace
 

@@ -68,14 +68,13 @@ class ExecutorConfig:
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> ExecutorConfig:
         """Raises InterlockError(INVALID_ARGUMENT) naming the variable at fault."""
-        processors = os.cpu_count() or 1
         vault = Vault.from_env(dict(env) if env is not None else None)
         return cls(
             directory=executor_dir(env),
             address=service_address("executor", env),
             token=load_token(env=env),
-            limits=_limits(env),
-            commands=env_int("INTERLOCK_EXECUTOR_COMMANDS", 2 * processors, minimum=1, maximum=1024, env=env),
+            limits=step_limits(env),
+            commands=commands_at_once(env),
             patience=env_float("INTERLOCK_PUBLISH_WAIT_SECONDS", 60.0, minimum=0.0, maximum=3600.0, env=env),
             retention_days=env_int("INTERLOCK_EFFECT_RETENTION_DAYS", 30, minimum=1, maximum=3650, env=env),
             collect_grace_seconds=env_int(
@@ -92,7 +91,15 @@ class ExecutorConfig:
         )
 
 
-def _limits(env: Mapping[str, str] | None) -> Limits:
+def commands_at_once(env: Mapping[str, str] | None = None) -> int:
+    """How many commands of all steps run at one time; further ones wait."""
+    usual = 2 * (os.cpu_count() or 1)
+    return env_int("INTERLOCK_EXECUTOR_COMMANDS", usual, minimum=1, maximum=1024, env=env)
+
+
+def step_limits(env: Mapping[str, str] | None = None) -> Limits:
+    """What a step gets where neither it nor its workspace says."""
+
     def of(name: str, limit: str, unit: int) -> int:
         default, most = getattr(DEFAULT_LIMITS, limit), getattr(MAXIMUM_LIMITS, limit)
         return env_int(name, default // unit, minimum=1, maximum=most // unit, env=env) * unit

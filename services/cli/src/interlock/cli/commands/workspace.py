@@ -13,6 +13,15 @@ from interlock.cli.settings import Settings
 app = group("Create and look at workspaces.")
 
 WORKSPACE = Annotated[str, typer.Argument(help="Workspace id, `ws-…`, or a directory that is one.")]
+LIMITS = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        help="NAME=VALUE, what a command in it gets and may ask for at most: wall=10m, cpu=20m, memory=2GiB, "
+        "processes=512, open-files=1024, file=512MiB, written=2GiB, files=100000, output=2GiB, kept=1MiB; "
+        "repeatable.",
+    ),
+]
 LABELS = Annotated[list[str] | None, typer.Option("--label", help="KEY=VALUE; repeatable.")]
 
 
@@ -24,16 +33,18 @@ async def create(
     ref: Annotated[str, typer.Option(help="Branch, tag or commit to clone.")] = "",
     strip: Annotated[int, typer.Option(min=0, max=16, help="Leading path parts to drop of an archive.")] = 0,
     label: LABELS = None,
+    limit: LIMITS = None,
 ) -> None:
     """Make a directory, a clone or an archive a workspace."""
+    from interlock.cli.limits import parse_limits
     from interlock.cli.session import connect
     from interlock.cli.show.workspaces import show_workspace
     from interlock.cli.values import parse_labels, parse_source
 
     where = parse_source(source, git=git, ref=ref, strip=strip)
-    labels = parse_labels(label)
+    labels, limits = parse_labels(label), parse_limits(limit)
     async with connect(settings) as client:
-        show_workspace(settings, await client.create_workspace(where, labels))
+        show_workspace(settings, await client.create_workspace(where, labels, limits))
 
 
 @command(app, "list")

@@ -35,6 +35,7 @@ async def examine(env: Mapping[str, str]) -> list[Finding]:
             _directory(),
             _step_uid(),
             *await _sandbox(),
+            _limits(),
             await asyncio.to_thread(_postgres),
             await _model(),
             *_ports(),
@@ -123,6 +124,19 @@ def _tier(choice: Choice, trial: Trial) -> list[Finding]:
             for check in probe.checks
         ),
     ]
+
+
+def _limits() -> Finding:
+    """What a command gets that asks for nothing, in a workspace that says nothing."""
+    from interlock.cli.limits import limits_text
+    from interlock.executor.config import commands_at_once, step_limits
+    from interlock.executor.convert.effects import limits_message
+
+    try:
+        detail = f"{limits_text(limits_message(step_limits()))}; {commands_at_once()} commands at once"
+    except InterlockError as error:
+        return Finding.of_error("limits", error)
+    return Finding("limits", Level.OK, detail)
 
 
 def _postgres() -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
+from interlock.cli.limits import limits_text
 from interlock.cli.output import (
     message_dict,
     progress,
@@ -117,6 +118,7 @@ def _fields(workspace: Workspace) -> None:
             ("head", workspace.head_tree),
             ("content", f"{workspace.entries} entries, {size_text(workspace.content_bytes)}"),
             ("labels", labels_text(workspace.labels.items())),
+            ("limits", limits_text(workspace.limits) or "the executor's"),
             ("created", time_text(workspace.created_at)),
         ]
     )
