@@ -16,6 +16,7 @@ from interlock.orchestrator.domain.model import (
     Run,
     RunState,
     Spent,
+    StepKind,
     StepState,
     Verdict,
 )
@@ -111,7 +112,9 @@ class Laws:
         given = self.approved.get(key, [])
         if step.gate in (Gate.COMMAND, Gate.BOTH):
             assert effect.request_digest in given, "what ran is what was approved"
-        if step.gate in (Gate.EFFECT, Gate.BOTH):
+        # An edit without a change has nothing that could take effect.
+        shows = effect.changes_tree or step.spec.kind is not StepKind.EDIT_FILE
+        if step.gate in (Gate.EFFECT, Gate.BOTH) and shows:
             assert effect.effect_digest in given, "what was reviewed is what is published"
         if effect.changes_tree:
             assert key in self.intents, "the intent is recorded before the effect"

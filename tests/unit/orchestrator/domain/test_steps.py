@@ -113,6 +113,40 @@ def test_what_changes_nothing_is_not_published(gate: str) -> None:
     assert "run.completed" in driven.types()
 
 
+def test_an_edit_without_a_change_asks_nobody() -> None:
+    driven = DrivenRun([spec("edit_file"), spec("edit_file")], start=True)
+    driven.act(a.Prepare, "unchanged")
+    assert driven.states()[0] == "SUCCEEDED"
+    assert "approval.requested" not in driven.types()
+    assert "step.applying" not in driven.types()
+    driven.act(a.Prepare)
+    assert driven.states()[1] == "AWAITING_APPROVAL", "the next one has something to approve"
+
+
+def test_an_edit_that_others_made_meanwhile_asks_nobody_again() -> None:
+    driven = DrivenRun([spec("edit_file")], start=True)
+    driven.act(a.Prepare)
+    driven.executor.drift()
+    driven.decide()
+    driven.act(a.Apply, disjoint=False)
+    assert driven.states() == ["PREPARING"]
+    driven.act(a.Prepare, "unchanged")
+    assert driven.run.state is RunState.COMPLETED
+    assert driven.types().count("approval.requested") == 1
+
+
+@pytest.mark.parametrize("gate", ["effect", "both"])
+def test_a_command_without_a_change_is_still_asked_about(gate: str) -> None:
+    driven = one(gate)
+    if gate == "both":
+        driven.act(a.Propose)
+        driven.decide()
+    driven.act(a.Prepare, "unchanged")
+    assert driven.states() == ["AWAITING_APPROVAL"], "its output is what is approved"
+    driven.decide("reject")
+    assert driven.states() == ["REJECTED"]
+
+
 # -- stale and repeated results ---------------------------------------------------------------------------------
 
 

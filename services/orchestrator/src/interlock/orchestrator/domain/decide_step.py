@@ -183,7 +183,9 @@ def failed(step: Step, failure: Failure, *, may_retry: bool = True, stop: bool =
 
 
 def _after_prepared(run: Run, ctx: Context, step: Step, effect: Prepared) -> list[e.Event]:
-    if step.state is StepState.PREPARING and step.gate in (Gate.EFFECT, Gate.BOTH):
+    # An edit without a change has nothing to approve; a command has its outputs, which later steps read.
+    shows = effect.changes_tree or step.spec.kind is not StepKind.EDIT_FILE
+    if step.state is StepState.PREPARING and step.gate in (Gate.EFFECT, Gate.BOTH) and shows:
         return [_ask(run, ctx, step.number, step.attempt, Gate.EFFECT, effect.effect_digest)]
     if step.spec.kind is StepKind.READ_FILE or not effect.changes_tree:
         return [e.StepSucceeded(step.attempt, effect.base_tree, step=step.number)]
