@@ -70,8 +70,8 @@ RULES = """\
   itself keeps its turn.
 - A result counts only while the state wants the action it belongs to; any other leaves only what its model calls cost.
 - PAUSED holds back the next step, not the one under way: that goes on to its gate or its end. An approved step waits.
-- An edit without a change succeeds without a question: nothing of it could take effect. A command is asked about all the
-  same, for its outputs.
+- An edit without a change succeeds without a question: nothing of it could take effect. A command is asked
+  about all the same, for its outputs.
 - While a run is being cancelled nothing new begins. What is computed is stopped and thrown away, a publish that has
   begun is finished, a question is withdrawn. A stopped command that had network ends OUTCOME_UNKNOWN.
 - Nothing starts after a step of unknown outcome until a person has retried or skipped it.
