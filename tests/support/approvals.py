@@ -124,3 +124,10 @@ async def approvals(upstream: str, **options: Any) -> AsyncIterator[Caller]:
     config = replace(CONFIG, orchestrator=parse_address(upstream), **options)
     async with running(build(config)) as address, channel(address, "t") as opened:
         yield Caller(opened)
+
+
+@asynccontextmanager
+async def approval_server(orchestrator: Address, token: str) -> AsyncIterator[Address]:
+    """The service on a free port, in front of a real orchestrator."""
+    async with running(build(replace(CONFIG, orchestrator=orchestrator, token=token))) as address:
+        yield address

@@ -13,7 +13,7 @@ from interlock.common.server import ServerSpec, running
 from interlock.orchestrator import server
 from interlock.orchestrator.config import Config
 from interlock.orchestrator.deps import Deps
-from interlock.orchestrator.service import OrchestratorService
+from interlock.orchestrator.scope import RunScope
 from interlock.v1 import (
     decision_pb2,
     executor_pb2_grpc,
@@ -39,22 +39,20 @@ class Running:
 
 
 @asynccontextmanager
-async def executor_server(servicer: Any) -> AsyncIterator[Address]:
+async def executor_server(servicer: Any, orchestrator: Address | None = None) -> AsyncIterator[Address]:
     """The servicer on a free port."""
     add = executor_pb2_grpc.add_ExecutorServicer_to_server
-    async with running(
-        ServerSpec("executor", ANY_PORT, [(servicer, add, "interlock.v1.Executor")], TOKEN)
-    ) as at:
+    served = [(servicer, add, "interlock.v1.Executor")]
+    async with running(ServerSpec("executor", ANY_PORT, served, TOKEN, orchestrator=orchestrator)) as at:
         yield at
 
 
 @asynccontextmanager
-async def planner_server(servicer: Any) -> AsyncIterator[Address]:
+async def planner_server(servicer: Any, orchestrator: Address | None = None) -> AsyncIterator[Address]:
     """The servicer on a free port."""
     add = planner_pb2_grpc.add_PlannerServicer_to_server
-    async with running(
-        ServerSpec("planner", ANY_PORT, [(servicer, add, "interlock.v1.Planner")], TOKEN)
-    ) as at:
+    served = [(servicer, add, "interlock.v1.Planner")]
+    async with running(ServerSpec("planner", ANY_PORT, served, TOKEN, orchestrator=orchestrator)) as at:
         yield at
 
 
@@ -66,13 +64,14 @@ async def orchestrator(
     config = Config(
         database_url, parse_address(ANY_PORT), executor, planner, TOKEN, lease_seconds=lease_seconds
     )
-    add = orchestrator_pb2_grpc.add_OrchestratorServicer_to_server
-    async with server.parts(config) as deps:
+    async with server.parts(config) as deps, server.guarded(config, deps) as guard:
         spec = ServerSpec(
             "orchestrator",
             config.address,
-            [(OrchestratorService(deps), add, "interlock.v1.Orchestrator")],
+            server.services(deps),
             TOKEN,
+            guard=guard,
+            scope=RunScope(deps),
             grace_seconds=0.2,
         )
         async with running(spec) as address, channel(address, TOKEN) as opened:

@@ -139,6 +139,17 @@ SAMPLES: tuple[e.Event, ...] = (
     e.StepSucceeded(1, _digest("0"), True, _digest("7"), ("a.txt",), 1, step=2),
     e.RolledBack("op-1", _digest("d"), _digest("0"), ("a.txt",), 1),
     e.StepReverted("op-2", _digest("8"), _digest("0"), True, ("a.txt",), 1, step=2),
+    e.ApprovalDecided(
+        "apr-1",
+        Verdict.REJECT,
+        _digest("f"),
+        "bob",
+        "cli",
+        "not so",
+        RejectAction.REPLAN,
+        "token:tok-1",
+        step=2,
+    ),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -49,6 +49,7 @@ class Script:
     owners: dict[Key, str] = field(default_factory=dict)
     drivers: dict[str, bytes] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def count(self, kind: str) -> int:
         """How often this kind of call was made."""
@@ -73,6 +74,7 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
             workspace_id=request.workspace_id,
             path=f"/fake/{request.workspace_id}",
             head_tree=self.head(request.workspace_id),
+            labels=self.script.labels.get(request.workspace_id, {}),
         )
         return x.GetWorkspaceResponse(workspace=workspace)
 

@@ -233,6 +233,7 @@ class Decision(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    AUTHENTICATION_FIELD_NUMBER: _builtins.int
     comment: _builtins.str
     """Why, shown to everyone and journaled; at most 10,000 characters."""
     subject: _builtins.str
@@ -241,6 +242,10 @@ class Decision(_message.Message):
     """Through what it came: `cli`, `sdk`, `grpc`, `console`, `chat`; at most 40 characters."""
     digest: _builtins.str
     """Digest the decider saw. Must equal the approval's digest, else APPROVAL_DIGEST_MISMATCH."""
+    authentication: _builtins.str
+    """How the subject proved who it is: `shared`, `token:<token id>` or `oidc:<issuer>`; empty in decisions of
+    releases that did not record it. Set by the service; ignored in requests.
+    """
     @_builtins.property
     def approve(self) -> Global___Approve:
         """Approve."""
@@ -273,10 +278,11 @@ class Decision(_message.Message):
         channel: _builtins.str = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
         digest: _builtins.str = ...,
+        authentication: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "at", b"at", "edit", b"edit", "reject", b"reject", "skip", b"skip", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "at", b"at", "channel", b"channel", "comment", b"comment", "digest", b"digest", "edit", b"edit", "reject", b"reject", "skip", b"skip", "subject", b"subject", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "at", b"at", "authentication", b"authentication", "channel", b"channel", "comment", b"comment", "digest", b"digest", "edit", b"edit", "reject", b"reject", "skip", b"skip", "subject", b"subject", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_verdict: _TypeAlias = _typing.Literal["approve", "reject", "skip", "edit"]  # noqa: Y015
     _WhichOneofArgType_verdict: _TypeAlias = _typing.Literal["verdict", b"verdict"]  # noqa: Y015
@@ -292,6 +298,26 @@ class ApprovalRecord(_message.Message):
 
     @_typing.final
     class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class WorkspaceLabelsEntry(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         KEY_FIELD_NUMBER: _builtins.int
@@ -332,6 +358,7 @@ class ApprovalRecord(_message.Message):
     SUPERSEDED_BY_FIELD_NUMBER: _builtins.int
     REPLACES_FIELD_NUMBER: _builtins.int
     GATE_NOTE_FIELD_NUMBER: _builtins.int
+    WORKSPACE_LABELS_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """`apr-…`."""
     run_id: _builtins.str
@@ -396,6 +423,10 @@ class ApprovalRecord(_message.Message):
     def resolved_at(self) -> _timestamp_pb2.Timestamp:
         """When it was resolved."""
 
+    @_builtins.property
+    def workspace_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The labels of the workspace; a caller whose token is limited to labels sees only what has them."""
+
     def __init__(
         self,
         *,
@@ -421,10 +452,11 @@ class ApprovalRecord(_message.Message):
         superseded_by: _builtins.str = ...,
         replaces: _builtins.str = ...,
         gate_note: _builtins.str = ...,
+        workspace_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "expires_at", b"expires_at", "limits", b"limits", "preview", b"preview", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -184,6 +184,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_LIMIT_TOO_HIGH: _ErrorReason.ValueType  # 79
     """The step asks for more than its workspace allows; metadata has limit, asked and allowed."""
+    ERROR_REASON_TOKEN_NOT_FOUND: _ErrorReason.ValueType  # 80
+    """There is no such issued token, or none that still works."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -352,4 +354,6 @@ names, is damaged.
 """
 ERROR_REASON_LIMIT_TOO_HIGH: ErrorReason.ValueType  # 79
 """The step asks for more than its workspace allows; metadata has limit, asked and allowed."""
+ERROR_REASON_TOKEN_NOT_FOUND: ErrorReason.ValueType  # 80
+"""There is no such issued token, or none that still works."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

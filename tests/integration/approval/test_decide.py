@@ -63,7 +63,8 @@ class TestDecide:
         decision = d.Decision(subject="mallory", comment="ok", digest=DIGEST)
         await caller.decide(1, decision=decision)
         await caller.decide(2, decision=decision, metadata=(("x-interlock-subject", "ada"),))
-        assert [r.decision.subject for r in fake.decisions] == ["local", "ada"]
+        assert [made["x-interlock-subject"] for made in fake.metadata] == ["local", "ada"]
+        assert [r.decision.subject for r in fake.decisions] == ["", ""]
         assert [r.decision.comment for r in fake.decisions] == ["ok", "ok"]
         assert fake.decisions[0].decision.channel == "grpc"
 

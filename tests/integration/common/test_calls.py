@@ -76,7 +76,7 @@ class TestEveryShape:
         assert served.echo.seen == []
 
     async def test_claimed_subject_needs_the_master_token(self, served: Served, shape: str) -> None:
-        claim = (("x-interlock-subject", "ada"),)
+        claim = (("x-interlock-subject", "ada"), ("x-interlock-roles", "service"))
         answers = await served.ask(shape, message(), metadata=claim)
         assert answers[0]["subject"] == "ada"
         error = await served.fails(shape, message(), token="old", metadata=claim)

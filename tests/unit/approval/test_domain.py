@@ -6,13 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.approval.domain.authority import check_may_decide
 from interlock.approval.domain.changes import Change, Filter, Item, Kind
 from interlock.approval.domain.cursor import Cursor, decode
 from interlock.approval.domain.log import Entry, Log
 from interlock.approval.domain.view import View
 from interlock.common.errors import InterlockError, Reason
-from interlock.common.identity import Identity
 from interlock.common.paging import encode_cursor
 
 Make = Callable[..., Change]
@@ -164,16 +162,3 @@ class TestLog:
         log = Log("base", 10, 1000)
         log.append([Entry(change(Kind.REQUESTED, 20, 1), "u")])
         assert log.locate(Cursor("now", 0), "now") == 1
-
-
-@pytest.mark.parametrize(
-    ("roles", "may"), [({"approver"}, True), ({"admin"}, True), ({"viewer", "operator"}, False)]
-)
-def test_who_may_decide(roles: set[str], may: bool) -> None:
-    identity = Identity("ada", frozenset(roles))
-    if may:
-        check_may_decide(identity)
-        return
-    with pytest.raises(InterlockError) as caught:
-        check_may_decide(identity)
-    assert caught.value.reason is Reason.PERMISSION_DENIED

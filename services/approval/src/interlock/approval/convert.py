@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -52,37 +53,36 @@ def item(record: decision_pb2.ApprovalRecord) -> Item:
         workspace_id=record.workspace_id,
         step_kind=_STEP_KINDS.get(record.spec.input.WhichOneof("kind") or "", 0),
         labels=dict(record.labels),
+        workspace_labels=dict(record.workspace_labels),
         step=record.step,
         traceparent=record.traceparent,
     )
 
 
-def chosen(wire: approval_pb2.ApprovalFilter) -> Filter:
-    """A subscriber's filter."""
-    return Filter(wire.run_id, wire.workspace_id, frozenset(wire.kinds), dict(wire.labels))
+def chosen(wire: approval_pb2.ApprovalFilter, scope: Mapping[str, str]) -> Filter:
+    """A subscriber's filter, within its scope."""
+    return Filter(wire.run_id, wire.workspace_id, frozenset(wire.kinds), dict(wire.labels), scope)
 
 
 def answer(request: approval_pb2.DecideRequest) -> Answer:
     """A decision as the caller sent it, without what only the service may say."""
     decision = decision_pb2.Decision()
     decision.CopyFrom(request.decision)
-    for name in ("subject", "at"):
+    for name in ("subject", "at", "authentication"):
         decision.ClearField(name)
     decision.channel = decision.channel or "grpc"
-    return Answer(request.request_id, request.approval_id, request.run_id, request.step, decision, "")
+    return Answer(request.request_id, request.approval_id, request.run_id, request.step, decision)
 
 
 def record_request(value: Answer) -> orchestrator_pb2.RecordDecisionRequest:
-    """The orchestrator's request for a decision, with the subject set."""
-    request = orchestrator_pb2.RecordDecisionRequest(
+    """The orchestrator's request for a decision. Who decides is said by the call's metadata."""
+    return orchestrator_pb2.RecordDecisionRequest(
         request_id=value.request_id,
         approval_id=value.approval_id,
         run_id=value.run_id,
         step=value.step,
         decision=value.verdict,
     )
-    request.decision.subject = value.subject
-    return request
 
 
 def list_request(request: approval_pb2.ListApprovalsRequest) -> orchestrator_pb2.ListApprovalRecordsRequest:

@@ -11,9 +11,10 @@ import grpc
 from interlock.approval import convert
 from interlock.approval.domain.changes import Batch
 from interlock.approval.ports import Answer, Page
-from interlock.common.auth import SUBJECT
+from interlock.common.auth import on_behalf_of
 from interlock.common.client import Channel, error_from_rpc
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.identity import current_identity
 from interlock.v1 import orchestrator_pb2 as pb
 from interlock.v1 import orchestrator_pb2_grpc
 
@@ -47,19 +48,24 @@ class GrpcOrchestrator:
         with _errors():
             request = convert.record_request(answer)
             # The decider is told apart from us, who make the call.
-            caller = ((SUBJECT, answer.subject),)
+            caller = on_behalf_of(answer.caller) if answer.caller is not None else ()
             return (await self._stub.RecordDecision(request, metadata=caller)).approval
 
     async def get(self, approval_id: str) -> Any:
         """Return one approval with its preview."""
         with _errors():
             request = pb.GetApprovalRecordRequest(approval_id=approval_id)
-            return (await self._stub.GetApprovalRecord(request)).approval
+            return (await self._stub.GetApprovalRecord(request, metadata=_as_caller())).approval
 
     async def page(self, page: Page) -> Any:
         """Return one page of approvals without previews."""
         with _errors():
-            return await self._stub.ListApprovalRecords(page.request)
+            return await self._stub.ListApprovalRecords(page.request, metadata=_as_caller())
+
+
+def _as_caller() -> tuple[tuple[str, str], ...]:
+    """Reads are made as whoever asked for them: the orchestrator looks at their scope."""
+    return on_behalf_of(current_identity())
 
 
 @contextmanager

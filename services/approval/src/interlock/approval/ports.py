@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from interlock.approval.domain.changes import Batch
+from interlock.common.identity import Identity
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A decision on its way to the orchestrator. `verdict` is the wire's Decision, opaque here."""
+    """A decision of `caller` on its way to the orchestrator. `verdict` is the wire's Decision, opaque here."""
 
     request_id: str
     approval_id: str
     run_id: str
     step: int
     verdict: Any
-    subject: str
+    caller: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)

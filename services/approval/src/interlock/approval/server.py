@@ -10,6 +10,7 @@ from interlock.approval.hub import Hub, Limits
 from interlock.approval.orchestrator import RETRIED, GrpcOrchestrator
 from interlock.approval.queries.subscribe import Subscriptions
 from interlock.approval.service import ApprovalService
+from interlock.common.access.scope import Open
 from interlock.common.client import channel
 from interlock.common.clock import SystemClock
 from interlock.common.health import Health
@@ -56,6 +57,8 @@ def build(config: Config) -> ServerSpec:
             )
         ],
         token=config.token,
+        orchestrator=config.orchestrator,
+        scope=Open(),
         on_start=start,
         on_drain=drain,
         on_stop=stop,

@@ -55,7 +55,9 @@ class ApprovalService(approval_pb2_grpc.ApprovalServicer):
     ) -> AsyncIterator[approval_pb2.SubscribeResponse]:
         """What is open, then everything that happens."""
         messages = self._subscriptions.messages(
-            convert.chosen(request.filter), request.cursor, cancel_later(_CUT_SECONDS)
+            convert.chosen(request.filter, current_identity().scope),
+            request.cursor,
+            cancel_later(_CUT_SECONDS),
         )
         async with aclosing(messages) as stream:
             async for message in stream:

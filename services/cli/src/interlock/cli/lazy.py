@@ -19,6 +19,8 @@ COMMANDS = {
     "plan": "Create and check plan files.",
     "journal": "Show, export and verify what happened.",
     "workspace": "Create and look at workspaces.",
+    "token": "Issue and revoke tokens; see which calls were refused.",
+    "whoami": "Show who the services take you for.",
 }
 
 

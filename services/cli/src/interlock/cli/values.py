@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|[\w.-]+@[\w.-]+:")
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _WORKSPACE_ID = len("ws-") + 26
 _BEGINNING = len("ws-") + 8
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 
 
 def bad_value(field: str, message: str, fix: str) -> InterlockError:
@@ -49,7 +49,9 @@ def parse_duration(text: str, field: str) -> float | None:
         return None
     match = _DURATION.fullmatch(text.strip())
     if not match:
-        raise bad_value(field, f"{text[:80]!r} is not a duration.", "Write seconds, or 500ms, 90s, 5m, 2h.")
+        raise bad_value(
+            field, f"{text[:80]!r} is not a duration.", "Write seconds, or 500ms, 90s, 5m, 2h, 30d."
+        )
     return float(match[1]) * _UNITS[match[2] or "s"]
 
 

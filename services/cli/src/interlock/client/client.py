@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from interlock.client.access import AccessCalls
 from interlock.client.approvals import ApprovalCalls
 from interlock.client.exports import ExportCalls
 from interlock.client.forks import ForkCalls
@@ -10,7 +11,7 @@ from interlock.client.watching import WatchCalls
 from interlock.client.workspaces import WorkspaceCalls
 
 
-class Client(WatchCalls, ApprovalCalls, WorkspaceCalls, ForkCalls, ExportCalls, PlannerCalls):
+class Client(WatchCalls, ApprovalCalls, WorkspaceCalls, ForkCalls, ExportCalls, PlannerCalls, AccessCalls):
     """Talks to the Interlock services. Use it as an asynchronous context manager::
 
         async with Client() as client:

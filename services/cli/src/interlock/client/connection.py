@@ -18,6 +18,7 @@ from interlock.common.client import channel, error_from_rpc
 from interlock.common.clock import SystemClock
 from interlock.common.config import data_dir, load_token
 from interlock.common.ids import UlidIds
+from interlock.v1.access_pb2_grpc import AccessStub
 from interlock.v1.approval_pb2_grpc import ApprovalStub
 from interlock.v1.executor_pb2_grpc import ExecutorStub
 from interlock.v1.orchestrator_pb2_grpc import OrchestratorStub
@@ -30,7 +31,9 @@ _STUBS: Mapping[str, Any] = {
     "executor": ExecutorStub,
     "planner": PlannerStub,
     "approval": ApprovalStub,
+    "access": AccessStub,
 }
+_SERVED_BY: Mapping[str, str] = {"access": "orchestrator"}
 
 
 class Connection:
@@ -116,6 +119,12 @@ class Connection:
         stub: ApprovalStub = self._stub("approval")
         return stub
 
+    @property
+    def access(self) -> AccessStub:
+        """The generated stub of the orchestrator's Access service."""
+        stub: AccessStub = self._stub("access")
+        return stub
+
     def delays(self, service: str = "orchestrator") -> Delays:
         """The waits of one call or stream to a service."""
         return self.retry.delays(lambda: self._is_there(service))
@@ -177,10 +186,11 @@ class Connection:
 
     def _stub(self, service: str) -> Any:
         if service not in self._stubs:
-            opened = channel(self.endpoints.get(service), self._token)
-            self._channels[service] = opened
-            stub = self._stubs[service] = _STUBS[service](opened)
-            self._owners.update((id(rpc), service) for rpc in vars(stub).values())
+            server = _SERVED_BY.get(service, service)
+            if server not in self._channels:
+                self._channels[server] = channel(self.endpoints.get(server), self._token)
+            stub = self._stubs[service] = _STUBS[service](self._channels[server])
+            self._owners.update((id(rpc), server) for rpc in vars(stub).values())
         return self._stubs[service]
 
     def _name_of(self, rpc: object) -> str:

@@ -1,7 +1,7 @@
-"""How a caller proves who it is. Today a shared token; the `Authenticator` protocol is where OIDC goes.
+"""How a caller proves who it is: the services' shared token, an issued one, or one of an OIDC provider.
 
-An OIDC authenticator verifies the bearer token's signature, issuer, audience and expiry and maps its claims to
-an Identity; nothing else in the services changes, because they only ever see `identity.current_identity()`.
+Every service has one `Authenticator`, put together by `interlock.common.access`; nothing else in the services
+knows how it was proved, because they only ever see `identity.current_identity()`.
 """
 
 from __future__ import annotations
@@ -9,31 +9,62 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
+from urllib.parse import parse_qsl, urlencode
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.common.identity import ROLES, Identity
+from interlock.common.identity import PEOPLE_ROLES, ROLES, Identity
 
-AUTHORIZATION = "authorization"
-SUBJECT = "x-interlock-subject"
-_SCHEME = "bearer "
-_SUBJECT_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}")
+AUTHORIZATION: Final = "authorization"
+ISSUED: Final = "ilk_"
+"""What the text of an issued token begins with."""
+
+SUBJECT: Final = "x-interlock-subject"
+_ROLES: Final = "x-interlock-roles"
+_SCOPE: Final = "x-interlock-scope"
+_AUTHENTICATION: Final = "x-interlock-authentication"
+_SCHEME: Final = "bearer "
+_SUBJECT_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}")
+_AUTHENTICATION_FORM: Final = re.compile(r"[!-~]{0,256}")
 
 
 class Authenticator(Protocol):
     """Turns a call's metadata into an identity."""
 
-    def authenticate(self, metadata: Mapping[str, str]) -> Identity:
-        """The caller. Raises InterlockError(UNAUTHENTICATED) when it proves nothing. Must not block."""
+    async def authenticate(self, metadata: Mapping[str, str]) -> Identity:
+        """The caller. Raises UNAUTHENTICATED when it proves nothing, UNAVAILABLE when nobody can tell now."""
         ...
+
+
+def bearer(metadata: Mapping[str, str]) -> str:
+    """The token of a call. Raises UNAUTHENTICATED when it carries none."""
+    header = metadata.get(AUTHORIZATION, "")
+    if header[: len(_SCHEME)].lower() != _SCHEME:
+        raise InterlockError(Reason.UNAUTHENTICATED, "The call carries no bearer token.")
+    return header[len(_SCHEME) :].strip()
+
+
+def not_accepted() -> InterlockError:
+    """The one answer to every token that is not accepted, whatever the cause."""
+    return InterlockError(Reason.UNAUTHENTICATED, "The call's token is not accepted.")
+
+
+def on_behalf_of(identity: Identity) -> tuple[tuple[str, str], ...]:
+    """Metadata by which a service that holds the master token makes a call as somebody whom it authenticated."""
+    return (
+        (SUBJECT, identity.subject),
+        (_ROLES, ",".join(sorted(identity.roles))),
+        (_SCOPE, urlencode(sorted(identity.scope.items()))),
+        (_AUTHENTICATION, identity.authentication),
+    )
 
 
 class TokenAuthenticator:
     """Accepts a list of shared tokens; whoever holds one is the subject `local` with every role.
 
     The first token is the master token. With it, and only with it, a caller may name another subject in
-    `x-interlock-subject`: a gateway or chat bot that authenticated the person itself. The others are tokens
-    still accepted while they are being rotated out.
+    `x-interlock-subject`, as `on_behalf_of` does: a service, gateway or chat bot that authenticated the person
+    itself. The others are tokens still accepted while they are being rotated out.
     """
 
     def __init__(self, tokens: Sequence[str]) -> None:
@@ -43,28 +74,42 @@ class TokenAuthenticator:
                 "A server needs at least one non-empty token.",
                 field="INTERLOCK_TOKEN",
             )
+        if any(token.startswith(ISSUED) for token in tokens):
+            raise InterlockError(
+                Reason.INVALID_ARGUMENT,
+                "A service cannot be started with an issued token: it needs the one that the services share.",
+                field="INTERLOCK_TOKEN",
+                fix="Unset INTERLOCK_TOKEN for it; with an issued token, name the services by --server.",
+            )
         self._tokens = tuple(token.encode() for token in tokens)
 
-    def authenticate(self, metadata: Mapping[str, str]) -> Identity:
+    async def authenticate(self, metadata: Mapping[str, str]) -> Identity:
         """Compare in constant time with every accepted token."""
-        header = metadata.get(AUTHORIZATION, "")
-        if header[: len(_SCHEME)].lower() != _SCHEME:
-            raise InterlockError(Reason.UNAUTHENTICATED, "The call carries no bearer token.")
-        given = header[len(_SCHEME) :].strip().encode()
+        given = bearer(metadata).encode()
         # Every token is compared, so that time does not tell which one came close.
         matches = [hmac.compare_digest(given, token) for token in self._tokens]
         if not any(matches):
-            raise InterlockError(Reason.UNAUTHENTICATED, "The call's token is not accepted.")
-        return Identity(self._subject(metadata.get(SUBJECT, ""), master=matches[0]), ROLES)
-
-    @staticmethod
-    def _subject(claim: str, *, master: bool) -> str:
-        if not claim:
-            return "local"
-        if not master:
+            raise not_accepted()
+        if SUBJECT not in metadata or not metadata[SUBJECT]:
+            return Identity("local", ROLES)
+        if not matches[0]:
             raise InterlockError(
                 Reason.PERMISSION_DENIED, "This token may not act for another subject.", field=SUBJECT
             )
-        if not _SUBJECT_FORM.fullmatch(claim):
-            raise InterlockError(Reason.INVALID_ARGUMENT, "The subject is not a valid name.", field=SUBJECT)
-        return claim
+        return _claimed(metadata)
+
+
+def _claimed(metadata: Mapping[str, str]) -> Identity:
+    """Whom the master token speaks for. Without roles they have every one of a person."""
+    subject, authentication = metadata[SUBJECT], metadata.get(_AUTHENTICATION, "shared")
+    if not _SUBJECT_FORM.fullmatch(subject):
+        raise InterlockError(Reason.INVALID_ARGUMENT, "The subject is not a valid name.", field=SUBJECT)
+    roles = frozenset(filter(None, metadata.get(_ROLES, ",".join(PEOPLE_ROLES)).split(",")))
+    if not roles <= ROLES:
+        raise InterlockError(Reason.INVALID_ARGUMENT, "The roles are not known.", field=_ROLES)
+    if not _AUTHENTICATION_FORM.fullmatch(authentication):
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT, "It is not a way to authenticate.", field=_AUTHENTICATION
+        )
+    scope = dict(parse_qsl(metadata.get(_SCOPE, ""), keep_blank_values=True))
+    return Identity(subject, roles, scope, authentication)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
 
 from interlock.common.errors import InterlockError, Reason
+
+PEOPLE_ROLES = frozenset({"viewer", "operator", "approver", "admin"})
+ROLES = PEOPLE_ROLES | {"service"}
+_NO_SCOPE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +21,18 @@ class Identity:
 
     Attributes:
         subject: stable name, for example `local` or an OIDC subject; recorded with decisions.
-        roles: what the caller may do; the local token has all of them.
+        roles: what the caller may do; the shared token has all of them.
+        scope: only what belongs to a workspace with all of these labels; empty = everything.
+        authentication: how it proved who it is: `shared`, `token:<token id>` or `oidc:<issuer>`.
+        expires_at: when that proof ends; None where it does not, or it is not known.
     """
 
     subject: str
     roles: frozenset[str] = field(default_factory=frozenset)
+    scope: Mapping[str, str] = field(default_factory=lambda: _NO_SCOPE)
+    authentication: str = "shared"
+    expires_at: datetime | None = None
 
-
-ROLES = frozenset({"viewer", "operator", "approver", "admin"})
 
 _current: ContextVar[Identity | None] = ContextVar("interlock_identity", default=None)
 

@@ -83,6 +83,7 @@ class Reason(StrEnum):
     NETWORK_NOT_AVAILABLE = "NETWORK_NOT_AVAILABLE"
     SECRET_NOT_FOUND = "SECRET_NOT_FOUND"  # noqa: S105 (a name, not a password)
     SECRET_UNUSABLE = "SECRET_UNUSABLE"  # noqa: S105 (a name, not a password)
+    TOKEN_NOT_FOUND = "TOKEN_NOT_FOUND"  # noqa: S105 (a name, not a password)
     PLANNER_UNAVAILABLE = "PLANNER_UNAVAILABLE"
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     MODEL_UNAUTHENTICATED = "MODEL_UNAUTHENTICATED"
@@ -329,6 +330,9 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
     _R.SECRET_UNUSABLE: ReasonInfo(_PRE, False,
         "The executor has the secret and cannot use it, or may not.",
         "Correct the secret's value or file as the message says."),
+    _R.TOKEN_NOT_FOUND: ReasonInfo(_NOT, False,
+        "There is no such token, or none that still works.",
+        "List those there are with `interlock token list --all`."),
     _R.PLANNER_UNAVAILABLE: ReasonInfo(_GONE, True,
         "The planner cannot be reached.",
         "Check that the planner runs."),

@@ -21,14 +21,17 @@ import grpc
 from grpc_reflection.v1alpha import reflection
 
 from interlock.common import logs
+from interlock.common.access.guard import Guard, asking, shared_only
+from interlock.common.access.scope import Closed, Scope
 from interlock.common.addresses import Address, parse_address
-from interlock.common.auth import Authenticator, TokenAuthenticator
+from interlock.common.client import channel
 from interlock.common.clock import SystemClock
 from interlock.common.health import SERVICE as HEALTH_SERVICE
 from interlock.common.health import Health
 from interlock.common.ids import UlidIds
 from interlock.common.interceptors.access_log import AccessLog
 from interlock.common.interceptors.authentication import Authentication
+from interlock.common.interceptors.authorization import Authorization
 from interlock.common.interceptors.chain import Chain
 from interlock.common.interceptors.codec import TRANSPORT_SLACK, Codec
 from interlock.common.interceptors.errors import ErrorMapping
@@ -63,7 +66,9 @@ class ServerSpec:
         ready_fd: an inherited descriptor the same line is written to; closed afterwards.
         on_ready: called with the bound address at the same moment.
         health: switch it to say that the service cannot work at present.
-        authenticator: replaces the shared token, for example by OIDC.
+        guard: tells callers apart; by default the shared token's holders, and with `orchestrator` also everyone else.
+        orchestrator: where issued tokens are asked about, and refusals are recorded.
+        scope: looks at the calls of those whose token is limited to labels; by default they may make none.
         credentials: TLS for the port; None listens in the clear.
     """
 
@@ -82,7 +87,9 @@ class ServerSpec:
     ready_fd: int | None = None
     on_ready: Callable[[Address], None] | None = None
     health: Health = field(default_factory=Health)
-    authenticator: Authenticator | None = None
+    guard: Guard | None = None
+    orchestrator: Address | str | None = None
+    scope: Scope = field(default_factory=Closed)
     credentials: grpc.ServerCredentials | None = None
 
 
@@ -98,7 +105,14 @@ async def serve(spec: ServerSpec, *, stop: asyncio.Event | None = None, signals:
 @contextlib.asynccontextmanager
 async def running(spec: ServerSpec, *, hurry: asyncio.Event | None = None) -> AsyncIterator[Address]:
     """A started server for the time of the block; gives the bound address. Drains at the end."""
-    server = build(spec)
+    async with _guard(spec) as guard, _served(build(spec, guard), spec, hurry) as address:
+        yield address
+
+
+@contextlib.asynccontextmanager
+async def _served(
+    server: grpc.aio.Server, spec: ServerSpec, hurry: asyncio.Event | None
+) -> AsyncIterator[Address]:
     try:
         address = bind(server, _address(spec), spec.credentials)
         if spec.on_start is not None:
@@ -117,20 +131,31 @@ async def running(spec: ServerSpec, *, hurry: asyncio.Event | None = None) -> As
         _log.info("stopped")
 
 
-def build(spec: ServerSpec) -> grpc.aio.Server:
+@contextlib.asynccontextmanager
+async def _guard(spec: ServerSpec) -> AsyncIterator[Guard]:
+    if spec.guard is not None or spec.orchestrator is None:
+        yield spec.guard or shared_only(spec.token)
+        return
+    token = spec.token if isinstance(spec.token, str) else spec.token[0]
+    async with (
+        channel(spec.orchestrator, token) as opened,
+        asking(opened, spec.token, SystemClock()) as guard,
+    ):
+        yield guard
+
+
+def build(spec: ServerSpec, guard: Guard) -> grpc.aio.Server:
     """The configured server, neither bound nor started."""
-    tokens = [spec.token] if isinstance(spec.token, str) else list(spec.token)
-    authenticator = spec.authenticator or TokenAuthenticator(tokens)
     clock = SystemClock()
     chain = Chain(
         outer=[
             Tracing(spec.untraced),
             AccessLog(clock, UlidIds(clock)),
             ErrorMapping(),
-            Authentication(authenticator),
+            Authentication(guard.authenticator, clock),
         ],
         codec=Codec(spec.max_message_bytes),
-        inner=[Validation()],
+        inner=[Authorization(guard.denials, spec.scope), Validation()],
     )
     server = grpc.aio.server(
         interceptors=[chain],

@@ -27,6 +27,7 @@ class ExecutorConfig:
     Args:
         directory: INTERLOCK_EXECUTOR_DIR: workspaces, snapshots and records.
         address: INTERLOCK_EXECUTOR_ADDRESS, 127.0.0.1:7402 by default.
+        orchestrator: INTERLOCK_ORCHESTRATOR_ADDRESS, which knows whose an issued token is.
         token: accepted bearer token.
         limits: defaults of steps: INTERLOCK_STEP_WALL_SECONDS, INTERLOCK_STEP_MEMORY_MIB, INTERLOCK_STEP_PROCESSES,
             INTERLOCK_STEP_WRITTEN_MIB, INTERLOCK_STEP_WRITTEN_FILES.
@@ -52,6 +53,7 @@ class ExecutorConfig:
 
     directory: Path
     address: Address
+    orchestrator: Address
     token: str
     limits: Limits = DEFAULT_LIMITS
     commands: int = 4
@@ -72,6 +74,7 @@ class ExecutorConfig:
         return cls(
             directory=executor_dir(env),
             address=service_address("executor", env),
+            orchestrator=service_address("orchestrator", env),
             token=load_token(env=env),
             limits=step_limits(env),
             commands=commands_at_once(env),

@@ -20,6 +20,7 @@ from interlock.executor.sandbox import orphans
 from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.selection import Choice, select
+from interlock.executor.scope import WorkspaceScope
 from interlock.executor.secrets.memory import keep_memory_private
 from interlock.executor.service import ExecutorService
 from interlock.executor.snapshots.database import half_of_disk
@@ -83,6 +84,8 @@ async def main(config: ExecutorConfig, arguments: Arguments) -> None:
             config.address,
             [(ExecutorService(engine, config.limits), add_ExecutorServicer_to_server, SERVICE)],
             config.token,
+            orchestrator=config.orchestrator,
+            scope=WorkspaceScope(engine),
             on_drain=engine.drain,
             on_stop=engine.close,
             ready_file=arguments.ready_file,

@@ -8,6 +8,8 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 
 from interlock.common import logs
+from interlock.common.access.scope import covers
+from interlock.common.identity import current_identity
 from interlock.common.paging import decode_page_token, encode_page_token
 from interlock.common.telemetry import span
 from interlock.executor.commands.apply import apply
@@ -120,10 +122,13 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
     async def ListWorkspaces(
         self, request: pb.ListWorkspacesRequest, context: Any
     ) -> pb.ListWorkspacesResponse:
+        within = current_identity().scope
         after = decode_page_token(_WORKSPACES, request.page_token).text("after") if request.page_token else ""
         page, following = await files.list_workspaces(self._engine, after, request.page_size or 100)
         return pb.ListWorkspacesResponse(
-            workspaces=[ws_to_wire.workspace(found, source) for found, source in page],
+            workspaces=[
+                ws_to_wire.workspace(found, source) for found, source in page if covers(within, found.labels)
+            ],
             next_page_token=encode_page_token(_WORKSPACES, {"after": following}) if following else "",
         )
 

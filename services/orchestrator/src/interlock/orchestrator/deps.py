@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from interlock.common.clock import Clock
 from interlock.common.ids import Ids
 from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.runs.book import RunBook
@@ -25,5 +26,6 @@ class Deps:
     transactions: Transactions
     executor: ExecutorClient
     executor_address: str
+    clock: Clock
     ids: Ids
     retention: timedelta = timedelta(days=30)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
+from interlock.common.access.guard import Guard, guarding
 from interlock.common.client import channel
 from interlock.common.clock import SystemClock
 from interlock.common.ids import UlidIds
-from interlock.common.server import ServerSpec, serve
+from interlock.common.server import ServerSpec, Service, serve
 from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.config import Config
 from interlock.orchestrator.deps import Deps
@@ -18,8 +20,10 @@ from interlock.orchestrator.domain.keys import Keys
 from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.transaction import Transactions
-from interlock.orchestrator.service import OrchestratorService
-from interlock.orchestrator.store import installation
+from interlock.orchestrator.scope import RunScope
+from interlock.orchestrator.service.access import AccessService
+from interlock.orchestrator.service.orchestrator import OrchestratorService
+from interlock.orchestrator.store import access, installation
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.feed import Feed
 from interlock.orchestrator.store.journal import Journal
@@ -30,25 +34,38 @@ from interlock.orchestrator.worker.drivers import Drivers
 from interlock.orchestrator.worker.executing import Executing
 from interlock.orchestrator.worker.performer import Performer
 from interlock.orchestrator.worker.thinking import Thinking
-from interlock.v1 import orchestrator_pb2_grpc
+from interlock.v1 import access_pb2_grpc, orchestrator_pb2_grpc
 
 _NAME = "interlock.v1.Orchestrator"
 
 
 async def serve_orchestrator(config: Config) -> None:
     """Serves until a signal. Raises DATABASE_REVISION_MISMATCH, DATABASE_UNAVAILABLE, UNAVAILABLE."""
-    async with parts(config) as deps:
-        service = OrchestratorService(deps)
-        register = orchestrator_pb2_grpc.add_OrchestratorServicer_to_server
-        await serve(
-            ServerSpec(
-                "orchestrator",
-                config.address,
-                [(service, register, _NAME)],
-                config.token,
-                ready_file=config.ready_file,
-            )
+    async with parts(config) as deps, guarded(config, deps) as guard:
+        spec = ServerSpec(
+            "orchestrator",
+            config.address,
+            services(deps),
+            config.token,
+            guard=guard,
+            scope=RunScope(deps),
+            ready_file=config.ready_file,
         )
+        await serve(spec)
+
+
+def services(deps: Deps) -> list[Service]:
+    """What the orchestrator serves."""
+    return [
+        (OrchestratorService(deps), orchestrator_pb2_grpc.add_OrchestratorServicer_to_server, _NAME),
+        (AccessService(deps), access_pb2_grpc.add_AccessServicer_to_server, "interlock.v1.Access"),
+    ]
+
+
+def guarded(config: Config, deps: Deps) -> AbstractAsyncContextManager[Guard]:
+    """Tells callers apart by the database: the other services ask this one."""
+    find, record = partial(access.find, deps.database), partial(access.record, deps.database)
+    return guarding(config.token, find, record, SystemClock())
 
 
 @asynccontextmanager
@@ -88,5 +105,14 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         collector.start()
         stack.push_async_callback(collector.close)
         yield Deps(
-            database, feed, book, payloads, transactions, executor, str(config.executor), ids, retention
+            database,
+            feed,
+            book,
+            payloads,
+            transactions,
+            executor,
+            str(config.executor),
+            clock,
+            ids,
+            retention,
         )

@@ -56,6 +56,7 @@ class PlannerConfig:
     """Where the planner listens, its model, and ``INTERLOCK_READY_FILE``, written with the bound address."""
 
     address: Address
+    orchestrator: Address
     model: ModelConfig
     ready_file: Path | None = None
 
@@ -75,7 +76,9 @@ def load(env: Mapping[str, str] | None = None) -> PlannerConfig:
     """Settings from ``INTERLOCK_…`` variables. Raises INVALID_ARGUMENT naming the variable at fault."""
     ready = env_text("INTERLOCK_READY_FILE", "", env)
     ready_file = env_path("INTERLOCK_READY_FILE", Path(ready), env) if ready else None
-    return PlannerConfig(service_address("planner", env), load_model(env), ready_file)
+    return PlannerConfig(
+        service_address("planner", env), service_address("orchestrator", env), load_model(env), ready_file
+    )
 
 
 def load_model(env: Mapping[str, str] | None = None) -> ModelConfig:

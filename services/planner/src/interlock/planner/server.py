@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interlock.common import logs
+from interlock.common.access.scope import Open
 from interlock.common.clock import SystemClock
 from interlock.common.server import ServerSpec
 from interlock.planner.commands.asking import Asker
@@ -36,6 +37,8 @@ def build_spec(config: PlannerConfig, token: str) -> ServerSpec:
         address=config.address,
         services=[(PlannerService(asker), planner_pb2_grpc.add_PlannerServicer_to_server, FULL_NAME)],
         token=token,
+        orchestrator=config.orchestrator,
+        scope=Open(),
         on_start=say_which,
         on_stop=gateway.aclose,
         ready_file=config.ready_file,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from interlock.approval.domain.authority import check_may_decide
 from interlock.approval.ports import Answer, Orchestrator
 from interlock.common.identity import Identity
 from interlock.common.ids import Ids
@@ -14,9 +13,8 @@ from interlock.common.ids import Ids
 async def decide(orchestrator: Orchestrator, ids: Ids, identity: Identity, answer: Answer) -> Any:
     """Record the caller's decision; returns the approval after it.
 
-    The subject is the caller's, whatever the request says. A request without an id gets one, so that the call to
+    The subject is the caller, whatever the request says. A request without an id gets one, so that the call to
     the orchestrator can be repeated safely. Raises PERMISSION_DENIED and what the orchestrator answers.
     """
-    check_may_decide(identity)
     request_id = answer.request_id or ids.new("decide")
-    return await orchestrator.record(replace(answer, request_id=request_id, subject=identity.subject))
+    return await orchestrator.record(replace(answer, request_id=request_id, caller=identity))

@@ -28,6 +28,7 @@ class Item:
     workspace_id: str = ""
     step_kind: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    workspace_labels: Mapping[str, str] = field(default_factory=dict)
     step: int = 0
     traceparent: str = ""
     """Of the run: what is done about the approval belongs into the run's trace, however much later."""
@@ -69,12 +70,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which approvals a subscriber wants. Every non-empty field narrows."""
+    """Which approvals a subscriber wants. Every non-empty field narrows; `workspace_labels` is the caller's scope."""
 
     run_id: str = ""
     workspace_id: str = ""
     step_kinds: frozenset[int] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)
+    workspace_labels: Mapping[str, str] = field(default_factory=dict)
 
     def matches(self, item: Item) -> bool:
         """Whether the approval passes every set field."""
@@ -83,4 +85,5 @@ class Filter:
             and (not self.workspace_id or item.workspace_id == self.workspace_id)
             and (not self.step_kinds or item.step_kind in self.step_kinds)
             and all(item.labels.get(key) == value for key, value in self.labels.items())
+            and all(item.workspace_labels.get(key) == value for key, value in self.workspace_labels.items())
         )

@@ -16,6 +16,7 @@ from interlock.orchestrator.domain import decide_run
 from interlock.orchestrator.domain.events import RunWaiting
 from interlock.orchestrator.store.records import NewWorkspace, WorkspaceChange
 from interlock.v1 import orchestrator_pb2 as o
+from interlock.v1 import workspace_pb2
 
 
 async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResponse:
@@ -33,7 +34,7 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
         traceparent=telemetry.inject() or new_trace(),
         start=message.start,
     )
-    new = NewWorkspace(deps.executor_address, workspace.path, workspace.head_tree)
+    new = new_workspace(deps, workspace)
     create = partial(
         deps.transactions.create,
         deps.ids.new("run"),
@@ -54,6 +55,12 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
     if outcome.replayed is not None:
         return o.CreateRunResponse.FromString(outcome.replayed)
     return o.CreateRunResponse(run=views.run(outcome.run))
+
+
+def new_workspace(deps: Deps, workspace: workspace_pb2.Workspace) -> NewWorkspace:
+    """How a workspace is registered with its first run. Its labels never change."""
+    doc = {"labels": dict(workspace.labels)}
+    return NewWorkspace(deps.executor_address, workspace.path, workspace.head_tree, doc)
 
 
 def new_trace() -> str:

@@ -13,7 +13,7 @@ from interlock.common import telemetry
 from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
-from interlock.orchestrator.commands.create_run import new_trace
+from interlock.orchestrator.commands.create_run import new_trace, new_workspace
 from interlock.orchestrator.commands.mutate import request_of
 from interlock.orchestrator.convert import views
 from interlock.orchestrator.deps import Deps
@@ -22,7 +22,7 @@ from interlock.orchestrator.domain.model import Run
 from interlock.orchestrator.queries.runs import step_views
 from interlock.orchestrator.runs.book import recorded
 from interlock.orchestrator.store.readers import events, others
-from interlock.orchestrator.store.records import NewWorkspace, WorkspaceChange
+from interlock.orchestrator.store.records import WorkspaceChange
 from interlock.v1 import executor_pb2, workspace_pb2
 from interlock.v1 import fork_pb2 as f
 
@@ -58,7 +58,7 @@ async def fork_run(deps: Deps, message: f.ForkRunRequest) -> f.ForkRunResponse:
         events_of(workspace_id=workspace.workspace_id),
         WorkspaceChange(
             workspace.workspace_id,
-            create=NewWorkspace(deps.executor_address, workspace.path, workspace.head_tree),
+            create=new_workspace(deps, workspace),
         ),
         request=request,
         goal=begin.parent.goal,
@@ -91,7 +91,7 @@ async def _workspace(
     request = executor_pb2.CreateWorkspaceRequest(
         request_id="fork/" + hashlib.sha256(named.encode()).hexdigest(),
         source=workspace_pb2.WorkspaceSource(tree=source),
-        labels=dict(message.labels),
+        labels={**await others.workspace_labels(deps.database, parent.workspace_id), **message.labels},
     )
     with rpc_errors("executor"):
         return (await deps.executor.stub.CreateWorkspace(request, timeout=_CHECKOUT_SECONDS)).workspace

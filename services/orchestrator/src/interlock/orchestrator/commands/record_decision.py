@@ -21,14 +21,14 @@ async def record_decision(deps: Deps, message: o.RecordDecisionRequest) -> o.Rec
     if message.decision.HasField("approve"):
         # What cannot be shown as it was recorded cannot have been reviewed.
         await deps.payloads.need([preview_digest(row.doc)])
-    subject = current_identity().subject
-    decision, payloads = inputs.decision(message.decision, subject=subject)
+    caller = current_identity()
+    decision, payloads = inputs.decision(message.decision, by=caller)
     request = request_of(message, lambda run: o.RecordDecisionResponse())
     try:
         await deps.transactions.change(
             row.run_id,
             lambda run, ctx: decide_approval.decide(run, ctx, row.id, decision),
-            subject=subject,
+            subject=caller.subject,
             payloads=payloads,
             request=request,
         )

@@ -87,6 +87,7 @@ def superseded(run: Run, step: Step, given: Reviewed, by: str = "") -> ApprovalU
         given.subject,
         given.channel,
         given.comment,
+        authentication=given.authentication,
     )
     row = resolved(asked, "superseded", given.decided_at, decided)
     if not by:
@@ -146,6 +147,7 @@ def _decision(decided: ApprovalDecided, at: datetime) -> decision_pb2.Decision:
         channel=decided.channel,
         at=views.timestamp(at),
         digest=decided.digest,
+        authentication=decided.authentication,
     )
     if decided.verdict is Verdict.APPROVE:
         out.approve.SetInParent()

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.identity import Identity
 from interlock.orchestrator.convert.texts import externalise
 from interlock.orchestrator.domain.decide_approval import Decision
 from interlock.orchestrator.domain.model import (
@@ -97,7 +98,7 @@ def budget(message: policy_pb2.Budget) -> Budget:
     return Budget(message.max_cost_micros, message.max_model_calls)
 
 
-def decision(message: decision_pb2.Decision, *, subject: str) -> tuple[Decision, list[Payload]]:
+def decision(message: decision_pb2.Decision, *, by: Identity) -> tuple[Decision, list[Payload]]:
     """A decision and the long texts of an edit."""
     verdict = Verdict(str(message.WhichOneof("verdict")))
     action = _REJECT_ACTIONS.get(message.reject.action, RejectAction.FAIL_RUN)
@@ -109,11 +110,12 @@ def decision(message: decision_pb2.Decision, *, subject: str) -> tuple[Decision,
     made = Decision(
         verdict=verdict,
         digest=message.digest,
-        subject=subject,
+        subject=by.subject,
         channel=message.channel,
         comment=message.comment,
         action=action,
         kind=kind,
         input=fields,
+        authentication=by.authentication,
     )
     return made, payloads

@@ -30,7 +30,8 @@ from interlock.orchestrator.domain.refuse import budget_reached, require_attempt
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One person's or rule's answer. `input` and `kind` are of an edit, `action` of a rejection."""
+    """One person's or rule's answer. `input` and `kind` are of an edit, `action` of a rejection,
+    `authentication` how the subject proved who it is."""
 
     verdict: Verdict
     digest: str
@@ -40,6 +41,7 @@ class Decision:
     action: RejectAction = RejectAction.FAIL_RUN
     kind: StepKind | None = None
     input: Json | None = None
+    authentication: str = ""
 
 
 def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list[e.Event]:
@@ -70,6 +72,7 @@ def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list
         decision.channel,
         decision.comment,
         decision.action if decision.verdict is Verdict.REJECT else None,
+        decision.authentication,
         step=step.number,
     )
     return [recorded, *_CONSEQUENCES[decision.verdict](run, step, decision)]

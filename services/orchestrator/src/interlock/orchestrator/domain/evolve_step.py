@@ -115,7 +115,14 @@ def _reviewed(step: Step, event: e.ApprovalDecided, at: datetime) -> dict[str, A
     if event.verdict is not Verdict.APPROVE or asked is None or step.prepared is None:
         return {}
     answer = Reviewed(
-        asked, step.asked_at or at, at, event.subject, event.channel, event.comment, step.prepared
+        asked,
+        step.asked_at or at,
+        at,
+        event.subject,
+        event.channel,
+        event.comment,
+        step.prepared,
+        event.authentication,
     )
     others = tuple(r for r in step.reviewed if r.approval.gate is not asked.gate)
     return {"reviewed": (*others, answer)}

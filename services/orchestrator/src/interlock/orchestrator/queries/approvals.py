@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
+from interlock.common.access.scope import covers
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.identity import current_identity
 from interlock.common.paging import (
     decode_cursor,
     decode_page_token,
@@ -16,7 +18,7 @@ from interlock.common.paging import (
 )
 from interlock.orchestrator.convert import approvals as convert
 from interlock.orchestrator.deps import Deps
-from interlock.orchestrator.store.readers import approvals, events
+from interlock.orchestrator.store.readers import approvals, events, others
 from interlock.orchestrator.store.records import FeedRow
 from interlock.v1 import approval_pb2, decision_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
@@ -39,7 +41,9 @@ async def record_view(deps: Deps, row: Row, *, with_preview: bool = True) -> dec
     """An approval as people see it."""
     digest = convert.preview_digest(row.doc)
     found = await deps.payloads.get([digest]) if with_preview and digest else {}
-    return convert.record(row.doc, row.state, found.get(digest))
+    view = convert.record(row.doc, row.state, found.get(digest))
+    view.workspace_labels.update(await others.workspace_labels(deps.database, view.workspace_id))
+    return view
 
 
 async def list_records(deps: Deps, message: o.ListApprovalRecordsRequest) -> o.ListApprovalRecordsResponse:
@@ -55,10 +59,12 @@ async def list_records(deps: Deps, message: o.ListApprovalRecordsRequest) -> o.L
     rows = await approvals.listed(
         deps.database, states=states, run_id=given.run_id or None, after=after, limit=size
     )
-    views = [convert.record(row.doc, row.state) for row in rows]
+    views = [await record_view(deps, row, with_preview=False) for row in rows]
+    within = current_identity().scope
     token = encode_page_token(scope, {"after": rows[-1].id}) if len(rows) == size else ""
     return o.ListApprovalRecordsResponse(
-        approvals=[view for view in views if matches(given, view)], next_page_token=token
+        approvals=[v for v in views if matches(given, v) and covers(within, v.workspace_labels)],
+        next_page_token=token,
     )
 
 
@@ -80,7 +86,24 @@ def approval_kind(view: decision_pb2.ApprovalRecord) -> int:
 
 
 async def watch(deps: Deps, message: o.WatchApprovalsRequest) -> AsyncIterator[o.WatchApprovalsResponse]:
-    """What is pending, then everything that happens to approvals, in feed order."""
+    """What is pending, then everything that happens to approvals, in feed order.
+
+    What is not within the caller's scope is left out.
+    """
+    scope = current_identity().scope
+    async with aclosing(_everything(deps, message)) as frames:
+        async for frame in frames:
+            if scope:
+                within = [e for e in frame.events if covers(scope, e.approval.workspace_labels)]
+                frame = o.WatchApprovalsResponse(  # noqa: PLW2901 (the same frame, with less in it)
+                    events=within, cursor=frame.cursor, caught_up=frame.caught_up
+                )
+            yield frame
+
+
+async def _everything(
+    deps: Deps, message: o.WatchApprovalsRequest
+) -> AsyncGenerator[o.WatchApprovalsResponse, None]:
     known: set[str] = set()
     if message.cursor:
         position = decode_cursor(_SCOPE, message.cursor).integer("position")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.identity import current_identity
 from interlock.common.paging import decode_page_token, encode_page_token, page_size
 from interlock.orchestrator.convert import texts, views
 from interlock.orchestrator.deps import Deps
@@ -65,6 +66,7 @@ async def list_runs(deps: Deps, message: o.ListRunsRequest) -> o.ListRunsRespons
         states=states,
         workspace_id=message.workspace_id or None,
         labels=labels,
+        scope=current_identity().scope,
         after=before,
         limit=size,
     )

@@ -17,6 +17,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -27,7 +28,7 @@ from sqlalchemy import (
     event,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -194,8 +195,46 @@ installation = Table(
     comment="One row: what the orchestrators on this database share and tell nobody.",
 )
 
+access_tokens = Table(
+    "access_tokens",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column(
+        "digest", LargeBinary, nullable=False, comment="SHA-256 of the token's text, which is kept nowhere"
+    ),
+    Column("subject", Text, nullable=False),
+    Column("roles", ARRAY(Text), nullable=False),
+    Column("scope", JSONB, nullable=False, server_default=_EMPTY, comment="Labels a workspace must have"),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("request_id", Text, comment="What asked for it; null where the request had no id"),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", _Time, nullable=False),
+    Column("expires_at", _Time, nullable=False),
+    Column("revoked_at", _Time),
+    Column("revoked_by", Text, nullable=False, server_default=""),
+    CheckConstraint("octet_length(digest) = 32", name="digest"),
+    Index("ix_access_tokens_request_id", "request_id", unique=True),
+    Index("ix_access_tokens_subject_id", "subject", "id"),
+    comment="Issued tokens. A row is never removed: decisions name it.",
+)
+
+access_denials = Table(
+    "access_denials",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Time, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("authentication", Text, nullable=False),
+    Column("rpc", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("times", BigInteger, nullable=False),
+    Index("ix_access_denials_subject_id", "subject", "id"),
+    comment="Refused calls of known callers. Append-only.",
+)
+
 SQL_DIR: Final = Path(__file__).parent / "migrations" / "sql"
-PROGRAMS: Final = ("0001_append_only.sql", "0004_flush.sql")
+PROGRAMS: Final = ("0001_append_only.sql", "0004_flush.sql", "0005_denials.sql")
 """Functions and triggers: for each, the file of the migration that last changed it."""
 
 

@@ -28,6 +28,7 @@ class ApprovalDecided(Event):
     channel: str = ""
     comment: str = ""
     action: RejectAction | None = None
+    authentication: str = ""
 
 
 @dataclass(frozen=True, slots=True)

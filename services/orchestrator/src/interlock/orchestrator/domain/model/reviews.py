@@ -58,6 +58,7 @@ class Reviewed:
     channel: str
     comment: str
     shown: Prepared
+    authentication: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,13 @@ async def next_in_line(database: Database, run_ids: Sequence[str]) -> list[str]:
     return [row[0] for row in await database.all(free)]
 
 
+async def workspace_labels(database: Database, workspace_id: str) -> Mapping[str, Any]:
+    """The labels of a workspace that a run is on; none for one that is not known."""
+    row = await database.first(select(workspaces.c.doc).where(workspaces.c.id == workspace_id))
+    labels = row.doc.get("labels", {}) if row else {}
+    return labels if isinstance(labels, dict) else {}
+
+
 async def list_workspaces(
     database: Database, *, executor: str | None = None, after: str = "", limit: int = 100
 ) -> list[WorkspaceRow]:

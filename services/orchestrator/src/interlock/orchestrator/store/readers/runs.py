@@ -11,7 +11,7 @@ from sqlalchemy import select
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.readers import page
-from interlock.orchestrator.store.schema import runs
+from interlock.orchestrator.store.schema import runs, workspaces
 
 
 class RunRow(NamedTuple):
@@ -64,10 +64,14 @@ async def list_runs(
     states: Sequence[str] = (),
     workspace_id: str | None = None,
     labels: Mapping[str, str] | None = None,
+    scope: Mapping[str, str] | None = None,
     after: str | None = None,
     limit: int = 50,
 ) -> list[RunRow]:
-    """Runs in order of id, newest first (ids begin with the time). `labels`: all of these must match."""
+    """Runs in order of id, newest first (ids begin with the time).
+
+    `labels`: the run has all of these; `scope`: its workspace has.
+    """
     query = _ALL.order_by(runs.c.id.desc()).limit(page(limit))
     if states:
         query = query.where(runs.c.state.in_(states))
@@ -75,6 +79,9 @@ async def list_runs(
         query = query.where(runs.c.workspace_id == workspace_id)
     if labels:
         query = query.where(runs.c.labels.contains(dict(labels)))
+    if scope:
+        within = select(workspaces.c.id).where(workspaces.c.doc.contains({"labels": dict(scope)}))
+        query = query.where(runs.c.workspace_id.in_(within))
     if after is not None:
         query = query.where(runs.c.id < after)
     return [RunRow(*row) for row in await database.all(query)]

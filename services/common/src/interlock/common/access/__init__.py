@@ -1,0 +1,1 @@
+"""Who may call what: roles of rpcs, issued tokens, and the record of refused calls."""

@@ -1,0 +1,1 @@
+"""The gRPC services that the orchestrator serves: Orchestrator and Access."""
