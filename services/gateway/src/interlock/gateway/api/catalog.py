@@ -16,6 +16,7 @@ SERVED_BY = {
     "interlock.v1.Executor": "executor",
     "interlock.v1.Planner": "planner",
     "interlock.v1.Approval": "approval",
+    "interlock.v1.Access": "orchestrator",
 }
 """Which process serves a proto service."""
 
