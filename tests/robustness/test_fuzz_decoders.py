@@ -38,7 +38,7 @@ from interlock.executor.workspaces.archive import extract
 PLANS = [
     b"goal: g\nsteps:\n  - read_file: {path: a.txt}\n  - run_command: {command: 'true', timeout: 5s, env: {A: b}}\n",
     b'{"goal": "g", "policy": {"edit_file_gate": "none"}, "steps": [{"edit_file": {"path": "a", "new_content": "x"}}]}',
-    b'goal: |\n  long\n  text\nbudget: {max_cost: 1.5}\nsteps:\n  - analyze: {instruction: "\\u00e9\\x41", context_keys: [step-1]}\n',
+    b'goal: |\n  g\nbudget: {max_cost: 1.5}\nsteps:\n  - analyze: {instruction: "\\u00e9", context_keys: [step-1]}\n',
 ]
 PIECES = [
     b"&a ", b"*a", b"!!python/object:os.system ", b"<<: ", b"? ", b"- ", b"[", b"{" * 500, b"[" * 5000, b"]",

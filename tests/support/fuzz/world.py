@@ -171,6 +171,10 @@ class World:
         """Requests of the rpc that may work now: those that did, and the same about what was made last."""
         seeds = list(self.seeds[method.name])[-4:]
         fields = method.request.DESCRIPTOR.fields_by_name
+        if method.name == "CreateWorkspace":
+            places = [self.project() for _ in range(6)]
+            new = [workspace_pb2.WorkspaceSource(directory={"path": str(place)}) for place in places]
+            return [*(ex.CreateWorkspaceRequest(source=each) for each in new), *seeds]
         if method.name in ("Propose", "Prepare", "Apply", "Discard"):
             return self._effects(method)
         if "request_id" not in fields or not {"run_id", "approval_id"} & set(fields):
