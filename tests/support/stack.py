@@ -63,6 +63,7 @@ class ExecutorProcess:
         self._stack = AsyncExitStack()
         self.starts = 0
         self.env: dict[str, str] = {}
+        self.program = "interlock.executor"
         self.address = ""
         self.child: Child
         self.stub: Any
@@ -79,7 +80,7 @@ class ExecutorProcess:
             **self.env,
         }
         log = self.place / f"log{self.starts}"
-        name = "tests.support.armed_executor" if failpoint else "interlock.executor"
+        name = "tests.support.armed_executor" if failpoint else self.program
         module = python_module(log, name, "--ready-file", str(ready), env=env)
         self.child = await self._stack.enter_async_context(module)
         self.address = await self.child.wait_for_file(ready)
@@ -170,10 +171,10 @@ class Stack:
 
 
 @asynccontextmanager
-async def stack(place: Path, database_url: str, **env: str) -> AsyncIterator[Stack]:
-    """Both, started; ended on leaving. `env`: more of the executor's."""
+async def stack(place: Path, database_url: str, program: str = "", **env: str) -> AsyncIterator[Stack]:
+    """Both, started; ended on leaving. `env`: more of the executor's; `program`: another module than its own."""
     executor = ExecutorProcess(place)
-    executor.env = env
+    executor.env, executor.program = env, program or executor.program
     try:
         await executor.start()
         async with orchestrator(database_url, parse_address(executor.address)) as running:
