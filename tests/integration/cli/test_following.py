@@ -104,6 +104,8 @@ def test_interrupting_exec_leaves_the_run_going(interlock: Installation, project
         (["run", "nonsense"], 2, "No such command"),
         (["run", "exec", "-w", "/tmp"], 2, "Give either --plan or --goal"),
         (["run", "exec", "-w", "/tmp", "--plan", "/nowhere.yaml"], 2, "Cannot read /nowhere.yaml"),
+        (["run", "watch", "run-1", "-i"], 2, "There is no terminal to ask on"),
+        (["run", "watch", "run-1", "-i", "-o", "json"], 2, "Nobody can be asked in JSON"),
         (["step", "show", "run-1", "x"], 2, "is not a step"),
         (["journal", "verify", "/nowhere"], 2, "Cannot read /nowhere"),
         (["serve", "nonsense"], 2, "is not a service"),
@@ -200,6 +202,30 @@ def test_on_a_terminal_it_asks_and_the_answer_counts(interlock: Installation, pr
     assert run["steps"][1]["state"] == "STEP_STATE_REJECTED"
     assert "no, thank you" in run["failure"]["message"]
     assert "printf" in run["steps"][1]["spec"]["input"]["runCommand"]["command"]
+
+
+def test_watching_on_a_terminal_can_ask(interlock: Installation, project: Path) -> None:
+    started = interlock.json("run", "start", "-w", str(project), "--plan", plan(project, EDIT))
+    person = Pty(interlock, "run", "watch", started["runId"], "--interactive")
+    person.until("[a]pprove")
+    assert b"+new" in person.screen
+    person.type("a\n")
+    code, text = person.end()
+    assert code == 0
+    assert "COMPLETED" in text
+    assert (project / "b.txt").read_text() == "new\n"
+
+
+def test_watching_says_what_waits_and_only_that(interlock: Installation, project: Path) -> None:
+    two = plan(project, EDIT, "{edit_file: {path: d.txt, new_content: d}}")
+    run = interlock.json("run", "start", "-w", str(project), "--plan", two)["runId"]
+    first = interlock.json("run", "wait", run, code=3)["steps"][0]["approvalId"]
+    interlock("approvals", "approve", first)
+    second = interlock.json("run", "wait", run, code=3)["steps"][1]["approvalId"]
+    said = interlock("run", "watch", run, "--timeout", "1s", code=124).stderr
+    assert f"Step 2 waits for {second}. `interlock approvals show {second}`" in said
+    assert first not in said
+    interlock("run", "cancel", run)
 
 
 def test_on_a_terminal_no_input_still_means_no(interlock: Installation, project: Path) -> None:

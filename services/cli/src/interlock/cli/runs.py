@@ -116,12 +116,19 @@ async def execute_run(settings: Settings, wanted: Wanted, approve: str, within: 
         return await _followed(settings, client, run, keeper, reporter, seconds)
 
 
-async def watch_run(settings: Settings, run_id: str, within: str) -> int:
-    """Follow a run that exists, without deciding anything."""
+async def watch_run(settings: Settings, run_id: str, within: str, *, interactive: bool = False) -> int:
+    """Follow a run that exists: without deciding anything, or asking at its gates as `run exec` does."""
     seconds = parse_duration(within, "timeout")
+    if interactive and not settings.may_ask:
+        raise bad_value(
+            "interactive",
+            "There is no terminal to ask on, or --no-input forbids it.",
+            "Leave --interactive out, and decide with `interlock approvals approve` or `reject`.",
+        )
     async with connect(settings) as client:
-        run = await client.get_run(run_id)
-        return await _followed(settings, client, run, None, _reporter(), seconds)
+        run, reporter = await client.get_run(run_id), _reporter()
+        keeper = Gatekeeper(client, Approve.ASK, Terminal(), reporter) if interactive else None
+        return await _followed(settings, client, run, keeper, reporter, seconds)
 
 
 async def _followed(

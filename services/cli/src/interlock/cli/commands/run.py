@@ -133,15 +133,22 @@ async def watch(
     run: RUN,
     cursor: Annotated[str, typer.Option(help="Go on after this cursor (JSON output shows them).")] = "",
     within: TIMEOUT = "",
+    interactive: Annotated[
+        bool,
+        typer.Option("--interactive", "-i", help="Ask at each gate on the terminal, as `run exec` does."),
+    ] = False,
 ) -> int:
     """Follow a run to its end.
 
     -o json prints a document for each message of the stream, one after another; -o jsonl each on a line of its own.
     """
     from interlock.cli.runs import print_messages, watch_run
+    from interlock.cli.values import bad_value
 
     if settings.output is Output.TABLE:
-        return await watch_run(settings, run, within)
+        return await watch_run(settings, run, within, interactive=interactive)
+    if interactive:
+        raise bad_value("interactive", "Nobody can be asked in JSON.", "Leave --interactive or --output out.")
     return await print_messages(settings, run, cursor, within)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interlock.cli.follow.decide import Gatekeeper
-from interlock.cli.follow.replaced import replaced_line
+from interlock.cli.follow.questions import Questions
 from interlock.cli.follow.reporter import Reporter
 from interlock.cli.follow.view import RunView
 from interlock.cli.safe import escape
@@ -24,12 +24,13 @@ async def follow(client: Client, run: Run, gatekeeper: Gatekeeper | None, report
     gatekeeper approvals are somebody else's business.
     """
     view = RunView(run)
+    questions = Questions(run, hint=gatekeeper is None)
     reporter.begin(view)
     try:
         async for message in client.watch_run(run.run_id):
             changed = view.apply(message)
             reporter.changed(view, changed)
-            if line := replaced_line(message):
+            if line := questions.line(message):
                 reporter.note(line)
             if gatekeeper is None:
                 continue
