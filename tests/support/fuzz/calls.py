@@ -28,6 +28,7 @@ LISTEN = 0.2
 
 DETAILS = "grpc-status-details-bin"
 FORBIDDEN = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
+_SERVED_BY = {"access": "orchestrator"}
 _REASONS = {reason.value for reason in Reason}
 
 
@@ -43,7 +44,9 @@ class Method:
 
     @property
     def service(self) -> str:
-        return self.path.split("/")[1].rpartition(".")[2].lower()
+        """The process that serves it."""
+        name = self.path.split("/")[1].rpartition(".")[2].lower()
+        return _SERVED_BY.get(name, name)
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ mutations start from, and what their answers name is what random messages are fi
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import subprocess
@@ -24,8 +25,18 @@ from tests.support.models import MODEL, Answer, Request, chat, scripted
 from tests.support.trees import read_tree
 
 from interlock.common.digests import sha256_text
+from interlock.v1 import (
+    access_pb2,
+    decision_pb2,
+    export_pb2,
+    fork_pb2,
+    policy_pb2,
+    role_pb2,
+    run_pb2,
+    step_pb2,
+    workspace_pb2,
+)
 from interlock.v1 import approval_pb2 as ap
-from interlock.v1 import decision_pb2, export_pb2, fork_pb2, policy_pb2, run_pb2, step_pb2, workspace_pb2
 from interlock.v1 import executor_pb2 as ex
 from interlock.v1 import orchestrator_pb2 as o
 from interlock.v1 import planner_pb2 as pl
@@ -215,6 +226,7 @@ class World:
         self._learn_executor()
         self._learn_runs()
         self._learn_planner()
+        self._learn_access()
         self.situations()
         missing = {method.name for method in METHODS} - set(self.seeds)
         assert not missing, f"add a real call of the new rpcs to {__name__}: {missing}"
@@ -363,6 +375,23 @@ class World:
         self.ask("Summarize", pl.SummarizeRequest(instruction="sum", results=[result]))
         self.ask("DraftEdit", pl.DraftEditRequest(path="a.txt", current_content="one\n", instruction="do"))
         self.ask("GetCapabilities", pl.GetCapabilitiesRequest())
+
+    def _learn_access(self) -> None:
+        roles = [role_pb2.ROLE_VIEWER, role_pb2.ROLE_OPERATOR]
+        request = access_pb2.CreateTokenRequest(subject="bot", roles=roles, scope={"team": "a"}, note="n")
+        made = self.ask("CreateToken", request)
+        self.knows(made.token.token_id, "token_id")
+        self.knows(hashlib.sha256(made.text.encode()).digest(), "digest")
+        self.ask("ListTokens", access_pb2.ListTokensRequest(page_size=1))
+        self.ask("WhoAmI", access_pb2.WhoAmIRequest())
+        digest = hashlib.sha256(made.text.encode()).digest()
+        self.ask("Introspect", access_pb2.IntrospectRequest(token_id=made.token.token_id, digest=digest))
+        denial = access_pb2.Denial(subject="bot", rpc="interlock.v1.Executor/Apply", message="no", count=1)
+        denial.at.GetCurrentTime()
+        self.ask("RecordDenials", access_pb2.RecordDenialsRequest(denials=[denial]))
+        self.ask("ListDenials", access_pb2.ListDenialsRequest(page_size=1))
+        other = self.ask("CreateToken", request).token.token_id
+        self.ask("RevokeToken", access_pb2.RevokeTokenRequest(token_id=other))
 
     # What must stay true
 
