@@ -1,4 +1,4 @@
-"""Pages of docs/ run as a person would: their shell blocks, in order, in one bash, beside real services."""
+"""Pages of documentation run as a person would: their shell blocks, in order, in one bash, beside real services."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ class Page:
         name: the file in docs/.
         up: the services, whose environment the shell gets, with each service's address in a variable of its name.
         seconds: most time the whole page may take.
+        only: the one section to run; empty = all.
     """
 
-    def __init__(self, name: str, up: Installation, seconds: float = 110) -> None:
-        self.blocks = blocks(name)
+    def __init__(self, name: str, up: Installation, seconds: float = 110, *, only: str = "") -> None:
+        self.blocks = [(heading, code) for heading, code in blocks(name) if only in ("", heading)]
         script = "set -u\n" + "".join(f"echo '{MARK}{heading}'\n{code}" for heading, code in self.blocks)
         env = {
             **up.env,

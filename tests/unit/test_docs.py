@@ -64,14 +64,3 @@ def test_links_between_documents_lead_somewhere() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert broken == []
-
-
-def test_the_readme_shows_what_the_page_about_undoing_does() -> None:
-    """A test runs that page: every command of the section stands there too."""
-    readme = (ROOT / "README.md").read_text()
-    section = readme.split("## Before it happens\n")[1].split("\n## ")[0]
-    page = (ROOT / "docs" / "undo.md").read_text()
-    commands = re.findall(r"^```(?:sh|yaml)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    lines = [line for block in commands for line in block.splitlines()]
-    assert len(lines) == 5
-    assert [line for line in lines if line not in page] == []
