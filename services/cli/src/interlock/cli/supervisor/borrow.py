@@ -20,6 +20,7 @@ from interlock.common.errors import InterlockError, Reason
 
 START_SECONDS = 180.0
 _STOP_SECONDS = 60.0
+_QUIET_SECONDS = 4.0
 _PAUSE = 0.1
 _ASK_SECONDS = 3.0
 
@@ -86,7 +87,7 @@ class _Starter:
         finally:
             os.close(writer)
         with os.fdopen(reader, "rb") as file:
-            line = await _first_line(file)
+            line = await first_line(file, path)
         await self._check(line, path)
 
     async def _check(self, line: bytes, log: Path) -> None:
@@ -122,18 +123,34 @@ def _spawn(env: Mapping[str, str], output: int, log: Path) -> int:
     return os.posix_spawn(line[0], line, dict(env), file_actions=actions, setsid=True)
 
 
-async def _first_line(file: BinaryIO) -> bytes:
-    """The supervisor's one line; empty when it ended, or took too long, without one."""
+async def first_line(file: BinaryIO, log: Path, patience: float = _QUIET_SECONDS) -> bytes:
+    """The supervisor's one line; empty when it ended, or took too long, without one.
+
+    Whoever waits is told every `patience` seconds how far it is, by the last line of its log.
+    """
     readable = asyncio.Event()
     loop = asyncio.get_running_loop()
+    deadline = loop.time() + START_SECONDS
     loop.add_reader(file.fileno(), readable.set)
     try:
-        await asyncio.wait_for(readable.wait(), START_SECONDS)
-    except TimeoutError:
-        return b""
+        while not readable.is_set():
+            if loop.time() > deadline:
+                return b""
+            try:
+                await asyncio.wait_for(readable.wait(), patience)
+            except TimeoutError:
+                progress(f"Still starting: {_last_line(log) or 'processes and the database'} …")
     finally:
         loop.remove_reader(file.fileno())
     return file.readline(64 * 1024)
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1][:200] if lines else ""
 
 
 def _in_use(directory: Path) -> bool:
