@@ -59,6 +59,14 @@ def test_every_rpc_for_long(fuzzed: World) -> None:
         drive(fuzzed, ODD, random=60, mutated=200, wire=60, share=0.95)
 
 
+def test_clients_that_leave_harm_nobody(fuzzed: World) -> None:
+    """Calls that are given up at once, or a few milliseconds into the work."""
+    for method in METHODS:
+        for number, seed in enumerate(fuzzed.seeds_of(method)[:3]):
+            fuzzed.caller.leave(method, seed.SerializeToString(), number / 1000)
+    fuzzed.unharmed()
+
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -162,6 +163,20 @@ class Caller:
         finally:
             call.cancel()
         return Outcome(grpc.StatusCode.OK, answers=tuple(answers))
+
+    def leave(self, method: Method, request: bytes, seconds: float) -> None:
+        """Call, and go away after so long, whatever has come by then."""
+        channel = self._channels[method.service]
+        kind = "stream" if method.takes_stream else "unary"
+        call = getattr(channel, f"{kind}_{'stream' if method.gives_stream else 'unary'}")(method.path)
+        made = iter([request]) if method.takes_stream else request
+        started = (
+            call(made, metadata=self._token)
+            if method.gives_stream
+            else call.future(made, metadata=self._token)
+        )
+        threading.Event().wait(seconds)
+        started.cancel()
 
     def serving(self) -> dict[str, bool]:
         """Which services say that they work."""
