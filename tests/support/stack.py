@@ -10,17 +10,21 @@ The executor can be killed, and its directory looked at and changed.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.support.orchestrator import TOKEN, Running, orchestrator, until
 from tests.support.processes import Child, python_module
+from typer.testing import CliRunner, Result
 
+from interlock.cli.main import app
 from interlock.common.addresses import parse_address
 from interlock.common.client import channel, rpc_errors
 from interlock.v1 import decision_pb2, executor_pb2, policy_pb2, run_pb2, step_pb2, workspace_pb2
@@ -168,6 +172,23 @@ class Stack:
         """As after a restart: what the orchestrator knows of payloads comes from its database."""
         payloads = self.orchestrator.deps.payloads
         payloads.__init__(payloads._database)  # type: ignore[misc]
+
+
+def interlock_on(both: Stack, place: Path) -> Callable[..., Any]:
+    """`interlock` on these services, to be awaited: its answer with `-o json`, else what it printed."""
+    env = {
+        "INTERLOCK_DATA_DIR": str(place / "data"),
+        "INTERLOCK_TOKEN": TOKEN,
+        "INTERLOCK_ORCHESTRATOR_ADDRESS": str(both.orchestrator.address),
+        "INTERLOCK_EXECUTOR_ADDRESS": both.executor.address,
+    }
+
+    async def call(*arguments: str, code: int = 0) -> Any:
+        done: Result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=env)
+        assert done.exit_code == code, done.output
+        return json.loads(done.stdout) if "json" in arguments else done.stdout + done.stderr
+
+    return call
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,11 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.orchestrator import TOKEN
-from tests.support.stack import NONE, Stack, command, open_place, stack
-from typer.testing import CliRunner, Result
-
-from interlock.cli.main import app
+from tests.support.stack import NONE, Stack, command, interlock_on, open_place, stack
 
 Run = Callable[..., Any]
 TOLD = "Not written, because somebody saved them at that moment"
@@ -35,20 +30,7 @@ async def fixture_stack(place: Path, database_url: str) -> AsyncIterator[Stack]:
 
 @pytest.fixture
 def interlock(stack: Stack, place: Path) -> Run:
-    """The command on these services; with `-o json` its answer."""
-    env = {
-        "INTERLOCK_DATA_DIR": str(place / "data"),
-        "INTERLOCK_TOKEN": TOKEN,
-        "INTERLOCK_ORCHESTRATOR_ADDRESS": str(stack.orchestrator.address),
-        "INTERLOCK_EXECUTOR_ADDRESS": stack.executor.address,
-    }
-
-    async def call(*arguments: str) -> Any:
-        done: Result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=env)
-        assert done.exit_code == 0, done.output
-        return json.loads(done.stdout) if "json" in arguments else done.stdout + done.stderr
-
-    return call
+    return interlock_on(stack, place)
 
 
 @pytest.fixture

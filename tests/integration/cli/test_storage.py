@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.orchestrator import TOKEN
-from tests.support.stack import EFFECT, NONE, Stack, edit, open_place, stack
-from typer.testing import CliRunner, Result
-
-from interlock.cli.main import app
+from tests.support.stack import EFFECT, NONE, Stack, edit, interlock_on, open_place, stack
 
 Run = Callable[..., Any]
 
@@ -32,20 +26,7 @@ async def fixture_stack(place: Path, database_url: str) -> AsyncIterator[Stack]:
 
 @pytest.fixture
 def interlock(stack: Stack, place: Path) -> Run:
-    """The command on these services; with `-o json` its answer."""
-    env = {
-        "INTERLOCK_DATA_DIR": str(place / "data"),
-        "INTERLOCK_TOKEN": TOKEN,
-        "INTERLOCK_ORCHESTRATOR_ADDRESS": str(stack.orchestrator.address),
-        "INTERLOCK_EXECUTOR_ADDRESS": stack.executor.address,
-    }
-
-    async def call(*arguments: str, code: int = 0) -> Any:
-        done: Result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=env)
-        assert done.exit_code == code, done.output
-        return json.loads(done.stdout) if "json" in arguments else done.stdout + done.stderr
-
-    return call
+    return interlock_on(stack, place)
 
 
 async def test_what_workspaces_take(stack: Stack, place: Path, interlock: Run) -> None:
