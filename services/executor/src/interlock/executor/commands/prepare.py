@@ -158,7 +158,7 @@ class _Preparation:
         log = engine.hub.open(request.key)
         try:
             self._secrets = await engine.open_secrets(action)
-            self._grant = run_command.grant_of(action, engine.network)
+            self._grant = run_command.grant_of(action, engine.network, self._secrets)
             async with self._slot(), engine.turns.fork(request.workspace):
                 fork = await engine.call(engine.workspaces.fork, request.workspace)
                 return await self._in_fork(fork, action, log)
@@ -222,7 +222,7 @@ class _Preparation:
             )
         except InterlockError as error:
             return _failed(self._secrets.error(error), fork.base_tree)
-        outcome = run_command.outcome_of(result, action, fork.base_tree, self._secrets)
+        outcome = run_command.outcome_of(result, action, fork.base_tree)
         return await engine.call(self._capture, fork, outcome) if run_command.publishable(result) else outcome
 
     def _capture(self, fork: Fork, outcome: Outcome) -> Outcome:

@@ -6,6 +6,7 @@ Values are in no `repr`, no log, no message; they leave this object only for the
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.model import Failure, RunCommand, SecretUse
 from interlock.executor.sandbox.base import FILES
 from interlock.executor.sandbox.environment import FIXED
+from interlock.executor.secrets.hosts import HostNames
 from interlock.executor.secrets.matching import Patterns
 from interlock.executor.secrets.redactor import Redactor, redact
 from interlock.executor.snapshots.diff import Diff, FileDiff
@@ -50,17 +52,22 @@ class Opened:
             redactor.feed(_bytes(text))
             redactor.finish()
             for name in redactor.found:
-                raise InterlockError(
-                    Reason.SECRET_UNUSABLE,
-                    f"The step's input holds the value of the secret {name!r}, and is recorded.",
-                    field="secrets",
-                    fix="Use the variable or file that the secret appears as; replace the secret, which is known now.",
-                    metadata={"secret": name},
-                )
+                raise _given(name, "secrets")
+        for index, text in enumerate(action.network):
+            if self and (name := self._host_names.found(text)):
+                raise _given(name, f"network[{index}]")
 
     def text(self, text: str) -> str:
         """Text for people or programs; names of files may hold bytes that are not UTF-8."""
         return redact(self.patterns, _bytes(text)).decode("utf-8", "surrogateescape") if self else text
+
+    def host(self, text: str) -> str:
+        """What a step called a host, or a text about one."""
+        return self.text(self._host_names.clean(text)) if self else text
+
+    @functools.cached_property
+    def _host_names(self) -> HostNames:
+        return HostNames(self._values)
 
     def failure(self, failure: Failure) -> Failure:
         """A failure whose texts may quote what a step wrote."""
@@ -111,6 +118,16 @@ def check_uses(action: RunCommand) -> None:
                 field="secrets",
                 fix="Let the secret appear under a name that nothing else has.",
             )
+
+
+def _given(name: str, field: str) -> InterlockError:
+    return InterlockError(
+        Reason.SECRET_UNUSABLE,
+        f"The step's input holds the value of the secret {name!r}, and is recorded.",
+        field=field,
+        fix="Use the variable or file that the secret appears as; replace the secret, which is known now.",
+        metadata={"secret": name},
+    )
 
 
 def _is_file(use: SecretUse) -> bool:

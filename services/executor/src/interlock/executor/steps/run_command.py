@@ -44,14 +44,14 @@ def spec_of(
     return spec
 
 
-def grant_of(action: RunCommand, network: NetworkConfig) -> Grant | None:
+def grant_of(action: RunCommand, network: NetworkConfig, secrets: Opened = NONE) -> Grant | None:
     """Leave for what the command asks for; None when it asks for nothing.
 
     Raises NETWORK_NOT_AVAILABLE, INVALID_ARGUMENT.
     """
     if not action.network:
         return None
-    return Grant(network.rules(action.network))
+    return Grant(network.rules(action.network), secrets.host)
 
 
 def _mounted(fork: Fork, live: Path | None) -> sandbox.Fork:
@@ -81,7 +81,7 @@ def publishable(result: SandboxResult) -> bool:
     return result.ending is Ending.EXITED
 
 
-def outcome_of(result: SandboxResult, action: RunCommand, base_tree: str, secrets: Opened = NONE) -> Outcome:
+def outcome_of(result: SandboxResult, action: RunCommand, base_tree: str) -> Outcome:
     """Everything but the result tree and its difference."""
     return Outcome(
         base_tree=base_tree,
@@ -93,7 +93,7 @@ def outcome_of(result: SandboxResult, action: RunCommand, base_tree: str, secret
         signal=result.signal,
         usage=result.usage,
         failure=_failure(result, action),
-        network=None if result.network is None else result.network.cleaned(secrets.text),
+        network=result.network,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from interlock.executor.sandbox.network.rules import MAX_ATTEMPTS_KEPT, Attempt, Rules
 
@@ -23,7 +23,7 @@ class NetworkRecord:
     problem: str = ""
 
     def add(self, attempt: Attempt) -> None:
-        """One more."""
+        """One more; its texts are clean."""
         self.total += 1
         self.refused += not attempt.allowed
         self.sent += attempt.sent
@@ -31,14 +31,12 @@ class NetworkRecord:
         if len(self.attempts) < MAX_ATTEMPTS_KEPT:
             self.attempts.append(attempt)
 
-    def cleaned(self, clean: Callable[[str], str]) -> NetworkRecord:
-        """With the texts that the step chose gone through `clean`."""
-        attempts = [replace(each, host=clean(each.host), detail=clean(each.detail)) for each in self.attempts]
-        return replace(self, attempts=attempts)
-
 
 class Grant:
-    """A step's leave to use the network. `used` is set when the command may run: from then on it may have acted."""
+    """A step's leave to use the network. `used` is set when the command may run: from then on it may have acted.
 
-    def __init__(self, rules: Rules) -> None:
-        self.rules, self.used = rules, False
+    `clean` goes over the texts that the step chose, before they are logged or recorded.
+    """
+
+    def __init__(self, rules: Rules, clean: Callable[[str], str] = str) -> None:
+        self.rules, self.clean, self.used = rules, clean, False

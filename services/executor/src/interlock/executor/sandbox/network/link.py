@@ -147,8 +147,11 @@ class Link:
                 self._ready.set_result(str(told.get("error", "")))
         elif isinstance(made := told.get("attempt"), dict):
             attempt = decode_attempt(made)
+            kept = self.record.total < MAX_ATTEMPTS_KEPT
+            if kept:
+                attempt.host, attempt.detail = map(self._grant.clean, (attempt.host, attempt.detail))
             self.record.add(attempt)
-            if self.record.total <= MAX_ATTEMPTS_KEPT:
+            if kept:
                 _say(attempt)
         return "ended" in told
 
