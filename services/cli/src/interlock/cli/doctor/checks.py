@@ -82,13 +82,25 @@ async def _sandbox() -> list[Finding]:
         with _scratch(executor_dir().parent) as directory:
             confinement = Confinement.from_env(directory / "private")
             trials = await try_candidates(choice, confinement, directory)
+            network = await _network(trials[-1])
     except InterlockError as error:
         return [Finding.of_error("sandbox", error)]
     except OSError as error:
         fix = "Choose a directory that this user can write, by INTERLOCK_EXECUTOR_DIR."
         return [Finding("sandbox", Level.MISSING, f"{executor_dir()}: {error.strerror}", fix)]
     *others, last = trials
-    return [*_tier(choice, last), *(_unusable(each) for each in others)]
+    return [*_tier(choice, last), *network, *(_unusable(each) for each in others)]
+
+
+async def _network(trial: Trial) -> list[Finding]:
+    """Whether steps of the sandbox in force can have network. Raises InterlockError for settings that are wrong."""
+    from interlock.executor.sandbox.network.config import NetworkConfig, network_check
+    from interlock.executor.sandbox.network.trial import NetworkTrial
+
+    if not trial.usable or trial.sandbox is None:
+        return []
+    check = network_check(await NetworkTrial(NetworkConfig.from_env(), trial.sandbox).found())
+    return [Finding("network of steps", Level.OK if check.ok else Level.WARNING, check.detail, check.fix)]
 
 
 def _unusable(trial: Trial) -> Finding:
