@@ -150,5 +150,17 @@ def _people(run: Run) -> None:
     if run.steps:
         print()
         write_table(*steps_table(run.steps))
-    for line in filter(None, map(asks, run.steps)):
+    for line in filter(None, (asks(step) or _unknown(run, step) for step in run.steps)):
         print(escape(line))
+
+
+def _unknown(run: Run, step: Step) -> str:
+    """What can be done about a step of which nobody knows what it did; empty for others."""
+    if step.state != StepState.STEP_STATE_OUTCOME_UNKNOWN:
+        return ""
+    hosts = ", ".join(step.spec.input.run_command.network)
+    where = f" at {hosts}" if hosts else ""
+    return (
+        f"Find out what step {step.number} did{where}. Then `interlock step retry {run.run_id} {step.number}` runs it "
+        f"again, and `interlock step skip {run.run_id} {step.number}` goes on without it."
+    )
