@@ -9,6 +9,7 @@ from interlock.gateway.api.methods import Binding, Method
 from interlock.gateway.backends import Backends
 from interlock.gateway.http.exchange import Exchange
 from interlock.gateway.problems import HttpError
+from interlock.gateway.rest.service import CREATES, SERVICE
 from interlock.gateway.transcode.request import build
 from interlock.gateway.transcode.response import to_json
 
@@ -40,4 +41,6 @@ async def unary(
     message = await request_message(exchange, method, binding, variables)
     call = backends.unary(method.service, method.path, message.SerializeToString(), metadata, timeout)
     raw = await exchange.unless_gone(call)
-    await exchange.answer(200, JSON, to_json(method.response(raw), binding.response_body))
+    facade = method.service == SERVICE
+    answer = to_json(method.response(raw), binding.response_body, whole=facade)
+    await exchange.answer(201 if method.full_name in CREATES else 200, JSON, answer)

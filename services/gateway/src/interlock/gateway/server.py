@@ -23,6 +23,7 @@ from interlock.gateway.config import Config
 from interlock.gateway.http.guard import Hosts
 from interlock.gateway.http.listening import bind
 from interlock.gateway.http.protocol import Connection
+from interlock.gateway.rest.service import SERVICE, AgentRuns
 from interlock.gateway.streams.streaming import Streaming
 
 _log = logs.get("server")
@@ -33,6 +34,7 @@ async def serve(config: Config, *, stop: asyncio.Event | None = None, signals: b
     """Run the gateway until a signal or `stop`. Raises InterlockError when it cannot start."""
     stopping, hurry = stop or asyncio.Event(), asyncio.Event()
     backends = Backends(config.backends)
+    backends.serve(SERVICE, AgentRuns(backends))
     streaming = Streaming(backends)
     listener, address = bind(config.address)
     server = _Server(_uvicorn(config, _application(config, backends, streaming)))

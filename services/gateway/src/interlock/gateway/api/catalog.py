@@ -17,8 +17,9 @@ SERVED_BY = {
     "interlock.v1.Planner": "planner",
     "interlock.v1.Approval": "approval",
     "interlock.v1.Access": "orchestrator",
+    "interlock.v1.AgentRuns": "gateway",
 }
-"""Which process serves a proto service."""
+"""Which process serves a proto service; the gateway itself has a facade."""
 
 
 @cache

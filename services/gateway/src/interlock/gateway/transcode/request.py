@@ -45,14 +45,17 @@ def build(
     return to_message(document, method.request())
 
 
-def to_message(document: Any, message: Message) -> Message:
-    """A document as a message. Raises INVALID_ARGUMENT naming the place in it that does not fit."""
+def to_message(document: Any, message: Message, within: str = "") -> Message:
+    """A document as a message; `within` is the field of the request that holds it.
+
+    Raises INVALID_ARGUMENT naming the place in it that does not fit.
+    """
     try:
         json_format.ParseDict(document, message, max_recursion_depth=_MAX_DEPTH)
         # Text that cannot be written as UTF-8 is found only when it is.
         message.SerializeToString()
     except json_format.ParseError as error:
-        raise _misfit(error, message.DESCRIPTOR.name) from None
+        raise _misfit(error, message.DESCRIPTOR.name, within) from None
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise bad_body("a value in it does not fit its field") from None
     return message
@@ -141,10 +144,10 @@ def _unknown(name: str) -> InterlockError:
     return bad_value(name, "there is no such parameter; /openapi.json lists those of each call")
 
 
-def _misfit(error: json_format.ParseError, message: str) -> InterlockError:
+def _misfit(error: json_format.ParseError, message: str, within: str) -> InterlockError:
     """protobuf's message says where, at its end (`at "CreateRunRequest.steps[0]"`) or in a chain at its beginning."""
     text = str(error).split("\n", 1)[0]
-    field = _place(text, message)
+    field = ".".join(part for part in (within, _place(text, message)) if part)
     if unknown := _UNKNOWN.search(text):
         field = f"{field}.{unknown[1]}" if field else unknown[1]
         why = f"there is no field {field[:200]}"

@@ -1,0 +1,1 @@
+"""The routes of agent runs: a facade over runs, steps and approvals."""
