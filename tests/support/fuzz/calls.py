@@ -65,6 +65,8 @@ def every_method() -> list[Method]:
             continue
         file = pool.FindFileByName(f"interlock/v1/{module.name.removesuffix('_pb2')}.proto")
         for service in file.services_by_name.values():
+            if service.name == "AgentRuns":
+                continue  # the gateway serves it, by HTTP only
             for rpc in service.methods:
                 path = f"/{service.full_name}/{rpc.name}"
                 found[path] = Method(

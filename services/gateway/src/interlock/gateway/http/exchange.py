@@ -18,6 +18,7 @@ ABORT: Final = "interlock.abort"
 """ASGI extension: a function that cuts the connection off, whatever is still to be sent."""
 
 _PIECE = 64 * 1024
+_DISCARD_SECONDS = 2.0
 _MAX_PARAMETERS = 1000
 
 T = TypeVar("T")
@@ -139,12 +140,33 @@ class Exchange:
         await self.write(b"", more=False)
 
     async def fail(self, error: InterlockError) -> None:
-        """Send a problem. A body that was not read ends the connection: its rest is not looked at."""
+        """Send a problem. What is left of a body is thrown away, or ends the connection."""
         headers = problems.headers(error)
-        if not self._body_read and self.method not in ("GET", "HEAD", "OPTIONS"):
+        if (
+            not self._body_read
+            and self.method not in ("GET", "HEAD", "OPTIONS")
+            and not await self._discarded()
+        ):
             headers["connection"] = "close"
         body = write_json(problems.problem(error, self.request_id))
         await self.answer(problems.status_of(error), problems.MEDIA_TYPE, body, headers.items())
+
+    async def _discarded(self) -> bool:
+        """Take the rest of a body that nobody wants, for a moment: a client that is still sending would lose the
+        answer with the connection. One that asks before it sends (`Expect: 100-continue`) needs no such thing.
+        """
+        if "expect" in self.headers:
+            return False
+        try:
+            async with asyncio.timeout(_DISCARD_SECONDS):
+                while True:
+                    event = await self._receive()
+                    if event["type"] == "http.disconnect":
+                        raise ClientGone
+                    if not event.get("more_body", False):
+                        return True
+        except TimeoutError:
+            return False
 
     async def _put(self, message: dict[str, Any]) -> None:
         try:
