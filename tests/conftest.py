@@ -7,6 +7,7 @@ the conftest of the directory that needs them.
 from __future__ import annotations
 
 import os
+import pathlib
 import shutil
 import signal
 import tempfile
@@ -48,6 +49,13 @@ def _hear_ctrl_c() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _find_runsc() -> None:
+    """The one that scripts/runtimes has fetched is tested rather than an older one of this machine."""
+    fetched = pathlib.Path(__file__).parent.parent / ".cache/runtimes/runsc"
+    if fetched.exists():
+        os.environ["INTERLOCK_RUNSC"] = str(fetched)
+
+
 def _forget_the_developer() -> None:
     """No test talks to the services, database, model or collector that this shell happens to be set up for."""
     kept = {"INTERLOCK_TEST_DATABASE_URL"}
@@ -55,4 +63,5 @@ def _forget_the_developer() -> None:
         if name.startswith(("INTERLOCK_", "OTEL_")) and name not in kept:
             del os.environ[name]
     os.environ["NO_COLOR"] = "1"
+    _find_runsc()
     os.environ.pop("FORCE_COLOR", None)

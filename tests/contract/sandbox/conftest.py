@@ -47,6 +47,7 @@ def _reason(backend: str) -> str:
 
 def skip_unless_usable(backend: str, reasons: dict[str, str]) -> None:
     if backend not in reasons:
+        reasons[backend] = "its first test said why it does not work"
         reasons[backend] = _reason(backend)
     if reasons[backend]:
         pytest.skip(f"{backend}: {reasons[backend]}")

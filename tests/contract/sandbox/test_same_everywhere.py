@@ -152,18 +152,19 @@ async def test_the_executor_tells_its_tier(open_dir: Path, backend: str) -> None
 async def test_steps_of_a_killed_executor_end(open_dir: Path, backend: str) -> None:
     """By themselves, or with the next executor on the directory, which serves only when none is left."""
     mark = token()
+    place = open_dir / "one" if backend == "gvisor" else None
     async with executor(open_dir / "one", backend) as running:
         await running.make_workspace()
         step = asyncio.create_task(running.step(f"setsid {marked_sleep(mark)} & sleep 1000"))
         async with asyncio.timeout(30):
-            while not alive(mark):  # noqa: ASYNC110 (another process starts it)
+            while not alive(mark, place):  # noqa: ASYNC110 (another process starts it)
                 await asyncio.sleep(0.01)
         running.child.process.send_signal(signal.SIGKILL)
         with pytest.raises(InterlockError):
             await step
         await running.child.process.wait()
     async with executor(open_dir / "one", backend):
-        assert alive(mark) == []
+        assert alive(mark, open_dir / "one") == []
 
 
 async def test_an_executor_refuses_to_start_below_its_minimum(open_dir: Path) -> None:

@@ -14,7 +14,7 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from interlock.executor.domain.limits import DEFAULT_LIMITS, GIB, MAXIMUM_LIMITS, MIB, SECOND, Limits
 from interlock.executor.domain.model import JsonValue
@@ -29,6 +29,7 @@ __all__ = [
     "MAX_ARGUMENT",
     "MAX_ARGUMENTS",
     "MIB",
+    "NO_OVERHEAD",
     "SECOND",
     "WORKSPACE",
     "Capabilities",
@@ -40,6 +41,7 @@ __all__ = [
     "Level",
     "Limits",
     "OutputSink",
+    "Overhead",
     "Probe",
     "Sandbox",
     "SandboxResult",
@@ -116,6 +118,17 @@ class SandboxSpec:
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     redact: Callable[[], Filter] | None = None
     network: Grant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What a backend's own processes take, at most, of what is counted for a step: threads, and bytes of memory."""
+
+    tasks: int = 0
+    memory: int = 0
+
+
+NO_OVERHEAD: Final = Overhead()
 
 
 class Ending(enum.Enum):

@@ -22,6 +22,7 @@ class Confinement:
         mounts: extra read-only mounts.
         oci_runtime: name or path of the runtime of the oci backend; empty: one that is there.
         use_cgroups: False makes rlimits and the watchdog enforce everything.
+        runsc: path of gVisor's runsc; empty: the one that is installed.
         fork: how the workspace is forked: `overlay`, `copy`, or `auto`: overlay where it works.
     """
 
@@ -32,11 +33,12 @@ class Confinement:
     use_cgroups: bool = True
     fork: str = "auto"
     oci_runtime: str = ""
+    runsc: str = ""
 
     @classmethod
     def from_env(cls, private: Path) -> Confinement:
         """INTERLOCK_STEP_UID, INTERLOCK_ROOTFS, INTERLOCK_EXTRA_RO_MOUNTS, INTERLOCK_CGROUPS (true),
-        INTERLOCK_FORK (auto), INTERLOCK_OCI_RUNTIME.
+        INTERLOCK_FORK (auto), INTERLOCK_OCI_RUNTIME, INTERLOCK_RUNSC.
 
         Raises InterlockError(SANDBOX_UNAVAILABLE) when steps would run as root, INVALID_ARGUMENT.
         """
@@ -49,6 +51,7 @@ class Confinement:
             use_cgroups=env_bool("INTERLOCK_CGROUPS", True),
             fork=_fork_mode(),
             oci_runtime=env_text("INTERLOCK_OCI_RUNTIME"),
+            runsc=env_text("INTERLOCK_RUNSC"),
         )
 
     def shell(self) -> str:

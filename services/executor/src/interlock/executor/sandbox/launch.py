@@ -116,6 +116,7 @@ class Spawned:
     gate_write: int
     stdout: int
     stderr: int
+    map_write: int = -1
 
 
 def spawn(
@@ -126,11 +127,14 @@ def spawn(
     identity: Identity,
     name: str = "interlock-step",
     passed: Sequence[int] = (),
+    *,
+    mapped: bool = False,
 ) -> Spawned:
     """Start the runner, under a name that `orphans` knows it by. Blocks for the milliseconds of fork and exec.
 
     On the event loop's thread and nowhere else: the runner dies with the thread that started it. `passed` are
-    descriptors that options name; they stay the caller's.
+    descriptors that options name; they stay the caller's. An empty `program` filters nothing. `mapped`: the runner
+    waits until its uids are mapped and something is written to `map_write`, which else is -1.
     """
     check_identity(identity)
     with ExitStack() as ours, ExitStack() as theirs:
@@ -138,15 +142,17 @@ def spawn(
         status_read, status_write = pipe(ours, theirs)
         stdout_read, stdout_write = pipe(ours, theirs)
         stderr_read, stderr_write = pipe(ours, theirs)
-        seccomp = memory_file(theirs, "seccomp", program)
-        fds = [
-            "--block-fd",
-            str(gate_read),
-            "--json-status-fd",
-            str(status_write),
-            "--add-seccomp-fd",
-            str(seccomp),
-        ]
+        inherited = [gate_read, status_write]
+        fds = ["--block-fd", str(gate_read), "--json-status-fd", str(status_write)]
+        if program:
+            inherited.append(memory_file(theirs, "seccomp", program))
+            fds += ["--add-seccomp-fd", str(inherited[-1])]
+        map_write = -1
+        if mapped:
+            map_read, map_write = pipe(theirs, ours)
+            # It insists on telling its child in two ways; the other one is enough.
+            inherited += [map_read, memory_file(theirs, "info", b"")]
+            fds += ["--userns-block-fd", str(map_read), "--info-fd", str(inherited[-1])]
         arguments = memory_file(
             theirs, "args", b"".join(os.fsencode(item) + b"\0" for item in [*fds, *options])
         )
@@ -161,13 +167,13 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=stdout_write,
             stderr=stderr_write,
-            pass_fds=(gate_read, status_write, seccomp, arguments, *passed),
+            pass_fds=(*inherited, arguments, *passed),
             umask=0o022,
             process_group=0,
             **drop,
         )
         ours.pop_all()
-        return Spawned(process, status_read, gate_write, stdout_read, stderr_read)
+        return Spawned(process, status_read, gate_write, stdout_read, stderr_read, map_write)
 
 
 def pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
@@ -296,7 +302,7 @@ class Tree:
     def close(self) -> None:
         """Close every descriptor but the output pipes, which their pumps own."""
         self._status.close()
-        for fd in (self._runner_fd, self._init_fd, self._spawned.gate_write):
+        for fd in (self._runner_fd, self._init_fd, self._spawned.gate_write, self._spawned.map_write):
             if fd >= 0:
                 os.close(fd)
 

@@ -18,11 +18,13 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.model import JsonValue
 from interlock.executor.sandbox import cgroups, orphans
 from interlock.executor.sandbox.base import (
+    NO_OVERHEAD,
     Capabilities,
     Check,
     Ending,
     Exceeded,
     OutputSink,
+    Overhead,
     Probe,
     SandboxResult,
     SandboxSpec,
@@ -108,6 +110,9 @@ class Confined(ABC):
     capabilities: Capabilities
     root_made = False
     """Whether root makes a step's namespaces, and not the uid of steps."""
+    overhead: Overhead = NO_OVERHEAD
+    rlimits_inside = False
+    """Whether the runner sets the limits of processes itself, and must not be below them."""
 
     def __init__(self, confinement: Confinement, backend: str) -> None:
         self.confinement = confinement
@@ -198,7 +203,12 @@ class Confined(ABC):
         if self.controller is None:
             return None
         try:
-            return self.controller.create(f"{os.getpid()}-{next(_counter)}", spec.limits)
+            limits = replace(
+                spec.limits,
+                memory_bytes=spec.limits.memory_bytes + self.overhead.memory,
+                processes=spec.limits.processes + self.overhead.tasks,
+            )
+            return self.controller.create(f"{os.getpid()}-{next(_counter)}", limits)
         except OSError as error:
             raise InterlockError(
                 Reason.SANDBOX_UNAVAILABLE,
@@ -296,7 +306,8 @@ class _Step:
         try:
             if self._group is not None:
                 self._group.attach(pid)
-            await self._limit(pid)
+            if not self._sandbox.rlimits_inside:
+                await self._limit(pid)
         except ProcessLookupError:
             return  # it failed before the gate; the runner says why
         except OSError as error:
@@ -326,6 +337,7 @@ class _Step:
             held=self._spec.fork.held if self._spec.fork else (0, 0),
             beside=lambda: tree.beside,
             scratch=str(tree.scratch) if tree.scratch else None,
+            own=self._sandbox.overhead,
         )
 
     async def _wait(

@@ -38,9 +38,16 @@ def _oci(confinement: Confinement) -> Sandbox:
     return OciSandbox(confinement)
 
 
+def _gvisor(confinement: Confinement) -> Sandbox:
+    from interlock.executor.sandbox.gvisor import GvisorSandbox
+
+    return GvisorSandbox(confinement)
+
+
 BACKENDS: Final[Mapping[str, Maker]] = {
     "bubblewrap": _bubblewrap,
     "oci": _oci,
+    "gvisor": _gvisor,
     "landlock": _landlock,
 }
 """By the name that INTERLOCK_SANDBOX has for it; `auto` tries them in this order. A Kubernetes backend goes here."""

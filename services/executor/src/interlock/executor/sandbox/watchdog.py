@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from interlock.executor.sandbox import disk, tree
-from interlock.executor.sandbox.base import Exceeded, Limits
+from interlock.executor.sandbox.base import NO_OVERHEAD, Exceeded, Limits, Overhead
 from interlock.executor.sandbox.cgroups import Group
 
 INTERVAL: Final = 0.05
@@ -27,6 +27,7 @@ class Watchdog:
         output: returns the bytes of output so far.
         beside: returns a process of the step that is not below `root`, or 0.
         scratch: a directory on disk in place of /tmp, if it is no mount with a size of its own.
+        own: what the runner itself takes of what is counted here.
     """
 
     def __init__(
@@ -39,10 +40,11 @@ class Watchdog:
         held: tuple[int, int] = (0, 0),
         scratch: str | None = None,
         beside: Callable[[], int] = lambda: 0,
+        own: Overhead = NO_OVERHEAD,
     ) -> None:
         self._root, self._limits, self._group = root, limits, group
         self._upper, self._output, self._held, self._scratch = upper, output, held, scratch
-        self._beside = beside
+        self._beside, self._own = beside, own
         self.user_us = self.system_us = self.memory_peak = self.tasks_peak = 0
 
     async def watch(self) -> Exceeded:
@@ -63,15 +65,15 @@ class Watchdog:
 
     def _sample(self) -> None:
         seen = tree.look(self._root, self._beside())
-        self.tasks_peak = max(self.tasks_peak, seen.tasks)
+        self.tasks_peak = max(self.tasks_peak, seen.tasks - self._own.tasks)
         times = self._group.cpu_us() if self._group else None
         user, system = times or (seen.user_us, seen.system_us)
         self.user_us, self.system_us = max(self.user_us, user), max(self.system_us, system)
         if self._group is not None:
             self.memory_peak = self._group.memory_peak()
         else:
-            memory = seen.memory
-            if memory > self._limits.memory_bytes:
+            memory, own = seen.memory, self._own.memory
+            if memory - own > self._limits.memory_bytes:
                 memory = tree.proportional_memory(seen.pids)
             self.memory_peak = max(self.memory_peak, memory)
 
@@ -82,7 +84,7 @@ class Watchdog:
         limits, used = self._limits, self.user_us + self.system_us
         if used > limits.cpu_us:
             return Exceeded("cpu_us", limits.cpu_us, used)
-        if self._group is None and self.memory_peak > limits.memory_bytes:
+        if self._group is None and self.memory_peak - self._own.memory > limits.memory_bytes:
             return Exceeded("memory_bytes", limits.memory_bytes, self.memory_peak)
         if self.tasks_peak > limits.processes:
             return Exceeded("processes", limits.processes, self.tasks_peak)
