@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -126,6 +126,12 @@ class Overhead:
 
     tasks: int = 0
     memory: int = 0
+
+    def added_to(self, limits: Limits) -> Limits:
+        """What the step and the backend may use together."""
+        return replace(
+            limits, processes=limits.processes + self.tasks, memory_bytes=limits.memory_bytes + self.memory
+        )
 
 
 NO_OVERHEAD: Final = Overhead()

@@ -26,6 +26,9 @@ class Group(Protocol):
     @property
     def name(self) -> str: ...
 
+    def entrances(self) -> list[Path]:
+        """The files to whom a process writes its number to join."""
+
     def attach(self, pid: int) -> None:
         """Move a process in, before it has children. Raises OSError."""
 
@@ -66,8 +69,8 @@ class _V1Group:
         return self.memory.name
 
     def attach(self, pid: int) -> None:
-        for directory in self._directories():
-            _write(directory / "cgroup.procs", pid)
+        for entrance in self.entrances():
+            _write(entrance, pid)
 
     def oom_kills(self) -> int:
         return _table(self.memory / "memory.oom_control").get("oom_kill", 0)
@@ -90,6 +93,9 @@ class _V1Group:
     def remove(self) -> None:
         for directory in self._directories():
             _remove(directory)
+
+    def entrances(self) -> list[Path]:
+        return [directory / "cgroup.procs" for directory in self._directories()]
 
     def _directories(self) -> list[Path]:
         return [path for path in (self.memory, self.pids, self.cpuacct) if path is not None]
@@ -131,6 +137,9 @@ class _V2Group:
     @property
     def name(self) -> str:
         return self.path.name
+
+    def entrances(self) -> list[Path]:
+        return [self.path / "cgroup.procs"]
 
     def attach(self, pid: int) -> None:
         _write(self.path / "cgroup.procs", pid)

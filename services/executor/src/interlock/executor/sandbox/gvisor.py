@@ -3,7 +3,7 @@
 A command's system calls are answered by gVisor's kernel, a program in user space, and never by the machine's. That
 program, and the files that it reaches, stand within the namespaces that `bubblewrap` makes: process, mount, network
 and user ones of their own, the overlay fork, an end that takes everything along. See
-docs/decisions/0016-gvisor-within-bubblewrap.md.
+docs/decisions/0020-gvisor-within-bubblewrap.md.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from interlock.executor.sandbox.binary import find_binary
 from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.environment import HOSTNAME, INNER_UID
 from interlock.executor.sandbox.gvisor_guest import GUEST, document, guest_system, mount_points
-from interlock.executor.sandbox.gvisor_runsc import Runsc, find_runsc
+from interlock.executor.sandbox.gvisor_runsc import find_runsc
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.launch import Spawned, Tree, memory_file, spawn
 from interlock.executor.sandbox.oci_bundle import filter_profile
@@ -124,7 +124,14 @@ class GvisorSandbox(Confined):
 
     def _options(self, spec: SandboxSpec, files: Mapping[str, int], config: int, runsc: int) -> list[str]:
         # The capabilities are those of the user namespace: runsc sets up its own walls with them, then drops them.
-        options = ["--unshare-user", "--unshare-all", "--die-with-parent", "--new-session", "--cap-add", "ALL"]
+        options = [
+            "--unshare-user",
+            "--unshare-all",
+            "--die-with-parent",
+            "--new-session",
+            "--cap-add",
+            "ALL",
+        ]
         options += ["--hostname", HOSTNAME, "--clearenv", "--setenv", "PATH", "/usr/sbin:/usr/bin:/sbin:/bin"]
         options += self.runsc.system(runsc)
         options += ["--perms", "0755", "--dir", GUEST, *self._system, *mount_points()]

@@ -76,4 +76,3 @@ def document(spec: SandboxSpec, argv: Sequence[str]) -> bytes:
 def _memory(place: str, *options: str) -> dict[str, Any]:
     every = ["nosuid", "nodev", *options]
     return {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": every}
-

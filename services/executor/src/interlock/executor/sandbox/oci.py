@@ -21,7 +21,7 @@ from interlock.common.digests import canonical_json
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.model import JsonValue
 from interlock.executor.sandbox import cgroups
-from interlock.executor.sandbox.base import Capabilities, Check, Level, Probe, SandboxSpec
+from interlock.executor.sandbox.base import Capabilities, Check, Level, Overhead, Probe, SandboxSpec
 from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.oci_bundle import container, filter_profile, make_skeleton, process
 from interlock.executor.sandbox.oci_tree import ContainerTree, Runtime
@@ -40,6 +40,8 @@ CAPABILITIES: Final = Capabilities(
     network=True,
 )
 RUNTIMES: Final = ("runc", "crun")
+_BESIDE: Final = Overhead(tasks=3)  # the first process, and a runtime that is put into the group
+_ALONE: Final = ("--cgroup-manager=disabled",)
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FIX: Final = (
     "Install runc or crun (Debian, Ubuntu: apt-get install runc), run the executor as root with CAP_SYS_ADMIN, and "
@@ -60,6 +62,8 @@ class OciSandbox(Confined):
         home = confinement.private / "oci"
         self.runtime = find_runtime(confinement, home / "state")
         super().__init__(confinement, f"oci:{self.runtime.name}")
+        if self.runtime.within:
+            self.overhead = _BESIDE
         for directory, mode in ((home, 0o711), (home / "state", 0o711), (home / "bundles", 0o700)):
             directory.mkdir(exist_ok=True)
             directory.chmod(mode)
@@ -94,13 +98,15 @@ class OciSandbox(Confined):
     def start(self, spec: SandboxSpec, group: cgroups.Group | None) -> Started:
         bundle = self._home / "bundles" / f"interlock-{secrets.token_hex(8)}"
         argv = self.resolve_argv(spec)
-        config = container(spec, self._root, self._system, self.identity, group.name if group else "")
+        joins = group.entrances() if group and self.runtime.within else []
+        name = group.name if group and not joins else ""
+        config = container(spec, self._root, self._system, self.identity, name)
         bundle.mkdir(mode=0o700)
         (bundle / "config.json").write_text(json.dumps(config))
         command = json.dumps(process(spec, argv, counted=group is not None)).encode()
         out, err = os.pipe(), os.pipe()
         try:
-            tree = ContainerTree(self.runtime, bundle, (out[1], err[1]), command)
+            tree = ContainerTree(self.runtime, bundle, (out[1], err[1]), command, joins)
         except OSError as error:
             for fd in (*out, *err):
                 os.close(fd)
@@ -124,8 +130,24 @@ def find_runtime(confinement: Confinement, state: Path) -> Runtime:
                 raise _unavailable(
                     f"{path} is not one of the runtimes that are supported: {', '.join(RUNTIMES)}."
                 )
-            return Runtime(name, path, state)
+            crun = name == "crun"
+            return Runtime(name, path, state, _around_crun() if crun else (), _ALONE if crun else ())
     raise _unavailable(f"No OCI runtime is installed (looked for {wanted or ', '.join(RUNTIMES)}).")
+
+
+def _around_crun() -> tuple[str, ...]:
+    """What runs crun where it works.
+
+    It looks for its control group in one place of every hierarchy, where the executor's own need not be, and lifts
+    limits that it is not told: so it is put into the step's group, and leaves them alone. It refuses machines that
+    have both versions of control groups mounted: then the second is hidden from it.
+    """
+    both = "/sys/fs/cgroup/unified"
+    join = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 1; shift; done; shift; exec "$@"'
+    if not os.path.ismount(both):
+        return ("/bin/sh", "-c", join, "sh")
+    hide = ("/usr/bin/unshare", "--mount", "--propagation", "private")
+    return (*hide, "/bin/sh", "-c", f"umount {both} && {join}", "sh")
 
 
 def _version(runtime: Runtime) -> str:

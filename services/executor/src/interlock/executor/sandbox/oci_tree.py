@@ -19,37 +19,60 @@ from pathlib import Path
 from typing import Final
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.sandbox import orphans
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.launch import memory_file, readable
 from interlock.executor.sandbox.verdict import NotStarted
 
 _HANDSHAKE: Final = 30.0
 _QUIESCE: Final = 30.0
+_STRAYS: Final = 0.1
 _WORDS: Final = 8192
 _PROGRAM: Final = re.compile(
     r"exec:? \"?[^\"]*\"?: (?:stat [^:]*: )?([^\n\"]+)|executable file `[^`]*` (not found[^\n:]*)"
+    r"|open executable: ([^\n]+)"
 )
 _DIRECTORY: Final = re.compile(r"(?:chdir|cwd)[^\n]*: ([^\n\":]+)")
+
+_commands: Final[set[int]] = set()
+"""Commands that are to be waited for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """An OCI runtime and how it is called. `state`: where it keeps what it knows of containers."""
+    """An OCI runtime and how it is called.
+
+    Args:
+        name: its name.
+        path: its program.
+        state: where it keeps what it knows of containers.
+        within: a command line that runs it where it works, given files to write its number to, `--`, and its own.
+        options: before every command of it.
+    """
 
     name: str
     path: str
     state: Path
+    within: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
-    def command(self, *arguments: str) -> list[str]:
-        """A command line of it."""
-        return [self.path, "--root", str(self.state), *arguments]
+    def command(self, *arguments: str, entrances: Sequence[Path] = ()) -> list[str]:
+        """A command line of it. `entrances`: of the control group that it joins, where it does not find it itself."""
+        own = [self.path, "--root", str(self.state), *self.options, *arguments]
+        return [*self.within, *map(str, entrances), "--", *own] if self.within else own
 
     def start(
-        self, arguments: Sequence[str], stdin: int, stdout: int, stderr: int, passed: Sequence[int] = ()
+        self,
+        arguments: Sequence[str],
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        passed: Sequence[int] = (),
+        entrances: Sequence[Path] = (),
     ) -> subprocess.Popen[bytes]:
         """Start it without an environment. `passed` are descriptors that arguments name."""
         return subprocess.Popen(
-            self.command(*arguments),
+            self.command(*arguments, entrances=entrances),
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             cwd="/",
             stdin=stdin,
@@ -79,13 +102,21 @@ class ContainerTree:
         bundle: the directory of this container; its name is the container's.
         outputs: writing ends of stdout and stderr, owned by this object.
         process: the document of the command. It holds the command's environment, so it is in no file.
+        entrances: of the step's control group, for a runtime that has to be put there.
     """
 
     scratch: Path | None = None
 
-    def __init__(self, runtime: Runtime, bundle: Path, outputs: tuple[int, int], process: bytes) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        bundle: Path,
+        outputs: tuple[int, int],
+        process: bytes,
+        entrances: Sequence[Path] = (),
+    ) -> None:
         self._runtime, self._bundle, self._outputs = runtime, bundle, list(outputs)
-        self._process = process
+        self._process, self._entrances = process, entrances
         self.root = self.waiting = self.beside = 0
         self.user_us = self.system_us = self.max_rss = 0
         self._failed = ""
@@ -98,6 +129,7 @@ class ContainerTree:
                 stdin,
                 stdout,
                 log.fileno(),
+                entrances=entrances,
             )
         os.close(stdin)
         os.close(stdout)
@@ -138,7 +170,7 @@ class ContainerTree:
             words = ["exec", "--detach", "--pid-file", str(self._bundle / "step-pid")]
             words += ["--process", f"/proc/self/fd/{fd}", self._bundle.name]
             out, err = self._outputs
-            self._exec = self._runtime.start(words, subprocess.DEVNULL, out, err, (fd,))
+            self._exec = self._runtime.start(words, subprocess.DEVNULL, out, err, (fd,), self._entrances)
         self._exec_fd = os.pidfd_open(self._exec.pid)
         self._close_outputs()
 
@@ -154,6 +186,7 @@ class ContainerTree:
         # A child of the runtime, it is now this process's: its number is kept until it is waited for.
         self._step_fd = os.pidfd_open(pid)
         self.beside = pid
+        _commands.add(pid)
 
     def kill(self) -> None:
         self._close_outputs()
@@ -172,9 +205,12 @@ class ContainerTree:
             # The kernel does not let the first process go while anybody of its namespace is not waited for.
             self._collect_step()
         self.kill()
-        if self._init_fd >= 0:
+        while self._init_fd >= 0:
+            collect_strays(self._runtime.name)
             # Readable only after the kernel has ended every other process of the container.
-            await readable(self._init_fd)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STRAYS):
+                    return await readable(self._init_fd)
 
     def _collect_step(self) -> None:
         if self._code is None and (status := self._account(self.beside)) is not None:
@@ -217,11 +253,12 @@ class ContainerTree:
         if found := _DIRECTORY.search(said):
             return NotStarted("directory", found[1].strip())
         if found := _PROGRAM.search(said):
-            return NotStarted("program", (found[1] or found[2]).strip())
+            return NotStarted("program", (found[1] or found[2] or found[3]).strip())
         return NotStarted("sandbox", said)
 
     def close(self) -> None:
         self._close_outputs()
+        _commands.discard(self.beside)
         for fd in (self._run_fd, self._init_fd, self._exec_fd, self._step_fd, self._gate, self._ready):
             if fd >= 0:
                 os.close(fd)
@@ -231,6 +268,22 @@ class ContainerTree:
     def _forget(self) -> None:
         self._runtime.delete(self._bundle.name)
         shutil.rmtree(self._bundle, ignore_errors=True)
+
+
+def collect_strays(name: str) -> None:
+    """Wait for helpers of runtimes called `name` that ended and were left to this process.
+
+    crun leaves the child that should have become a command that cannot be executed; until that is waited for, the
+    kernel does not let the container's first process go. Not mistaken for one: commands, which are in `_commands`, and
+    runtimes started here, which lead their process groups.
+    """
+    for pid in orphans.children():
+        with suppress(OSError):
+            before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+            state, _, group = after.split()[:3]
+            stray = state == "Z" and before.partition("(")[2] == name and int(group) != pid
+            if stray and pid not in _commands:
+                os.waitpid(pid, os.WNOHANG)
 
 
 def _status_of(pid: int) -> dict[str, str]:

@@ -57,7 +57,7 @@ def end_adopted() -> int:
     supervisor left that was killed itself. Blocks until none is left; how many there were.
     """
     own, found = _filters(os.getpid()), 0
-    while strays := [pid for pid in _children() if _filters(pid) > own]:
+    while strays := [pid for pid in children() if _filters(pid) > own]:
         for pid in strays:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -67,7 +67,8 @@ def end_adopted() -> int:
     return found
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
+    """The children of this process."""
     found: list[int] = []
     for task in os.listdir("/proc/self/task"):
         with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/children") as file:

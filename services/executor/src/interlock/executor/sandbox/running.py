@@ -203,12 +203,9 @@ class Confined(ABC):
         if self.controller is None:
             return None
         try:
-            limits = replace(
-                spec.limits,
-                memory_bytes=spec.limits.memory_bytes + self.overhead.memory,
-                processes=spec.limits.processes + self.overhead.tasks,
+            return self.controller.create(
+                f"{os.getpid()}-{next(_counter)}", self.overhead.added_to(spec.limits)
             )
-            return self.controller.create(f"{os.getpid()}-{next(_counter)}", limits)
         except OSError as error:
             raise InterlockError(
                 Reason.SANDBOX_UNAVAILABLE,
