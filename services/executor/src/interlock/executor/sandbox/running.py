@@ -110,9 +110,8 @@ class Confined(ABC):
     capabilities: Capabilities
     root_made = False
     """Whether root makes a step's namespaces, and not the uid of steps."""
+    rlimits_inside = False  # the runner sets the limits of processes itself, and must not be below them
     overhead: Overhead = NO_OVERHEAD
-    rlimits_inside = False
-    """Whether the runner sets the limits of processes itself, and must not be below them."""
 
     def __init__(self, confinement: Confinement, backend: str) -> None:
         self.confinement = confinement
@@ -233,8 +232,8 @@ class _Step:
     async def run(self, stops: tuple[asyncio.Event, ...]) -> SandboxResult:
         if self._spec.network is None:
             return await self._run(stops)
-        root_made = self._sandbox.root_made
-        self._link = Link(self._spec.network, self._sandbox.identity, root_made=root_made)
+        sandbox = self._sandbox
+        self._link = Link(self._spec.network, sandbox.identity, root_made=sandbox.root_made)
         try:
             return await self._run(stops)
         finally:
@@ -265,8 +264,7 @@ class _Step:
                 await self._confine(tree.waiting)
                 if self._link is not None:
                     await self._link.enter(tree.waiting)
-            self._started = self._loop.time()
-            watchdog = self._watchdog(tree, pumps)
+            self._started, watchdog = self._loop.time(), self._watchdog(tree, pumps)
             if met and self._link is not None:
                 self._link.release()
             tree.release()
