@@ -7,51 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 import socket
-import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
-import psutil
 import pytest
 from tests.support.arena import Arena
+from tests.support.networked import REPLY, Networked, Server, agents
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.executor.sandbox.base import DEFAULT_LIMITS, SandboxResult, SandboxSpec
-from interlock.executor.sandbox.network.config import ENVIRONMENT
-from interlock.executor.sandbox.network.grant import Grant
-from interlock.executor.sandbox.network.rules import Bounds, Rules
-
-REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n"
-
-
-class Server:
-    """Answers every request on 127.0.0.1 and counts connections."""
-
-    def __init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.connections, self.reply = 0, REPLY
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connected, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            with connected:
-                connected.recv(65536)
-                connected.sendall(self.reply)
-
-    def close(self) -> None:
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        self.thread.join()
+from interlock.executor.sandbox.network.rules import Bounds
 
 
 @pytest.fixture
@@ -59,32 +24,6 @@ def server() -> Iterator[Server]:
     made = Server()
     yield made
     made.close()
-
-
-class Networked:
-    """Steps that may reach `good.test`, which is the server."""
-
-    def __init__(self, arena: Arena, port: int, listed: str = "good.test") -> None:
-        self.arena, self.port, self.listed = arena, port, listed
-        self.bounds = Bounds()
-
-    async def run(self, command: str = "", **options: Any) -> SandboxResult:
-        pinned = (("good.test", "127.0.0.1"), ("in.test", "127.0.0.1"))
-        rules = Rules((f"{self.listed}:{self.port}",), ("127.0.0.0/8",), pinned, self.bounds)
-        limits = dataclasses.replace(DEFAULT_LIMITS, **{"wall_us": 30_000_000, **options.pop("limits", {})})
-        spec = SandboxSpec(
-            command=command,
-            env=dict(ENVIRONMENT),
-            fork=self.arena.fork(),
-            limits=limits,
-            network=Grant(rules),
-            **options,
-        )
-        result: SandboxResult = await self.arena.sandbox.run(spec)
-        return result
-
-    async def python(self, code: str, **options: Any) -> SandboxResult:
-        return await self.run(argv=("/usr/bin/python3", "-I", "-c", code), **options)
 
 
 @pytest.fixture
@@ -245,6 +184,38 @@ time.sleep(1000)
     assert [(each.host, each.allowed) for each in result.network.attempts] == [("good.test", True)]
 
 
+LEAVES_A_TUNNEL = """
+import os, socket, time
+done, told = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    s = socket.create_connection(("127.0.0.1", 3128))
+    s.sendall(b"CONNECT good.test:PORT HTTP/1.1\\r\\n\\r\\n")
+    s.recv(100)
+    s.sendall(b"here")
+    os.write(told, b"x")
+    while True: time.sleep(1000)
+os.read(done, 1)
+"""
+
+
+async def test_no_tunnel_is_open_after_a_step_whatever_it_left_behind(net: Networked) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as host:
+        other = Networked(net.arena, host.getsockname()[1])
+        result = await other.python(LEAVES_A_TUNNEL.replace("PORT", str(other.port)))
+        connected, _ = host.accept()
+        with connected:
+            connected.setblocking(False)
+            assert connected.recv(4) == b"here"
+            with contextlib.suppress(ConnectionResetError):
+                assert connected.recv(1) == b"", "it was cut before the result was told"
+    assert result.exit_code == 0
+    assert result.network is not None
+    assert [(each.host, each.allowed, each.sent) for each in result.network.attempts] == [
+        ("good.test", True, 4)
+    ]
+
+
 async def test_a_proxy_that_dies_takes_the_network_with_it_and_is_told(
     net: Networked, server: Server
 ) -> None:
@@ -357,14 +328,3 @@ async def test_the_proxy_has_no_rights(net: Networked, server: Server) -> None:
 def _read(pid: int, name: str) -> str:
     with open(f"/proc/{pid}/{name}") as file:
         return file.read()
-
-
-def agents() -> list[psutil.Process]:
-    """The proxies of this process that are alive."""
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            alive = child.status() != psutil.STATUS_ZOMBIE
-            if alive and any("network.agent" in word for word in child.cmdline()):
-                found.append(child)
-    return found

@@ -147,3 +147,28 @@ async def test_a_host_that_the_executor_does_not_allow_fails_the_step_before_it_
     failed = await stack.until(run, "FAILED")
     assert failed.failure.reason == "NETWORK_NOT_AVAILABLE"
     assert "elsewhere.test:443" in failed.failure.message
+
+
+FLOOD = """
+import socket
+name = ".".join(["a" * 61] * 4)
+for number in range(1100):
+    with socket.create_connection(("127.0.0.1", 3128)) as s:
+        s.sendall(f"CONNECT x{number}.{name}:443 HTTP/1.1\\r\\n\\r\\n"[:300].encode())
+        s.recv(100)
+"""
+
+
+async def test_a_step_that_asks_for_very_much_has_a_bounded_record(
+    stack: Stack, shop: Shop, live: Path
+) -> None:
+    """Names as long as they may be, and more of them than are kept: the event is written, and the run goes on."""
+    step = command(f"python3 - <<'E'\n{FLOOD}E\n", network=[f"shop.test:{shop.port}"], gate=NONE)
+    run = await stack.run(await stack.executor.workspace(live), step)
+    done = await stack.until(run, "COMPLETED")
+    report = done.steps[0].effect.network
+    assert (len(report.attempts), report.attempts_total, report.refused_total) == (1000, 1100, 1100)
+    assert all(len(each.host) <= 300 and len(each.detail) <= 300 for each in report.attempts)
+    assert report.ByteSize() < 1 << 20
+    stack.forget_payloads()
+    assert (await stack.until(run, "COMPLETED")).steps[0].effect.network == report, "it is in the journal"

@@ -55,8 +55,14 @@ def test_it_is_waited_for_until_it_is_whole() -> None:
     assert named_site(whole + b"what follows") == "good.test"
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 50])
-def test_it_may_come_in_many_records(size: int) -> None:
+def test_it_may_not_come_in_very_many_records() -> None:
+    payload = greeting("good.test")[5:]
+    with pytest.raises(Unreadable):
+        named_site(b"".join(record(payload[at : at + 1]) for at in range(len(payload))))
+
+
+@pytest.mark.parametrize("size", [10, 11, 50, 200])
+def test_it_may_come_in_several_records(size: int) -> None:
     payload = greeting("good.test")[5:]
     cut = b"".join(record(payload[at : at + size]) for at in range(0, len(payload), size))
     assert named_site(cut) == "good.test"

@@ -14,6 +14,9 @@ HANDSHAKE: Final = 0x16
 MOST: Final = 64 * 1024
 """Bytes of a greeting, records included. Those of browsers have less than 2 KiB."""
 
+_RECORDS: Final = 64
+"""Parts of a greeting. It is read anew with every byte that comes, and nobody has a reason to cut it small."""
+
 _CLIENT_HELLO: Final = 1
 _SERVER_NAME: Final = 0
 _RECORD: Final = (1 << 14) + 256
@@ -42,7 +45,7 @@ def named_site(data: bytes) -> str | None:
 def _message(data: bytes) -> bytes | None:
     """The first handshake message, put together from its records."""
     joined, at = b"", 0
-    while True:
+    for _ in range(_RECORDS + 1):
         if len(joined) >= 4:
             size = 4 + int.from_bytes(joined[1:4], "big")
             if joined[0] != _CLIENT_HELLO or size > MOST:
@@ -61,6 +64,7 @@ def _message(data: bytes) -> bytes | None:
         if len(data) < at + 5 + size and len(joined) < 4:
             return None
         at += 5 + size
+    raise Unreadable("it is in too many parts")
 
 
 def _name(hello: _Reader) -> str:
