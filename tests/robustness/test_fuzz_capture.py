@@ -20,7 +20,7 @@ from interlock.executor.workspaces import DirectorySource, Workspaces
 NAMES = [
     b"a", b"b", b"-rf", b"--help", b"new\nline", b"\xff\xfe", b'qu"ote', b"back\\slash", b"tab\t", b"sp  ace",
     b"\x1b[2J",
-    b"\x7f", "é".encode(), "\u202e".encode(), "\u2028".encode(), b"diff --git a", b"+++ b", b"@@ -1 +1 @@", b"=> ",
+    b"\x7f", "é".encode(), "\u202e".encode(), "\u2028".encode(), b"diff --git a", b"+++ b", b"@@ -1 +1 @@", b"=>",
     b"dev", b"..x", b"\r", b"x\r\ny", b"$(id)", b"n" * 200,
 ]  # fmt: skip
 CONTENTS = [

@@ -28,6 +28,7 @@ LISTEN = 0.2
 """Seconds for which a stream of answers is listened to."""
 
 DETAILS = "grpc-status-details-bin"
+TRACEBACK = "Traceback (most recent call last)"
 FORBIDDEN = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
 _SERVED_BY = {"access": "orchestrator"}
 _REASONS = {reason.value for reason in Reason}
@@ -217,7 +218,7 @@ def check(method: Method, outcome: Outcome) -> None:
         assert outcome.code not in FORBIDDEN, said
         assert outcome.reason in _REASONS, said
         assert outcome.reason != Reason.INTERNAL.value, said
-    assert "Traceback" not in outcome.details, said
+    assert TRACEBACK not in outcome.details, said
     for answer in outcome.answers:
         _check_answer(said, answer)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 from tests.support.background import in_background
-from tests.support.fuzz.calls import BY_NAME, METHODS, Caller, Method, Outcome, check
+from tests.support.fuzz.calls import BY_NAME, METHODS, TRACEBACK, Caller, Method, Outcome, check
 from tests.support.fuzz.messages import Known
 from tests.support.installation import SERVICES, Installation, running, wait_until
 from tests.support.models import MODEL, Answer, Request, chat, scripted
@@ -425,7 +425,7 @@ class World:
         assert self.caller.serving() == dict.fromkeys(SERVICES, True)
         for name in SERVICES:
             log = self.up.log(name)
-            assert "Traceback" not in log, _around(log, "Traceback")
+            assert TRACEBACK not in log, _around(log, TRACEBACK)
             assert '"level":"error"' not in log.replace(" ", ""), _around(
                 log.replace(" ", ""), '"level":"error"'
             )

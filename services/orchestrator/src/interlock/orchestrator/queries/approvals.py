@@ -85,7 +85,9 @@ def approval_kind(view: decision_pb2.ApprovalRecord) -> int:
     return step_pb2.StepKind.Value(f"STEP_KIND_{name.upper()}")
 
 
-async def watch(deps: Deps, message: o.WatchApprovalsRequest) -> AsyncIterator[o.WatchApprovalsResponse]:
+async def watch(
+    deps: Deps, message: o.WatchApprovalsRequest
+) -> AsyncGenerator[o.WatchApprovalsResponse, None]:
     """What is pending, then everything that happens to approvals, in feed order.
 
     What is not within the caller's scope is left out.

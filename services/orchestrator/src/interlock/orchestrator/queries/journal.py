@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 from interlock.common.digests import digest_bytes, is_digest
@@ -41,7 +41,9 @@ def event_view(row: FeedRow) -> journal_pb2.JournalEvent:
     return views.event(row, str(json.loads(row.canonical)["prev"]))
 
 
-async def export(deps: Deps, message: o.ExportJournalRequest) -> AsyncIterator[o.ExportJournalResponse]:
+async def export(
+    deps: Deps, message: o.ExportJournalRequest
+) -> AsyncGenerator[o.ExportJournalResponse, None]:
     """The bundle as JSON lines: a header, the events, the payloads they refer to, an end line."""
     head = await runs.get(deps.database, message.run_id)
     lines, buffer = 0, bytearray()

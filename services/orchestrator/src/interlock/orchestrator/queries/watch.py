@@ -112,8 +112,12 @@ class _Watcher:
             await self._follow()
         except InterlockError as error:
             self._error = error
-        finally:
+        except asyncio.CancelledError:
+            raise  # who cancels reads no more: in a full queue the end would wait for room for ever
+        except BaseException:
             await self._queue.put(None)
+            raise
+        await self._queue.put(None)
 
     async def _follow(self) -> None:
         seq = self._run.seq if self._run else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from interlock.orchestrator.commands.collect_storage import collect_storage
@@ -103,8 +104,9 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
         )
 
     async def WatchRun(self, request: o.WatchRunRequest, context: Any) -> AsyncIterator[o.WatchRunResponse]:
-        async for response in watch.watch(self._deps, request):
-            yield response
+        async with aclosing(watch.watch(self._deps, request)) as responses:
+            async for response in responses:
+                yield response
 
     async def ListEvents(self, request: o.ListEventsRequest, context: Any) -> o.ListEventsResponse:
         return await journal.list_events(self._deps, request)
@@ -112,8 +114,9 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
     async def ExportJournal(
         self, request: o.ExportJournalRequest, context: Any
     ) -> AsyncIterator[o.ExportJournalResponse]:
-        async for response in journal.export(self._deps, request):
-            yield response
+        async with aclosing(journal.export(self._deps, request)) as responses:
+            async for response in responses:
+                yield response
 
     async def GetCost(self, request: o.GetCostRequest, context: Any) -> o.GetCostResponse:
         return await runs.get_cost(self._deps, request)
@@ -155,5 +158,6 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
     async def WatchApprovals(
         self, request: o.WatchApprovalsRequest, context: Any
     ) -> AsyncIterator[o.WatchApprovalsResponse]:
-        async for response in approvals.watch(self._deps, request):
-            yield response
+        async with aclosing(approvals.watch(self._deps, request)) as responses:
+            async for response in responses:
+                yield response
