@@ -29,6 +29,7 @@ RECORDS: dict[str, type[Any]] = {
     "approval": model.Approval,
     "fork": model.ForkOf,
     "inherited step": model.InheritedStep,
+    "inherited effect": model.InheritedEffect,
 }
 _NAMES = {cls: name for name, cls in RECORDS.items()}
 _SUBJECTS = ("run", "step", "approval", "model", "workspace")

@@ -107,7 +107,20 @@ async def test_a_fork_goes_its_own_way_and_the_two_are_compared(up: Installation
         assert relations(same) == ["SHARED", "SHARED", "SAME", "SAME"]
         assert (same.first_difference, same.common_steps, same.shared_steps) == (0, 4, 2)
         assert (same.common_ancestor, same.trees.tree_a) == (parent.run_id, same.trees.tree_b)
-        assert "nowhere" in interlock(up, "run", "compare", parent.run_id, child.run_id).stdout
+        said = interlock(up, "run", "compare", parent.run_id, child.run_id).stdout
+        assert "nowhere" in said
+        assert f"with steps 1 to 2 of {parent.run_id}" in said
+        assert "2 carried out once for both, 2 in each with the same result" in said
+
+        from_the_start = await client.fork_run(parent.run_id, 0)
+        said = interlock(up, "run", "compare", parent.run_id, from_the_start.run_id).stdout
+        assert f"with the tree before the first step of {parent.run_id}" in said
+        assert "no step, from the first on" in said
+
+        await client.revert_step(child.run_id, 1)
+        told = await client.compare_runs(parent.run_id, child.run_id)
+        assert relations(told)[0] == "SHARED"
+        assert [(d.field, d.a) for d in told.steps[0].differences] == [("undone", "")]
 
 
 async def test_where_runs_part_is_shown(up: Installation) -> None:
@@ -218,6 +231,22 @@ async def test_directories_and_archives(up: Installation, tmp_path: Path) -> Non
         vague = exported(up, str(project), tmp_path / "n", "--at", "1", code=2)
         assert "run list" in vague.stderr
         assert sorted(os.listdir(tmp_path)) == ["t"]
+
+
+async def test_a_tree_is_exported_by_its_id(up: Installation, tmp_path: Path) -> None:
+    async with up.client() as client:
+        project = up.project(a__txt="zero\n")
+        run = await done(client, project, *STEPS)
+        for number, target in enumerate((run.run_id, str(project), run.workspace_id)):
+            exported(up, target, up.home / f"{project.name}-{number}", "--tree", run.steps[1].head_tree)
+            written = await client.open_directory(up.home / f"{project.name}-{number}")
+            assert written.head_tree == run.steps[1].head_tree
+        out, unknown = tmp_path / "out", "sha256:" + "0" * 64
+        assert "TREE_NOT_FOUND" in exported(up, str(project), out, "--tree", unknown, code=5).stderr
+        assert exported(up, str(project), out, "--tree", "no tree", code=2).stderr
+        at = exported(up, run.run_id, out, "--tree", run.base_tree, "--at", "1", code=2)
+        assert "Leave one of them out" in at.stderr
+        assert not out.exists()
 
 
 async def test_later_steps_see_what_inherited_ones_showed(observed: Observed) -> None:

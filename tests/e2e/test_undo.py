@@ -60,6 +60,8 @@ def test_a_step_is_reverted_and_tried_again(up: Installation) -> None:
     run = interlock.json("run", "exec", "-w", str(project), "--plan", plan(project, PLAN))["runId"]
     dry = interlock("step", "revert", run, "2", "--dry-run").stdout
     assert "would be at" in dry
+    assert "would be kept" in dry
+    assert "-five" in dry
     assert (project / "c.txt").exists()
     said = interlock("step", "revert", run, "2", "-m", "not this").stdout
     assert "What changed since the step is kept." in said
@@ -77,6 +79,10 @@ def test_a_step_is_reverted_and_tried_again(up: Installation) -> None:
     interlock("run", "resume", run)
     interlock("run", "wait", run)
     assert (project / "a.txt").read_text() == "one\n2\n3\n4\nfive\n"
+    looked = interlock("run", "rollback", run, "--dry-run")
+    assert "deleted a.txt" in looked.stdout
+    assert "Nothing was changed." in looked.stderr
+    assert (project / "a.txt").exists()
     interlock("run", "rollback", run)
     assert sorted(path.name for path in project.iterdir()) == ["keep"]
     assert interlock("run", "get", run).stdout.count("undone by rollback") == 3
@@ -84,6 +90,26 @@ def test_a_step_is_reverted_and_tried_again(up: Installation) -> None:
     bundle = str(project.with_suffix(".bundle"))
     interlock("journal", "export", run, "--file", bundle)
     assert "Verified" in interlock("journal", "verify", bundle).stdout
+
+
+def test_a_rollback_goes_around_what_others_did(up: Installation) -> None:
+    interlock, project = Cli(up), up.project(keep="mine\n")
+    run = interlock.json("run", "exec", "-w", str(project), "--plan", plan(project, PLAN))["runId"]
+    (project / "theirs").write_text("theirs\n")
+    (project / "c.txt").write_text("mine now\n")
+    for more in ([], ["--dry-run"]):
+        conflict = interlock("run", "rollback", run, *more, code=1)
+        assert "REVERT_CONFLICT" in conflict.stderr
+        assert "c.txt" in conflict.stderr
+        assert "--discard-later-changes" in conflict.stderr
+    (project / "c.txt").unlink()
+    said = interlock("run", "rollback", run).stdout
+    assert "What others changed since is kept." in said
+    assert "theirs" not in said
+    assert sorted(path.name for path in project.iterdir()) == ["keep", "theirs"]
+    assert "workspace.drift_adopted" in interlock("journal", "show", run).stdout
+    interlock("run", "rollback", run, "--discard-later-changes")
+    assert sorted(path.name for path in project.iterdir()) == ["keep"]
 
 
 def test_a_second_run_is_refused_or_waits(up: Installation) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support import trees_mutator
-from tests.support.escrow_model import Program, after, changed, merged, tree_id
+from tests.support.escrow_model import Program, after, changed, folded, merged, tree_id
 from tests.support.installation import Installation, wait_until
 from tests.support.trees import Tree, mutate, read_tree
 from tests.support.working import pending, state, states
@@ -65,6 +65,13 @@ class Known:
 
     def tree_after(self, number: int) -> Tree:
         return self.ends[number - 1][1] if number else self.base
+
+    def changes_back(self, number: int) -> list[tuple[Tree, Tree]]:
+        """From, to: what is there and was not then, the last first; then what was there and is not."""
+        wanted = {each for each, effect in enumerate(self.effects, 1) if effect and each <= number}
+        outs = [self.effects[each - 1] for each in sorted(self.in_place - wanted, reverse=True)]
+        ins = [self.effects[each - 1] for each in sorted(wanted - self.in_place)]
+        return [(e[1], e[0]) for e in outs if e] + [e for e in ins if e]
 
 
 @dataclass
@@ -137,31 +144,22 @@ class Escrow:
         await self._settle()
 
     async def rollback(self, run: int, number: int) -> None:
+        """Around what others did; and where that is refused, over it."""
         known = self._finished(run)
         if known is None:
             return
         to = number % (len(known.ends) + 1)
-        goal, exact = known.tree_after(to), False
-        between = self._between(goal, known.head)
-        if any(asked is None for _, _, asked in between):
-            return  # texts were merged by lines: whose change is whose is not known here
-        if not self._only_drift_since(known.head):
-            _, refused = await _outcome(self.client.rollback_run(known.run_id, to))
-            assert refused == "WORKSPACE_HEAD_MOVED", "what a later run made was rolled back over"
-            exact = True
-        elif _others(between) & changed(known.head, goal):
-            _, refused = await _outcome(self.client.rollback_run(known.run_id, to))
-            assert refused == "WORKSPACE_DRIFTED", "what somebody made in between was rolled back over"
-            exact = True
-        target = merged(self.head if exact else known.head, goal, self.live)
-        back = self.client.rollback_run(known.run_id, to, discard_later_changes=exact)
-        answer, refused = await _outcome(back)
-        if target is None:
-            assert refused == "WORKSPACE_DRIFTED", "an overlap with somebody's changes was rolled back over"
-            return
+        goal = known.tree_after(to)
+        changes = [(known.head, goal)] if self._alone(known, goal) else known.changes_back(to)
+        target = folded(self.live, changes)
+        answer, refused = await _outcome(self.client.rollback_run(known.run_id, to))
+        if target is None and refused:
+            assert refused == "REVERT_CONFLICT"
+            forced = self.client.rollback_run(known.run_id, to, discard_later_changes=True)
+            answer, refused = await _outcome(forced)
+            target = goal
         assert answer is not None, refused
-        assert answer.head_tree == tree_id(target)
-        self._moved(known, target, goal)
+        self._took_back(known, answer, target)
         known.in_place = {each for each, effect in enumerate(known.effects, 1) if effect and each <= to}
 
     async def revert(self, run: int, number: int) -> None:
@@ -181,11 +179,20 @@ class Escrow:
             assert refused == "REVERT_CONFLICT"
             return
         assert answer is not None, refused
-        # Where whole paths overlap, texts may still merge by lines: that has tests of its own.
-        alone = merged(result, base, self.head) if target is not None else None
-        self._moved(known, read_tree(self.directory) if target is None else target, alone)
-        assert answer.head_tree == tree_id(self.live)
+        self._took_back(known, answer, target)
         known.in_place.discard(which)
+
+    def _took_back(self, known: Known, answer: Any, target: Tree | None) -> None:
+        """What somebody had done became the head first; the answer tells what came after that, and nothing else."""
+        before = self.live
+        assert answer.previous_tree == tree_id(before), "what somebody did is not told apart"
+        # Where whole paths overlap, texts may still merge by lines: that has tests of its own.
+        tree = read_tree(self.directory) if target is None else target
+        self._noticed(known)
+        self._moved(known, tree, tree)
+        assert answer.head_tree == tree_id(self.live)
+        told = {change.path for change in answer.changes}
+        assert bool(told) == bool(changed(before, tree))
 
     async def fork(self, run: int, number: int) -> None:
         known = self._finished(run)
@@ -271,14 +278,18 @@ class Escrow:
     def _moved(self, known: Known, tree: Tree, asked: Tree | None) -> None:
         """A publication made `tree` the head; without anybody else's changes it would have been `asked`."""
         if tree != self.head:
-            self.heads.append((tree, "moved", asked))
+            self.heads.append((tree, known.run_id, asked))
         self.live = self.head = known.head = tree
 
-    def _between(self, goal: Tree, head: Tree) -> list[Moved]:
-        """The heads after the last time at `goal`, up to the last time at `head`."""
-        end = max((at + 1 for at, moved in enumerate(self.heads) if moved[0] == head), default=0)
+    def _alone(self, known: Known, goal: Tree) -> bool:
+        """Whether nobody else changed the workspace between a run's head and the tree that it goes back to."""
+        end = max((at + 1 for at, moved in enumerate(self.heads) if moved[0] == known.head), default=0)
         start = max((at + 1 for at, moved in enumerate(self.heads[:end]) if moved[0] == goal), default=0)
-        return self.heads[max(start, 1) : end]
+        between = self.heads[max(start, 1) : end]
+        others = {moved[1] for moved in self.heads[start:end]} - {"drift", known.run_id}
+        if others or not self._only_drift_since(known.head):
+            return False
+        return not _others(between) & changed(known.head, goal)
 
     def _only_drift_since(self, tree: Tree) -> bool:
         for head, cause, _ in reversed(self.heads):

@@ -51,6 +51,15 @@ def merged(base: Tree, ours: Tree, theirs: Tree) -> Tree | None:
     return result if _is_tree(result) else None
 
 
+def folded(tree: Tree, changes: list[tuple[Tree, Tree]]) -> Tree | None:
+    """A tree with changes (from, to) made to it one after the other; None when one of them overlaps."""
+    found: Tree | None = tree
+    for old, new in changes:
+        if found is not None:
+            found = merged(old, new, found)
+    return found
+
+
 def changed(old: Tree, new: Tree) -> set[bytes]:
     """Paths that differ."""
     return {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}

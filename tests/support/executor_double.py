@@ -144,9 +144,16 @@ class Executor:
         return "ok", None
 
     def restore(self, action: a.Restore) -> Result:
-        """Publishes an older tree, once."""
+        """Publishes an older tree, once; with what others did meanwhile, unless it is to be that very tree."""
         if action.operation_id not in self.undone:
-            before, self.head = self.head, action.tree
+            before, present = self.head, self.present()
+            self.head = action.tree
+            if action.from_tree and before != action.from_tree:
+                for old, new in action.changes:
+                    assert (old, new) not in present, "asked to put back what is there"
+                    present = present - {(new, old)} if (new, old) in present else present | {(old, new)}
+                self.head = self._new("merge")
+                self.inside[self.head] = present
             self.undone[action.operation_id] = self.head, before
         return "ok", self.undone[action.operation_id]
 

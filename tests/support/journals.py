@@ -78,7 +78,7 @@ class Journal:
         )
 
     def beginning(self, at_step: int) -> Beginning:
-        prefix = Prefix(at_step)
+        prefix = Prefix(at_step, self.run)
         for sealed, event in zip(self.sealed, self.events, strict=True):
             prefix.add(Recorded(sealed.run_id, sealed.seq, sealed.at, event, sealed.digest))
         return found(prefix)

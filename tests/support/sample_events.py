@@ -19,6 +19,7 @@ from interlock.orchestrator.domain.model import (
     Failure,
     ForkOf,
     Gate,
+    InheritedEffect,
     InheritedStep,
     ModelCall,
     OnFailure,
@@ -150,6 +151,32 @@ SAMPLES: tuple[e.Event, ...] = (
         "token:tok-1",
         step=2,
     ),
+    e.StepsInherited(
+        1,
+        (
+            InheritedStep(
+                _SPEC,
+                StepState.SUCCEEDED,
+                1,
+                _PREPARED,
+                head_tree=_digest("0"),
+                effects=(
+                    InheritedEffect(-4, "2026-11-22T12:00:00.000000Z", 1, _digest("d"), _digest("0")),
+                    InheritedEffect(
+                        0,
+                        "2026-11-22T12:00:01.000000Z",
+                        1,
+                        _digest("d"),
+                        _digest("0"),
+                        "revert",
+                        "op-2",
+                        "run-0",
+                    ),
+                ),
+            ),
+        ),
+    ),
+    e.RolledBack("op-1", _digest("8"), _digest("0"), ("a.txt",), 1, merged=True),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

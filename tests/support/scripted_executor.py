@@ -106,15 +106,23 @@ class ScriptedExecutor(executor_pb2_grpc.ExecutorServicer):
 
     async def RevertTree(self, request: x.RevertTreeRequest, context: Any) -> x.RevertTreeResponse:
         key = (request.run_id, 0, 0)
-        self.script.calls.append(("revert", key))
-        if (error := self.script.errors("revert", key)) is not None:
+        kind = "restore" if request.HasField("whole") else "revert"
+        self.script.calls.append((kind, key))
+        if kind == "restore":
+            self._drive(request.run_id, request.driver_key)
+        if (error := self.script.errors(kind, key)) is not None:
             raise error
         previous = self.head(request.workspace_id)
         head = digest("revert", previous, request.from_tree)
+        alone = kind == "restore" and previous == request.whole.from_tree
+        if alone:
+            head = request.whole.to_tree
         if not request.validate_only:
             self.script.heads[request.workspace_id] = head
         change = step_pb2.FileChange(path="a.txt", kind=step_pb2.CHANGE_KIND_MODIFIED)
-        return x.RevertTreeResponse(head_tree=head, previous_tree=previous, changes=[change], merged=True)
+        return x.RevertTreeResponse(
+            head_tree=head, previous_tree=previous, changes=[change], merged=not alone
+        )
 
     async def StreamOutput(
         self, request: x.StreamOutputRequest, context: Any

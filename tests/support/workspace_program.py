@@ -20,11 +20,13 @@ from typing import Any
 
 from tests.support.trees_mutator import run
 
+from interlock.common.digests import digest_bytes
 from interlock.common.errors import InterlockError
 from interlock.executor.files import failpoints
 from interlock.executor.snapshots import sweep
 from interlock.executor.workspaces import ArchiveSource, DirectorySource, Owner, TreeSource, Workspaces
 from interlock.executor.workspaces.collector import Ask, Retention
+from interlock.executor.workspaces.reverts import Revert
 
 
 def main() -> None:
@@ -106,7 +108,10 @@ def rollback(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
 
 
 def revert(spaces: Workspaces, ask: dict[str, Any]) -> dict[str, Any]:
-    done = spaces.revert(ask["workspace"], ask["result"], ask["base"], key="v")
+    done = spaces.revert(
+        ask["workspace"],
+        Revert(digest_bytes(ask["result"]), digest_bytes(ask["base"]), "revert", "v", "everything"),
+    )
     return {"head": done.head_tree, "how": done.how, "kept": list(done.kept)}
 
 

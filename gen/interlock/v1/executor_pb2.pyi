@@ -1180,6 +1180,32 @@ class RestoreTreeResponse(_message.Message):
 Global___RestoreTreeResponse: _TypeAlias = RestoreTreeResponse  # noqa: Y015
 
 @_typing.final
+class TreeChange(_message.Message):
+    """What leads from one tree to another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_TREE_FIELD_NUMBER: _builtins.int
+    TO_TREE_FIELD_NUMBER: _builtins.int
+    from_tree: _builtins.str
+    """The tree it leads from."""
+    to_tree: _builtins.str
+    """The tree it leads to."""
+    def __init__(
+        self,
+        *,
+        from_tree: _builtins.str = ...,
+        to_tree: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_tree", b"from_tree", "to_tree", b"to_tree"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TreeChange: _TypeAlias = TreeChange  # noqa: Y015
+
+@_typing.final
 class RevertTreeRequest(_message.Message):
     """Request of RevertTree."""
 
@@ -1194,14 +1220,16 @@ class RevertTreeRequest(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     DRIVER_KEY_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Names the revert; a repeated call returns the first result."""
     workspace_id: _builtins.str
     """The workspace."""
     from_tree: _builtins.str
-    """What the change led to: the step's result."""
+    """What the change led to: the step's result. Empty with `changes`, and when there is only `whole`."""
     to_tree: _builtins.str
-    """What was there before it: the step's base."""
+    """What was there before it: the step's base. Empty when `from_tree` is."""
     expected_head: _builtins.str
     """The head the caller believes in; empty = whatever it is."""
     run_id: _builtins.str
@@ -1212,6 +1240,18 @@ class RevertTreeRequest(_message.Message):
     """True to find out what it would do, and change nothing. Such a call may be repeated at will."""
     driver_key: _builtins.bytes
     """As in RestoreTreeRequest."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TreeChange]:
+        """Several changes, made one after the other in this order, all of them or none: each from what an effect led to
+        back to what was there before it, or, with `whole`, the other way. At most 10,000.
+        """
+
+    @_builtins.property
+    def whole(self) -> Global___TreeChange:
+        """What all of them come to where nobody else changed the workspace in between: then this is what is made, so that
+        the result is that very tree. Both have been its head. Where somebody did, it is only what `merged` is told from.
+        """
+
     def __init__(
         self,
         *,
@@ -1224,10 +1264,12 @@ class RevertTreeRequest(_message.Message):
         epoch: _builtins.int = ...,
         validate_only: _builtins.bool = ...,
         driver_key: _builtins.bytes = ...,
+        changes: _abc.Iterable[Global___TreeChange] | None = ...,
+        whole: Global___TreeChange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["whole", b"whole"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["driver_key", b"driver_key", "epoch", b"epoch", "expected_head", b"expected_head", "from_tree", b"from_tree", "request_id", b"request_id", "run_id", b"run_id", "to_tree", b"to_tree", "validate_only", b"validate_only", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "driver_key", b"driver_key", "epoch", b"epoch", "expected_head", b"expected_head", "from_tree", b"from_tree", "request_id", b"request_id", "run_id", b"run_id", "to_tree", b"to_tree", "validate_only", b"validate_only", "whole", b"whole", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1248,7 +1290,7 @@ class RevertTreeResponse(_message.Message):
     head_tree: _builtins.str
     """The head now, or what it would be."""
     previous_tree: _builtins.str
-    """The head before."""
+    """The directory before, which was the head then."""
     merged: _builtins.bool
     """True when something else had changed since, and was kept."""
     kept_total: _builtins.int

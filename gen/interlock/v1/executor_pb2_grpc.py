@@ -281,17 +281,19 @@ class ExecutorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestoreTree(self, request, context):
-        """Makes an older tree the head, through the same protocol as Apply. Idempotent by `request_id`,
-        which is required here. Errors: TREE_NOT_FOUND, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED.
+        """Makes an older tree the head, through the same protocol as Apply. Without `expected_head`, what others did to the
+        directory becomes the head first, and is gone back over too. Idempotent by `request_id`, which is required here.
+        Errors: TREE_NOT_FOUND, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevertTree(self, request, context):
-        """Undoes one change: what differs from `to_tree` to `from_tree` is taken back out of the directory as
-        it is now, and everything that changed since is kept. Files of text are merged by lines. Published
-        through the same protocol as Apply. Idempotent by `request_id`, which is required here.
+        """Undoes one change, or several at once: what differs from `to_tree` to `from_tree` is taken back out of the
+        directory as it is now, and everything else that changed since is kept. Files of text are merged by lines. The
+        change was published in this workspace, or, before it was forked, in the one it is a fork of. What others did to the directory since the head becomes the head first, as a change of
+        its own. Published through the same protocol as Apply. Idempotent by `request_id`, which is required here.
         Errors: REVERT_CONFLICT (nothing was changed; metadata names the paths), TREE_NOT_FOUND,
         WORKSPACE_HEAD_MOVED, WORKSPACE_BUSY.
         """

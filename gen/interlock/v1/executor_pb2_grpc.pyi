@@ -97,13 +97,15 @@ class ExecutorStub:
     GetEffect: _grpc.UnaryUnaryMultiCallable[_executor_pb2.GetEffectRequest, _executor_pb2.GetEffectResponse]
     """Returns a prepared or applied effect as recorded. Errors: EFFECT_NOT_FOUND."""
     RestoreTree: _grpc.UnaryUnaryMultiCallable[_executor_pb2.RestoreTreeRequest, _executor_pb2.RestoreTreeResponse]
-    """Makes an older tree the head, through the same protocol as Apply. Idempotent by `request_id`,
-    which is required here. Errors: TREE_NOT_FOUND, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED.
+    """Makes an older tree the head, through the same protocol as Apply. Without `expected_head`, what others did to the
+    directory becomes the head first, and is gone back over too. Idempotent by `request_id`, which is required here.
+    Errors: TREE_NOT_FOUND, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED.
     """
     RevertTree: _grpc.UnaryUnaryMultiCallable[_executor_pb2.RevertTreeRequest, _executor_pb2.RevertTreeResponse]
-    """Undoes one change: what differs from `to_tree` to `from_tree` is taken back out of the directory as
-    it is now, and everything that changed since is kept. Files of text are merged by lines. Published
-    through the same protocol as Apply. Idempotent by `request_id`, which is required here.
+    """Undoes one change, or several at once: what differs from `to_tree` to `from_tree` is taken back out of the
+    directory as it is now, and everything else that changed since is kept. Files of text are merged by lines. The
+    change was published in this workspace, or, before it was forked, in the one it is a fork of. What others did to the directory since the head becomes the head first, as a change of
+    its own. Published through the same protocol as Apply. Idempotent by `request_id`, which is required here.
     Errors: REVERT_CONFLICT (nothing was changed; metadata names the paths), TREE_NOT_FOUND,
     WORKSPACE_HEAD_MOVED, WORKSPACE_BUSY.
     """
@@ -198,13 +200,15 @@ class ExecutorAsyncStub(ExecutorStub):
     GetEffect: _aio.UnaryUnaryMultiCallable[_executor_pb2.GetEffectRequest, _executor_pb2.GetEffectResponse]  # type: ignore[assignment]
     """Returns a prepared or applied effect as recorded. Errors: EFFECT_NOT_FOUND."""
     RestoreTree: _aio.UnaryUnaryMultiCallable[_executor_pb2.RestoreTreeRequest, _executor_pb2.RestoreTreeResponse]  # type: ignore[assignment]
-    """Makes an older tree the head, through the same protocol as Apply. Idempotent by `request_id`,
-    which is required here. Errors: TREE_NOT_FOUND, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED.
+    """Makes an older tree the head, through the same protocol as Apply. Without `expected_head`, what others did to the
+    directory becomes the head first, and is gone back over too. Idempotent by `request_id`, which is required here.
+    Errors: TREE_NOT_FOUND, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED.
     """
     RevertTree: _aio.UnaryUnaryMultiCallable[_executor_pb2.RevertTreeRequest, _executor_pb2.RevertTreeResponse]  # type: ignore[assignment]
-    """Undoes one change: what differs from `to_tree` to `from_tree` is taken back out of the directory as
-    it is now, and everything that changed since is kept. Files of text are merged by lines. Published
-    through the same protocol as Apply. Idempotent by `request_id`, which is required here.
+    """Undoes one change, or several at once: what differs from `to_tree` to `from_tree` is taken back out of the
+    directory as it is now, and everything else that changed since is kept. Files of text are merged by lines. The
+    change was published in this workspace, or, before it was forked, in the one it is a fork of. What others did to the directory since the head becomes the head first, as a change of
+    its own. Published through the same protocol as Apply. Idempotent by `request_id`, which is required here.
     Errors: REVERT_CONFLICT (nothing was changed; metadata names the paths), TREE_NOT_FOUND,
     WORKSPACE_HEAD_MOVED, WORKSPACE_BUSY.
     """
@@ -386,8 +390,9 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         request: _executor_pb2.RestoreTreeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_executor_pb2.RestoreTreeResponse, _abc.Awaitable[_executor_pb2.RestoreTreeResponse]]:
-        """Makes an older tree the head, through the same protocol as Apply. Idempotent by `request_id`,
-        which is required here. Errors: TREE_NOT_FOUND, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED.
+        """Makes an older tree the head, through the same protocol as Apply. Without `expected_head`, what others did to the
+        directory becomes the head first, and is gone back over too. Idempotent by `request_id`, which is required here.
+        Errors: TREE_NOT_FOUND, WORKSPACE_HEAD_MOVED, WORKSPACE_DRIFTED.
         """
 
     @_abc_1.abstractmethod
@@ -396,9 +401,10 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         request: _executor_pb2.RevertTreeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_executor_pb2.RevertTreeResponse, _abc.Awaitable[_executor_pb2.RevertTreeResponse]]:
-        """Undoes one change: what differs from `to_tree` to `from_tree` is taken back out of the directory as
-        it is now, and everything that changed since is kept. Files of text are merged by lines. Published
-        through the same protocol as Apply. Idempotent by `request_id`, which is required here.
+        """Undoes one change, or several at once: what differs from `to_tree` to `from_tree` is taken back out of the
+        directory as it is now, and everything else that changed since is kept. Files of text are merged by lines. The
+        change was published in this workspace, or, before it was forked, in the one it is a fork of. What others did to the directory since the head becomes the head first, as a change of
+        its own. Published through the same protocol as Apply. Idempotent by `request_id`, which is required here.
         Errors: REVERT_CONFLICT (nothing was changed; metadata names the paths), TREE_NOT_FOUND,
         WORKSPACE_HEAD_MOVED, WORKSPACE_BUSY.
         """

@@ -96,8 +96,11 @@ class ForkRunRequest(_message.Message):
     run_id: _builtins.str
     """The run to fork, in any state."""
     at_step: _builtins.int
-    """The new run begins where this step ended; 0 = before the first. It and all before it must have
-    ended, else STEP_WRONG_STATE.
+    """The new run begins with the tree that this step left when it last ended (its `head_tree`), 0 = before the first;
+    a step that was passed over counts as the one before it. It and all before it must have ended, else
+    STEP_WRONG_STATE, as for a step that ended in the run that this one is itself a fork of. Inherited are the steps
+    up to it, and later ones whose effects are in that tree (`origin.at_step` of the new run says up to which): as
+    they were then, those that had been undone by then with `undone` set.
     """
     workspace_path: _builtins.str
     """Directory of the new workspace: an absolute path on the executor's machine, absent or empty.
@@ -191,7 +194,7 @@ class StepDifference(_message.Message):
     B_FIELD_NUMBER: _builtins.int
     field: _builtins.str
     """What: `kind`, `input`, `state`, `decision`, `exit_code`, `content`, `stdout`, `stderr`, `reply`,
-    `failure`, `result_tree`, `cost`.
+    `failure`, `result_tree`, `undone` (by what its effect was taken out of the workspace), `cost`.
     """
     a: _builtins.str
     """How it is in the first run, at most 200 characters; empty when there is none."""
@@ -241,7 +244,7 @@ class StepComparison(_message.Message):
     """State in the second run."""
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepDifference]:
-        """In what they differ. A difference of cost alone makes no step DIFFERENT."""
+        """In what they differ. A difference of cost, or in whether it was undone since, makes no step DIFFERENT."""
 
     @_builtins.property
     def cost_a(self) -> _cost_pb2.Cost:
@@ -335,6 +338,7 @@ class CompareRunsResponse(_message.Message):
     STEPS_TOTAL_FIELD_NUMBER: _builtins.int
     TREES_FIELD_NUMBER: _builtins.int
     COMMON_ANCESTOR_FIELD_NUMBER: _builtins.int
+    COMMON_UNTIL_STEP_FIELD_NUMBER: _builtins.int
     common_steps: _builtins.int
     """Number of leading steps that are SHARED or SAME."""
     shared_steps: _builtins.int
@@ -345,6 +349,8 @@ class CompareRunsResponse(_message.Message):
     """How many numbers there are to compare in all."""
     common_ancestor: _builtins.str
     """The run of which both are forks, or which is itself the other's; empty when there is none."""
+    common_until_step: _builtins.int
+    """Up to which of that run's steps both began with its results; 0 = with its tree before the first step."""
     @_builtins.property
     def run_a(self) -> _run_pb2.Run:
         """The first run, without its steps."""
@@ -373,10 +379,11 @@ class CompareRunsResponse(_message.Message):
         steps_total: _builtins.int = ...,
         trees: Global___TreeDifference | None = ...,
         common_ancestor: _builtins.str = ...,
+        common_until_step: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run_a", b"run_a", "run_b", b"run_b", "trees", b"trees"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["common_ancestor", b"common_ancestor", "common_steps", b"common_steps", "first_difference", b"first_difference", "run_a", b"run_a", "run_b", b"run_b", "shared_steps", b"shared_steps", "steps", b"steps", "steps_total", b"steps_total", "trees", b"trees"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["common_ancestor", b"common_ancestor", "common_steps", b"common_steps", "common_until_step", b"common_until_step", "first_difference", b"first_difference", "run_a", b"run_a", "run_b", b"run_b", "shared_steps", b"shared_steps", "steps", b"steps", "steps_total", b"steps_total", "trees", b"trees"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

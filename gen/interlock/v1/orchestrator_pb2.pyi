@@ -1200,6 +1200,7 @@ class RollbackRunRequest(_message.Message):
     TO_STEP_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
     DISCARD_LATER_CHANGES_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeated call return the first result. At most 128 characters."""
     run_id: _builtins.str
@@ -1209,10 +1210,12 @@ class RollbackRunRequest(_message.Message):
     comment: _builtins.str
     """Why, at most 10,000 characters."""
     discard_later_changes: _builtins.bool
-    """True to go back to that very tree, also over what other runs have published since (otherwise
-    WORKSPACE_HEAD_MOVED) and over what somebody changed between the run's steps (otherwise WORKSPACE_DRIFTED, with
-    the paths; nothing is changed).
+    """True to go back to that very tree, also over what other runs have published since and over what somebody changed
+    in the directory. Otherwise the run's own effects are taken out and all that stays; where the same was changed,
+    it is REVERT_CONFLICT, with the paths, and nothing is changed.
     """
+    validate_only: _builtins.bool
+    """True to find out what it would do, and change nothing."""
     def __init__(
         self,
         *,
@@ -1221,10 +1224,11 @@ class RollbackRunRequest(_message.Message):
         to_step: _builtins.int = ...,
         comment: _builtins.str = ...,
         discard_later_changes: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "discard_later_changes", b"discard_later_changes", "request_id", b"request_id", "run_id", b"run_id", "to_step", b"to_step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "discard_later_changes", b"discard_later_changes", "request_id", b"request_id", "run_id", b"run_id", "to_step", b"to_step", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1242,19 +1246,31 @@ class RollbackRunResponse(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     KEPT_PATHS_FIELD_NUMBER: _builtins.int
     KEPT_TOTAL_FIELD_NUMBER: _builtins.int
+    MERGED_FIELD_NUMBER: _builtins.int
+    CHANGES_TOTAL_FIELD_NUMBER: _builtins.int
+    DIFF_FIELD_NUMBER: _builtins.int
+    DIFF_TRUNCATED_FIELD_NUMBER: _builtins.int
     previous_tree: _builtins.str
-    """Head before."""
+    """Head before. What somebody had changed in the directory is in it: the journal has that as an event of its own."""
     head_tree: _builtins.str
-    """Head now."""
+    """Head now, or what it would be."""
     kept_total: _builtins.int
     """How many there are."""
+    merged: _builtins.bool
+    """True when others had changed something else since, and it was kept: the head is not the older tree alone."""
+    changes_total: _builtins.int
+    """How many paths it changed in all."""
+    diff: _builtins.str
+    """With `validate_only`: what would change, as a unified diff of at most 256 KiB, cut at a line's end."""
+    diff_truncated: _builtins.bool
+    """True when `diff` does not show everything."""
     @_builtins.property
     def run(self) -> _run_pb2.Run:
         """The run after it."""
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.FileChange]:
-        """Changed paths, at most 1,000."""
+        """Paths it changed, and none but these, at most 1,000."""
 
     @_builtins.property
     def kept_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1269,10 +1285,14 @@ class RollbackRunResponse(_message.Message):
         changes: _abc.Iterable[_step_pb2.FileChange] | None = ...,
         kept_paths: _abc.Iterable[_builtins.str] | None = ...,
         kept_total: _builtins.int = ...,
+        merged: _builtins.bool = ...,
+        changes_total: _builtins.int = ...,
+        diff: _builtins.str = ...,
+        diff_truncated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "head_tree", b"head_tree", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "previous_tree", b"previous_tree", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "changes_total", b"changes_total", "diff", b"diff", "diff_truncated", b"diff_truncated", "head_tree", b"head_tree", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "merged", b"merged", "previous_tree", b"previous_tree", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1329,21 +1349,30 @@ class RevertStepResponse(_message.Message):
     MERGED_FIELD_NUMBER: _builtins.int
     KEPT_PATHS_FIELD_NUMBER: _builtins.int
     KEPT_TOTAL_FIELD_NUMBER: _builtins.int
+    CHANGES_TOTAL_FIELD_NUMBER: _builtins.int
+    DIFF_FIELD_NUMBER: _builtins.int
+    DIFF_TRUNCATED_FIELD_NUMBER: _builtins.int
     previous_tree: _builtins.str
-    """Head before."""
+    """Head before. What somebody had changed in the directory is in it: the journal has that as an event of its own."""
     head_tree: _builtins.str
     """Head now, or what it would be."""
     merged: _builtins.bool
     """True when something else had changed since the step, and was kept."""
     kept_total: _builtins.int
     """How many there are."""
+    changes_total: _builtins.int
+    """How many paths it changed in all."""
+    diff: _builtins.str
+    """With `validate_only`: what would change, as a unified diff of at most 256 KiB, cut at a line's end."""
+    diff_truncated: _builtins.bool
+    """True when `diff` does not show everything."""
     @_builtins.property
     def run(self) -> _run_pb2.Run:
         """The run after it."""
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.FileChange]:
-        """Changed paths, at most 1,000."""
+        """Paths it changed, and none but these, at most 1,000."""
 
     @_builtins.property
     def kept_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1359,10 +1388,13 @@ class RevertStepResponse(_message.Message):
         merged: _builtins.bool = ...,
         kept_paths: _abc.Iterable[_builtins.str] | None = ...,
         kept_total: _builtins.int = ...,
+        changes_total: _builtins.int = ...,
+        diff: _builtins.str = ...,
+        diff_truncated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "head_tree", b"head_tree", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "merged", b"merged", "previous_tree", b"previous_tree", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "changes_total", b"changes_total", "diff", b"diff", "diff_truncated", b"diff_truncated", "head_tree", b"head_tree", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "merged", b"merged", "previous_tree", b"previous_tree", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -327,10 +327,11 @@ class OrchestratorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RollbackRun(self, request, context):
-        """Publishes the tree the workspace was at after a step, or before the first one, as a new journaled
+        """Takes the workspace back to the tree it was at after a step, or before the first one, as a new journaled
         event. The run must not have a step under way; it is PAUSED or final afterwards as before.
-        What somebody changed in other files since the run's last step stays.
-        Errors: WORKSPACE_DRIFTED, WORKSPACE_HEAD_MOVED, TREE_NOT_FOUND, WORKSPACE_BUSY.
+        Where nobody else changed anything the result is that very tree. What others did since it, people in the directory
+        or other runs, stays, in other files and in other lines of the same ones. `discard_later_changes` goes back over it.
+        Errors: REVERT_CONFLICT (nothing was changed; the metadata names the paths), TREE_NOT_FOUND, WORKSPACE_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

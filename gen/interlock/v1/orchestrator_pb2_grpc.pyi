@@ -98,10 +98,11 @@ class OrchestratorStub:
     GetCost: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCostRequest, _orchestrator_pb2.GetCostResponse]
     """Returns what a run cost, per step."""
     RollbackRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RollbackRunRequest, _orchestrator_pb2.RollbackRunResponse]
-    """Publishes the tree the workspace was at after a step, or before the first one, as a new journaled
+    """Takes the workspace back to the tree it was at after a step, or before the first one, as a new journaled
     event. The run must not have a step under way; it is PAUSED or final afterwards as before.
-    What somebody changed in other files since the run's last step stays.
-    Errors: WORKSPACE_DRIFTED, WORKSPACE_HEAD_MOVED, TREE_NOT_FOUND, WORKSPACE_BUSY.
+    Where nobody else changed anything the result is that very tree. What others did since it, people in the directory
+    or other runs, stays, in other files and in other lines of the same ones. `discard_later_changes` goes back over it.
+    Errors: REVERT_CONFLICT (nothing was changed; the metadata names the paths), TREE_NOT_FOUND, WORKSPACE_BUSY.
     """
     RevertStep: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RevertStepRequest, _orchestrator_pb2.RevertStepResponse]
     """Undoes one step as a new journaled event: what it changed is taken back out, what later steps and
@@ -204,10 +205,11 @@ class OrchestratorAsyncStub(OrchestratorStub):
     GetCost: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCostRequest, _orchestrator_pb2.GetCostResponse]  # type: ignore[assignment]
     """Returns what a run cost, per step."""
     RollbackRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RollbackRunRequest, _orchestrator_pb2.RollbackRunResponse]  # type: ignore[assignment]
-    """Publishes the tree the workspace was at after a step, or before the first one, as a new journaled
+    """Takes the workspace back to the tree it was at after a step, or before the first one, as a new journaled
     event. The run must not have a step under way; it is PAUSED or final afterwards as before.
-    What somebody changed in other files since the run's last step stays.
-    Errors: WORKSPACE_DRIFTED, WORKSPACE_HEAD_MOVED, TREE_NOT_FOUND, WORKSPACE_BUSY.
+    Where nobody else changed anything the result is that very tree. What others did since it, people in the directory
+    or other runs, stays, in other files and in other lines of the same ones. `discard_later_changes` goes back over it.
+    Errors: REVERT_CONFLICT (nothing was changed; the metadata names the paths), TREE_NOT_FOUND, WORKSPACE_BUSY.
     """
     RevertStep: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RevertStepRequest, _orchestrator_pb2.RevertStepResponse]  # type: ignore[assignment]
     """Undoes one step as a new journaled event: what it changed is taken back out, what later steps and
@@ -421,10 +423,11 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestrator_pb2.RollbackRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.RollbackRunResponse, _abc.Awaitable[_orchestrator_pb2.RollbackRunResponse]]:
-        """Publishes the tree the workspace was at after a step, or before the first one, as a new journaled
+        """Takes the workspace back to the tree it was at after a step, or before the first one, as a new journaled
         event. The run must not have a step under way; it is PAUSED or final afterwards as before.
-        What somebody changed in other files since the run's last step stays.
-        Errors: WORKSPACE_DRIFTED, WORKSPACE_HEAD_MOVED, TREE_NOT_FOUND, WORKSPACE_BUSY.
+        Where nobody else changed anything the result is that very tree. What others did since it, people in the directory
+        or other runs, stays, in other files and in other lines of the same ones. `discard_later_changes` goes back over it.
+        Errors: REVERT_CONFLICT (nothing was changed; the metadata names the paths), TREE_NOT_FOUND, WORKSPACE_BUSY.
         """
 
     @_abc_1.abstractmethod

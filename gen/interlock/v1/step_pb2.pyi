@@ -1232,10 +1232,15 @@ class Undone(_message.Message):
     BY_FIELD_NUMBER: _builtins.int
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
     by: _builtins.str
     """`rollback` (of the run) or `revert` (of the step)."""
     operation_id: _builtins.str
     """The operation, as in the journal's events."""
+    run_id: _builtins.str
+    """The run whose operation it was, where that is another one: for an inherited step that had been undone before
+    the fork, the run it comes from; and the run whose rollback went back over this one. Empty for the run itself.
+    """
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -1246,10 +1251,11 @@ class Undone(_message.Message):
         by: _builtins.str = ...,
         operation_id: _builtins.str = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
+        run_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "operation_id", b"operation_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "operation_id", b"operation_id", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1301,7 +1307,10 @@ class Step(_message.Message):
     reply: _builtins.str
     """The model's reply of analyze and summarize steps, at most 1 MiB."""
     head_tree: _builtins.str
-    """Tree the workspace was at when the step ended; empty before."""
+    """Tree the workspace was at when the step last ended; empty before, and again once it is to be tried anew.
+    "After step N" means this tree everywhere: to ForkRun's `at_step`, RollbackRun's `to_step` and exports. It does
+    not change when the step, or one before it, is undone later.
+    """
     key: _builtins.str
     """Its key in `context_keys`: `step-N`."""
     inherited: _builtins.bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from interlock.common.addresses import parse_address
 from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.store.readers import events
-from interlock.v1 import decision_pb2, run_pb2
 from interlock.v1 import orchestrator_pb2 as o
+from interlock.v1 import run_pb2
 
 LINES = "".join(f"line {n}\n" for n in range(9))
 
@@ -178,108 +177,3 @@ async def test_an_orchestrator_that_ends_after_the_intent_leaves_it_to_the_next(
         assert answer.previous_tree != answer.head_tree
         assert (await types(third, run)).count("step.reverted") == 1
     assert names(live) == ["f2"]
-
-
-async def rollback(stub: Any, run: str, **more: Any) -> o.RollbackRunResponse:
-    return await call(stub, "RollbackRun", o.RollbackRunRequest(run_id=run, **more))  # type: ignore[no-any-return]
-
-
-async def test_a_rollback_does_not_take_away_what_a_later_run_made_unless_told_to(
-    stack: Stack, live: Path
-) -> None:
-    workspace = await stack.executor.workspace(live)
-    first = await done_in(stack, workspace, edit("a.txt", "first\n", gate="GATE_NONE"))
-    second = await done_in(stack, workspace, edit("b.txt", "second\n", gate="GATE_NONE"))
-    with pytest.raises(InterlockError) as caught:
-        await rollback(stack.stub, first)
-    assert caught.value.reason is Reason.WORKSPACE_HEAD_MOVED
-    assert second in caught.value.message
-    assert names(live) == ["a.txt", "b.txt"]
-    await rollback(stack.stub, second)
-    assert names(live) == ["a.txt"]
-    await rollback(stack.stub, first)
-    assert names(live) == []
-    await rollback(stack.stub, second, to_step=1, discard_later_changes=True)
-    assert names(live) == ["a.txt", "b.txt"]
-
-
-async def test_a_rollback_keeps_what_somebody_made_meanwhile_also_when_it_was_noticed(
-    stack: Stack, live: Path
-) -> None:
-    workspace = await stack.executor.workspace(live)
-    run = await done_in(stack, workspace, edit("a.txt", "first\n", gate="GATE_NONE"))
-    (live / "mine").write_text("mine\n")
-    await done_in(stack, workspace, shell("true"))  # looks at the directory, and makes what it finds the head
-    answer = await rollback(stack.stub, run)
-    assert names(live) == ["mine"]
-    (live / "a.txt").write_text("mine too\n")
-    with pytest.raises(InterlockError) as caught:
-        await rollback(stack.stub, run, to_step=1)
-    assert caught.value.reason is Reason.WORKSPACE_DRIFTED
-    assert answer.head_tree == (await get(stack.stub, run)).head_tree
-    assert (live / "a.txt").read_text() == "mine too\n"
-
-
-async def test_a_rollback_does_not_take_away_what_somebody_committed_between_two_steps(
-    stack: Stack, live: Path
-) -> None:
-    def git(*arguments: str) -> str:
-        settings = (
-            "-c",
-            "user.name=ann",
-            "-c",
-            "user.email=ann@example.org",
-            "-c",
-            "init.defaultBranch=main",
-        )
-        done = subprocess.run(
-            ["git", "-C", str(live), *settings, *arguments], check=True, capture_output=True, text=True
-        )
-        return done.stdout
-
-    git("init")
-    (live / "mine").write_text("first\n")
-    git("add", "mine")
-    git("commit", "-m", "first")
-    workspace = await stack.executor.workspace(live)
-    waiting = edit("b.txt", "second\n", gate="GATE_EFFECT")
-    run = await stack.run(workspace, edit("a.txt", "one\n", gate="GATE_NONE"), waiting)
-    await stack.until(run, "AWAITING_APPROVAL")
-    (live / "mine").write_text("second\n")
-    await asyncio.to_thread(git, "commit", "-a", "-m", "second")
-    await stack.decide(await stack.pending(run), approve=decision_pb2.Approve())
-    await stack.until(run, "COMPLETED")
-    before = names(live)
-    with pytest.raises(InterlockError) as caught:
-        await rollback(stack.stub, run)
-    assert caught.value.reason is Reason.WORKSPACE_DRIFTED
-    assert "mine" in caught.value.metadata["paths"].splitlines()
-    assert names(live) == before
-    await revert(stack.stub, run, 2)
-    await revert(stack.stub, run, 1)
-    assert {"a.txt", "b.txt"}.isdisjoint(names(live))
-    assert (await asyncio.to_thread(git, "log", "--format=%s")).split() == ["second", "first"]
-    assert (await asyncio.to_thread(git, "status", "--porcelain")) == ""
-    await rollback(stack.stub, run, discard_later_changes=True)
-    assert (live / "mine").read_text() == "first\n"
-
-
-@pytest.mark.parametrize("first", ["rollback", "revert"])
-async def test_a_second_undo_does_not_take_away_what_the_first_one_kept(
-    stack: Stack, live: Path, first: str
-) -> None:
-    steps = (edit("a.txt", "one\n", gate="GATE_NONE"), edit("b.txt", "two\n", gate="GATE_NONE"))
-    run = await done(stack, live, *steps)
-    (live / "mine").write_text("mine\n")
-    if first == "rollback":
-        await rollback(stack.stub, run, to_step=1)
-    else:
-        await revert(stack.stub, run, 2)
-    assert names(live) == ["a.txt", "mine"]
-    with pytest.raises(InterlockError) as caught:
-        await rollback(stack.stub, run)
-    assert caught.value.reason is Reason.WORKSPACE_DRIFTED
-    assert caught.value.metadata["paths"] == "mine"
-    assert names(live) == ["a.txt", "mine"]
-    await revert(stack.stub, run, 1)
-    assert names(live) == ["mine"]

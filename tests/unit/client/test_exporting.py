@@ -18,6 +18,7 @@ from interlock.client.exporting.unpack import Unpacker
 from interlock.common.errors import InterlockError
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.model import StepKind, StepSpec
+from interlock.orchestrator.domain.undo import moment_after
 from interlock.v1.journal_pb2 import JournalEvent
 
 
@@ -175,6 +176,29 @@ async def test_every_step_that_changed_something_is_a_commit() -> None:
     assert [item.tree for item in found.at(1)] == [digest("0"), digest("1")]
     with pytest.raises(KeyError):
         found.at(4)
+
+
+async def test_after_a_step_is_the_tree_that_rollbacks_and_forks_go_to() -> None:
+    """Undone, tried again, passed over: everywhere the tree that the step left when it last ended."""
+    parent = history_of()
+    parent.add(e.StepSkipped("ann", step=3), e.RunCompleted())
+    parent.add(e.StepRevertRequested("op-1", digest("1"), digest("0"), step=1))
+    parent.add(e.StepReverted("op-1", digest("4"), digest("2"), merged=True, step=1))
+    parent.add(e.RunReopened("ann"), e.StepRetried("ann", step=1))
+    again = await history(parent)
+    with pytest.raises(KeyError):
+        again.at(1)
+    parent.add(e.RunResumed("ann"))
+    parent.edit(1, "4", "5", attempt=2)
+    found = await history(parent)
+    for step, tree in enumerate("0522"):
+        assert found.at(step)[-1].tree == digest(tree) == moment_after(parent.run, step)[0]
+        assert parent.beginning(step).tree == digest(tree)
+    child = parent.forked(1, "run-child")
+    whole = await history(parent, child)
+    assert [item.tree[-1] for item in whole.items] == ["0", "1", "2", "4", "5"]
+    assert child.run.inherited == 2, "what step 2 did is in the tree that step 1 left"
+    assert whole.at(2)[-1].tree == digest("2")
 
 
 async def test_other_moves_are_commits_too() -> None:

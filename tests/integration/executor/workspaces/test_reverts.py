@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.trees import Tree, mutate, programs, read_tree, trees, write_tree
 
+from interlock.common.digests import digest_bytes
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.snapshots.diff3 import merge_texts
-from interlock.executor.workspaces import DirectorySource, Workspaces
+from interlock.executor.workspaces import DirectorySource, TreeSource, Workspaces
+from interlock.executor.workspaces.reverts import Revert
 
 Step = tuple[str, str]
 LINES = b"".join(b"line %d\n" % n for n in range(9))
@@ -33,8 +35,17 @@ def step(spaces: Workspaces, workspace: str, program: list[tuple[Any, ...]], key
 
 
 def revert(spaces: Workspaces, workspace: str, done: Step, key: str = "r", **more: Any) -> Any:
-    base, result = done
-    return spaces.revert(workspace, result, base, key=key, **more)
+    return spaces.revert(workspace, asked(done, key=key, **more))
+
+
+def asked(
+    *done: Step, key: str = "r", only_look: bool = False, expected_head: str = "", **more: Any
+) -> Revert:
+    """To take out what these have done, in this order."""
+    first, *others = [(digest_bytes(result), digest_bytes(base)) for base, result in done]
+    head = digest_bytes(expected_head) if expected_head else b""
+    name = "" if only_look else key
+    return Revert(*first, "revert", name, "everything", head, only_look, tuple(others), **more)
 
 
 @pytest.fixture
@@ -271,3 +282,95 @@ def test_any_revert_is_the_merge_or_nothing(spaces: Workspaces, room: Path, data
         assert want is not None
         assert read_tree(live) == want
     shutil.rmtree(live, ignore_errors=True)
+
+
+def test_in_a_fork_what_came_with_it_is_taken_out_and_put_back(
+    spaces: Workspaces, room: Path, live: Path, workspace: str
+) -> None:
+    first = step(spaces, workspace, [("write", b"one", b"1\n"), ("chmod", b"d/in", 0o700)], "1")
+    second = step(spaces, workspace, [("write", b"two", b"2\n")], "2")
+    fork = spaces.create(TreeSource(workspace, second[1], room / "out"))
+    grandchild = spaces.create(TreeSource(fork.id, second[1], room / "further"))
+    before = read_tree(live)
+    for each, out in ((fork, room / "out"), (grandchild, room / "further")):
+        done = revert(spaces, each.id, first)
+        assert done.how == "merged"
+        assert "one" not in os.listdir(out)
+        assert read_tree(out)[b"d/in"] == ("f", 0o644, b"in\n")
+        on_the_way = digest_bytes(done.head_tree), digest_bytes(second[1])
+        again = revert(spaces, each.id, (first[1], first[0]), key="again", whole=on_the_way)
+        assert again.head_tree == second[1]
+        assert read_tree(out) == before
+    assert read_tree(live) == before, "the one that it is a fork of stays as it is"
+
+
+def test_in_a_fork_nothing_is_taken_over_that_was_published_after_it_was_made(
+    spaces: Workspaces, room: Path, workspace: str
+) -> None:
+    first = step(spaces, workspace, [("write", b"one", b"1\n")], "1")
+    fork = spaces.create(TreeSource(workspace, first[1], room / "out"))
+    later = step(spaces, workspace, [("write", b"two", b"2\n")], "2")
+    for pair in (later, (later[1], later[0])):
+        with pytest.raises(InterlockError) as caught:
+            revert(spaces, fork.id, pair)
+        assert caught.value.reason is Reason.TREE_NOT_FOUND
+    assert os.listdir(room / "out").count("two") == 0
+
+
+def test_several_are_taken_out_at_once_around_what_others_did_in_between(
+    spaces: Workspaces, live: Path, workspace: str
+) -> None:
+    """Lines of the same file, other files, before and between and after; exactly the old tree where nobody did."""
+    start = spaces.get(workspace).head
+    first = step(spaces, workspace, [("write", b"a.txt", LINES.replace(b"line 1", b"ONE"))], "1")
+    second = step(
+        spaces,
+        workspace,
+        [("write", b"a.txt", LINES.replace(b"line 1", b"ONE").replace(b"line 3", b"TWO"))],
+        "2",
+    )
+    seen = spaces.revert(workspace, asked(second, first, only_look=True))
+    assert seen.head_tree == start
+    (live / "a.txt").write_bytes((live / "a.txt").read_bytes().replace(b"line 5", b"mine"))
+    (live / "mine").write_bytes(b"mine\n")
+    spaces.look_for_drift(workspace)
+    third = step(spaces, workspace, [("write", b"b.txt", b"b\n")], "3")
+    (live / "a.txt").write_bytes((live / "a.txt").read_bytes().replace(b"line 7", b"late"))
+    done = spaces.revert(workspace, asked(third, second, first))
+    assert done.how == "merged"
+    assert (live / "a.txt").read_bytes() == LINES.replace(b"line 5", b"mine").replace(b"line 7", b"late")
+    assert sorted(os.listdir(live)) == ["a.txt", "d", "mine"]
+    assert [head.cause for head in spaces.heads(workspace)][-3:] == ["publish", "drift", "revert"]
+
+
+def test_of_several_all_conflicts_are_named_and_none_is_taken_out(
+    spaces: Workspaces, live: Path, workspace: str
+) -> None:
+    first = step(spaces, workspace, [("write", b"one", b"1\n"), ("write", b"a", b"a\n")], "1")
+    second = step(spaces, workspace, [("write", b"two", b"2\n"), ("write", b"b", b"b\n")], "2")
+    for name in ("one", "two"):
+        (live / name).write_bytes(b"mine\n")
+    before, head = read_tree(live), spaces.get(workspace).head
+    for only_look in (True, False):
+        with pytest.raises(InterlockError) as caught:
+            spaces.revert(workspace, asked(second, first, only_look=only_look))
+        assert caught.value.reason is Reason.REVERT_CONFLICT
+        assert caught.value.metadata["paths"] == "one\ntwo"
+    assert (read_tree(live), spaces.get(workspace).head) == (before, head)
+
+
+def test_the_whole_is_used_only_where_nobody_else_changed_anything(
+    spaces: Workspaces, live: Path, workspace: str
+) -> None:
+    start = digest_bytes(spaces.get(workspace).head)
+    first = step(spaces, workspace, [("write", b"one", b"1\n")], "own/1")
+    whole = {"whole": (digest_bytes(first[1]), start), "own": ("own/",)}
+    looked = spaces.revert(workspace, asked(first, only_look=True, **whole))
+    assert (looked.head_tree, looked.how) == ("sha256:" + start.hex(), "published")
+    step(spaces, workspace, [("write", b"theirs", b"x\n")], "other/1")
+    second = step(spaces, workspace, [("write", b"two", b"2\n")], "own/2")
+    whole["whole"] = (digest_bytes(second[1]), start)
+    done = spaces.revert(workspace, asked(second, first, **whole))
+    assert done.how == "merged"
+    assert (live / "theirs").exists(), "what another one published in between stays"
+    assert not {"one", "two"} & set(os.listdir(live))

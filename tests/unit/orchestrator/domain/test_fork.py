@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.support.journals import PLAN, Journal, context, digest, history_of
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.convert import views
 from interlock.orchestrator.domain import decide_run, undo
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.advance import next_pending
+from interlock.orchestrator.domain.effects import in_place, published, undone
 from interlock.orchestrator.domain.events import decode, encode
 from interlock.orchestrator.domain.evolve import Recorded, fold
 from interlock.orchestrator.domain.model import (
@@ -63,7 +66,7 @@ def test_nothing_that_was_decided_counts() -> None:
     child = history_of().forked(2).run
     for step in child.steps:
         assert (step.approval, step.last_approval_id, step.approved_digest) == (None, "", "")
-        assert (step.approved_request, step.reviewed, step.effects) == ("", (), ())
+        assert (step.approved_request, step.reviewed) == ("", ())
     assert child.spent.calls == 0
 
 
@@ -111,19 +114,128 @@ def test_a_step_that_was_tried_again_counts_as_it_ended_last() -> None:
     )
 
 
-def test_what_comes_after_a_later_step_has_started_moves_the_beginning_no_more() -> None:
+def test_a_step_tried_again_after_a_later_one_brings_that_one_along() -> None:
+    """Its tree is the one it left last, and that has the later step's effect in it."""
     parent = Journal()
     parent.start()
     parent.add(e.StepStarted(1, step=1), e.StepFailed(1, FAILED, step=1))
-    before = parent.beginning(1)
     parent.edit(2, "0", "2")
     parent.add(e.RunFailed(FAILED), e.StepRetried("ann", step=1), e.RunResumed("ann"))
     parent.edit(1, "2", "3", attempt=2)
-    after = parent.beginning(1)
-    assert (after.seq, after.inherited) == (before.seq, before.inherited)
-    assert after.inherited[0].state is StepState.FAILED
-    both = parent.beginning(2)
-    assert (both.tree, [s.state.value for s in both.inherited]) == (digest("3"), ["SUCCEEDED"] * 2)
+    begin = parent.beginning(1)
+    assert (begin.tree, [s.state.value for s in begin.inherited]) == (digest("3"), ["SUCCEEDED"] * 2)
+    assert begin.pending == (PLAN[2],)
+    assert parent.forked(1).run.inherited == 2
+    second = parent.beginning(2)
+    assert (second.tree, [s.state.value for s in second.inherited]) == (digest("2"), ["FAILED", "SUCCEEDED"])
+
+
+@pytest.mark.parametrize("at_step", [0, 1, 2, 3])
+def test_after_a_step_is_the_same_tree_for_forks_and_rollbacks(at_step: int) -> None:
+    """Also where steps were undone, tried again, or passed over since."""
+    parent = history_of()
+    parent.look(3, "2")
+    parent.add(e.RunCompleted(), e.StepRevertRequested("op-1", digest("1"), digest("0"), step=1))
+    parent.add(e.StepReverted("op-1", digest("4"), digest("2"), merged=True, step=1))
+    parent.add(e.RunReopened("ann"), e.StepRetried("ann", step=1), e.RunResumed("ann"))
+    parent.edit(1, "4", "5", attempt=2)
+    parent.add(e.RunCompleted())
+    step = parent.run.step(at_step)
+    shown = step.head_tree if step else parent.run.base_tree
+    assert parent.beginning(at_step).tree == shown == undo.moment_after(parent.run, at_step)[0]
+    if at_step in (0, 1):
+        (asked,) = undo.roll_back(parent.run, context(), to_step=at_step)
+        assert isinstance(asked, e.RollbackRequested)
+        assert asked.tree == shown
+
+
+def undone_before_the_last() -> Journal:
+    """Steps 1 and 2 done, step 1 reverted, then step 3 on what was left."""
+    parent = history_of()
+    parent.add(e.RunPaused("requested"), e.StepRevertRequested("op-1", digest("1"), digest("0"), step=1))
+    parent.add(e.StepReverted("op-1", digest("4"), digest("2"), merged=True, step=1), e.RunResumed("ann"))
+    parent.edit(3, "4", "5")
+    return parent
+
+
+def test_what_had_been_undone_by_then_is_undone_in_the_fork_and_what_was_undone_later_is_not() -> None:
+    parent = undone_before_the_last()
+    parent.add(e.RunCompleted(), e.StepRevertRequested("op-2", digest("5"), digest("4"), step=3))
+    parent.add(e.StepReverted("op-2", digest("4"), digest("5"), step=3))
+    child = parent.forked(3).run
+    assert child.head_tree == digest("5")
+    first, second, third = child.steps
+    gone = undone(first.effects)
+    assert gone is not None
+    assert (gone.undone_by, gone.operation_id, gone.by_run) == ("revert", "op-1", "run-parent")
+    assert gone.at == undone(parent.run.steps[0].effects).at  # type: ignore[union-attr]
+    assert [in_place(step.effects) is not None for step in (second, third)] == [True, True]
+    assert in_place(parent.run.steps[2].effects) is None
+    shown = views.step(child, first, {})
+    assert (shown.inherited, shown.undone.by, shown.undone.run_id) == (True, "revert", "run-parent")
+    early = parent.forked(2).run.steps[0]
+    assert in_place(early.effects) is not None, "it was there when step 2 ended"
+
+
+def test_what_a_fork_inherits_is_taken_out_put_back_and_tried_again_as_its_own() -> None:
+    child = undone_before_the_last().forked(3)
+    (asked,) = undo.revert_step(child.run, context(), 2)
+    assert isinstance(asked, e.StepRevertRequested)
+    assert (asked.from_tree, asked.to_tree) == (digest("2"), digest("1"))
+    child.add(asked)
+    with pytest.raises(InterlockError, match="reverting its step 2"):
+        decide_run.add_steps(child.run, context(), [PLAN[2]])
+    child.add(e.StepReverted(asked.operation_id, digest("6"), digest("5"), True, step=2))
+    assert in_place(child.run.steps[1].effects) is None
+    with pytest.raises(InterlockError, match="was undone already"):
+        undo.revert_step(child.run, context(), 1)
+    child.add(*undo.roll_back(child.run, context(), to_step=0))
+    child.add(*undo.rolled_back(child.run, context(), "op-1", digest("5"), digest("6")))
+    assert [in_place(step.effects) is not None for step in child.run.steps] == [False, True, True]
+    child.add(*decide_run.add_steps(child.run, context(), [PLAN[2]]))
+    child.add(*decide_run.retry_step(child.run, context(), 1))
+    assert not child.run.steps[0].inherited
+
+
+def test_a_fork_of_a_fork_keeps_what_it_knows_and_begins_nowhere_before_it() -> None:
+    child = undone_before_the_last().forked(3)
+    grand = child.forked(3, "run-grand").run
+    gone = undone(grand.steps[0].effects)
+    assert gone is not None
+    assert (gone.by_run, gone.operation_id) == ("run-parent", "op-1")
+    order = [published(step.effects).seq for step in grand.steps]  # type: ignore[union-attr]
+    assert order == sorted(order)
+    for at_step in (0, 1, 2):
+        with pytest.raises(InterlockError) as caught:
+            child.beginning(at_step)
+        assert (caught.value.reason, caught.value.field) == (Reason.STEP_WRONG_STATE, "at_step")
+        assert f"run fork run-parent --at-step {at_step}" in caught.value.fix
+
+
+def test_a_fork_made_by_an_earlier_release_has_its_steps_effects_in_place() -> None:
+    made = history_of().forked(2)
+    old = [
+        replace(ev, steps=tuple(replace(step, effects=()) for step in ev.steps))
+        if isinstance(ev, e.StepsInherited)
+        else ev
+        for ev in made.events
+    ]
+    child = Journal("run-old", *old)
+    now = [in_place(step.effects) for step in child.run.steps[:2]]
+    assert [(known.base_tree, known.result_tree) for known in now if known] == [
+        (digest("0"), digest("1")),
+        (digest("1"), digest("2")),
+    ]
+
+
+def test_a_step_that_was_passed_over_counts_as_the_one_before_it() -> None:
+    parent = history_of()
+    parent.add(e.StepSkipped("ann", step=3), e.RunCompleted())
+    begin = parent.beginning(3)
+    assert (begin.tree, [s.state.value for s in begin.inherited]) == (
+        digest("2"),
+        ["SUCCEEDED", "SUCCEEDED", "SKIPPED"],
+    )
 
 
 def test_an_approvers_edit_of_an_earlier_step_stays_and_of_a_later_one_is_void() -> None:
@@ -200,6 +312,7 @@ def test_a_fork_of_a_fork() -> None:
     assert grand.fork is not None
     assert (grand.fork.run_id, grand.fork.tree) == ("run-child", digest("9"))
     root = child.forked(1, "run-other").run
+    assert child.forked(1, "run-other").run.base_tree == digest("1")
     assert root.fork is not None
     assert (root.fork.tree, [s.inherited for s in root.steps]) == (digest("1"), [True, False, False])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from interlock.cli.output import progress, write_json
 from interlock.cli.safe import escape
 from interlock.cli.settings import Output, Settings
 from interlock.cli.text import counted, enum_text, short_digest, size_text
+from interlock.cli.trees import find_tree
 from interlock.cli.values import bad_value, find_workspace
 from interlock.client.exports import Exported
 from interlock.common.errors import InterlockError, Reason
@@ -35,11 +37,19 @@ class Form(StrEnum):
     GIT = "git"
 
 
-async def export(
-    settings: Settings, client: Client, target: str, run: str, at: int | None, form: Form, out: str
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Which:
+    """What is asked for: of a run, a workspace or a directory, the tree after a step, or the one named."""
+
+    target: str
+    run: str = ""
+    at: int | None = None
+    tree: str = ""
+
+
+async def export(settings: Settings, client: Client, which: Which, form: Form, out: str) -> None:
     """Write it and say what was written."""
-    items = await _items(client, target, run, at, form)
+    items = await (_named(client, which, form) if which.tree else _items(client, which, form))
     if form is Form.GIT:
         done = await client.export_git(items, _place(out))
     elif form is Form.DIRECTORY:
@@ -49,9 +59,30 @@ async def export(
     _say(settings, form, out, items[-1].tree, done)
 
 
-async def _items(client: Client, target: str, run: str, at: int | None, form: Form) -> list[ExportItem]:
+async def _named(client: Client, which: Which, form: Form) -> list[ExportItem]:
+    """The one tree, by its id."""
+    if which.at is not None or form is Form.GIT:
+        other = "--at" if which.at is not None else "--format git"
+        raise bad_value(
+            "tree", f"--tree names one tree, and {other} another or many.", "Leave one of them out."
+        )
+    named = which.run or which.target
+    if _is_run(named):
+        workspace_id = (await client.get_run(named, without_steps=True)).workspace_id
+    else:
+        workspace_id = (await find_workspace(client, which.target)).workspace_id
+    tree = await find_tree(client, workspace_id, which.tree, "tree")
+    return [ExportItem(workspace_id=workspace_id, tree=tree)]
+
+
+def _is_run(target: str) -> bool:
+    return target.startswith("run-") and "/" not in target
+
+
+async def _items(client: Client, which: Which, form: Form) -> list[ExportItem]:
     """The trees, oldest first; for all forms but git the last one counts."""
-    if target.startswith("run-") and "/" not in target:
+    target, run, at = which.target, which.run, which.at
+    if _is_run(target):
         if run and run != target:
             raise bad_value("run", f"The run is named twice: {target} and {run}.", "Leave --run out.")
         run = target

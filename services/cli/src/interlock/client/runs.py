@@ -130,12 +130,13 @@ class RunCalls(Connection):
         comment: str = "",
         *,
         discard_later_changes: bool = False,
+        validate_only: bool = False,
         request_id: str = "",
     ) -> pb.RollbackRunResponse:
         """Put the workspace back to the tree after `to_step`; 0 = before the first step.
 
-        Unless `discard_later_changes`, raises WORKSPACE_HEAD_MOVED when other runs have changed the workspace since,
-        and WORKSPACE_DRIFTED when somebody changed something between the run's steps that this would undo.
+        What others did since stays, and where they changed the same it raises REVERT_CONFLICT, whose metadata has the
+        `paths`; with `discard_later_changes` it goes. `validate_only` finds out what it would do.
         """
         request = pb.RollbackRunRequest(
             request_id=self.request_id(request_id),
@@ -143,6 +144,7 @@ class RunCalls(Connection):
             to_step=to_step,
             comment=comment,
             discard_later_changes=discard_later_changes,
+            validate_only=validate_only,
         )
         return await self.call(self.orchestrator.RollbackRun, request)
 

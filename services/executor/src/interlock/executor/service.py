@@ -209,6 +209,8 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
             request.run_id,
             from_wire.caller_of(request),
             request.validate_only,
+            tuple((change.from_tree, change.to_tree) for change in request.changes),
+            (request.whole.from_tree, request.whole.to_tree) if request.HasField("whole") else None,
         )
         answer = await revert(self._engine, ask, ws_to_wire.reverted_payload)
         return pb.RevertTreeResponse.FromString(answer)

@@ -261,16 +261,21 @@ async def rollback(
         bool,
         typer.Option("--discard-later-changes", help="Also undo what other people and runs did here since."),
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what it would change, and do nothing.")
+    ] = False,
     comment: COMMENT = "",
 ) -> None:
     """Put the workspace back to the tree it was at after a step, or before the run.
 
-    What somebody changed in other files since its last step stays; what somebody changed between its steps is in the
-    way. To undo one step and keep everything else, use `step revert`. `step retry` and `step add` go on from there.
+    What other people and runs changed since stays, in other files and in other lines of the same ones. Where they
+    changed the same, nothing is changed and the files are named. `step retry` and `step add` go on from there.
     """
     from interlock.cli.session import connect
-    from interlock.cli.show.runs import show_undo
+    from interlock.cli.show.undone import show_undo
 
     async with connect(settings) as client:
-        answer = await client.rollback_run(run, to_step, comment, discard_later_changes=discard_later_changes)
-        show_undo(settings, answer)
+        answer = await client.rollback_run(
+            run, to_step, comment, discard_later_changes=discard_later_changes, validate_only=dry_run
+        )
+        show_undo(settings, answer, only_look=dry_run)

@@ -75,14 +75,16 @@ async def revert(
     run: RUN,
     step: STEP,
     comment: Annotated[str, typer.Option("--comment", "-m", help="Why; journaled.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what it would change, and do nothing.")
+    ] = False,
 ) -> None:
     """Undo one step and keep everything that changed since.
 
     Where a later step or somebody else changed the same, nothing is changed and the files are named.
     """
     from interlock.cli.session import connect
-    from interlock.cli.show.runs import show_undo
+    from interlock.cli.show.undone import show_undo
     from interlock.cli.values import parse_step
 
     number = parse_step(step)

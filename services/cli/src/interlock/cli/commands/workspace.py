@@ -107,6 +107,7 @@ async def export(
     at: Annotated[
         int | None, typer.Option("--at", min=0, help="After this step; 0 = before the first. Default: now.")
     ] = None,
+    tree: Annotated[str, typer.Option("--tree", metavar="TREE", help="This tree, or its first digits.")] = "",
     form: Annotated[
         str, typer.Option("--format", metavar=one_of(FORMATS), help="What to write.")
     ] = "directory",
@@ -116,7 +117,7 @@ async def export(
     In the repository every step that changed something is a commit, with run, step, effect and approver in its
     trailers; the same run gives the same commits anywhere. What git cannot carry is listed at the end.
     """
-    from interlock.cli.exporting import Form
+    from interlock.cli.exporting import Form, Which
     from interlock.cli.exporting import export as write
     from interlock.cli.session import connect
     from interlock.cli.values import bad_value
@@ -126,7 +127,7 @@ async def export(
     except ValueError:
         raise bad_value("format", f"{form[:40]!r} is not a format.", "Use directory, tar or git.") from None
     async with connect(settings) as client:
-        await write(settings, client, target, run, at, wanted, out)
+        await write(settings, client, Which(target, run, at, tree), wanted, out)
 
 
 @command(app, "files")

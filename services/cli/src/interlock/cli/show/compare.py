@@ -14,6 +14,14 @@ from interlock.v1.run_pb2 import Run, RunState
 from interlock.v1.step_pb2 import StepState
 
 _SHOWN_CHANGES = 50
+_RELATIONS = {
+    StepRelation.STEP_RELATION_SHARED: "one for both",
+    StepRelation.STEP_RELATION_SAME: "same result",
+    StepRelation.STEP_RELATION_DIFFERENT: "different",
+    StepRelation.STEP_RELATION_ONLY_A: "only in a",
+    StepRelation.STEP_RELATION_ONLY_B: "only in b",
+}
+"""How two steps stand to one another, in words."""
 
 
 def show_comparison(settings: Settings, found: CompareRunsResponse, *, diff: bool) -> None:
@@ -26,7 +34,7 @@ def _people(found: CompareRunsResponse, diff: bool) -> None:
         [
             ("a", _run_line(found.run_a)),
             ("b", _run_line(found.run_b)),
-            ("both from", found.common_ancestor),
+            ("both begin", _beginning(found)),
             ("in common", _common(found)),
             ("they part", _parting(found)),
             ("cost of a", cost_text(found.run_a.cost)),
@@ -49,9 +57,26 @@ def _run_line(run: Run) -> str:
     return f"{line}  (fork of {run.origin.run_id} after step {run.origin.at_step})"
 
 
+def _beginning(found: CompareRunsResponse) -> str:
+    """Where one is a fork of the other, or both of a third: with what both began."""
+    if not found.common_ancestor:
+        return ""
+    if not found.common_until_step:
+        return f"with the tree before the first step of {found.common_ancestor}"
+    steps = "step 1" if found.common_until_step == 1 else f"steps 1 to {found.common_until_step}"
+    return f"with {steps} of {found.common_ancestor}"
+
+
 def _common(found: CompareRunsResponse) -> str:
-    text = counted(found.common_steps, "step")
-    return f"{text}, {found.shared_steps} of them inherited" if found.shared_steps else text
+    if not found.common_steps:
+        return "no step, from the first on"
+    first = "the first step" if found.common_steps == 1 else f"the first {found.common_steps} steps"
+    ran = found.common_steps - found.shared_steps
+    if not found.shared_steps:
+        return f"{first}, carried out in both with the same result"
+    if not ran:
+        return f"{first}, carried out once for both"
+    return f"{first}: {found.shared_steps} carried out once for both, {ran} in each with the same result"
 
 
 def _parting(found: CompareRunsResponse) -> str:
@@ -68,7 +93,7 @@ def _row(row: StepComparison) -> tuple[str, ...]:
     what = row.title_a if row.title_a == row.title_b or not row.title_b else row.title_b
     if row.title_a and row.title_b and row.title_a != row.title_b:
         what = f"{first_line(row.title_a, 40)} / {first_line(row.title_b, 40)}"
-    relation = enum_text(StepRelation, row.relation).lower().replace("_", " ")
+    relation = _RELATIONS.get(row.relation, enum_text(StepRelation, row.relation))
     states = [
         enum_text(StepState, state) if title else ""
         for state, title in ((row.state_a, row.title_a), (row.state_b, row.title_b))

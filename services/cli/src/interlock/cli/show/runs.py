@@ -8,7 +8,7 @@ from interlock.cli.errors import FAILED, OK, REJECTED, WAITING
 from interlock.cli.output import progress, show_list, show_one, write_fields, write_table
 from interlock.cli.safe import escape
 from interlock.cli.settings import Settings
-from interlock.cli.show.steps import asks, failure_lines, kind_text, print_kept, steps_table, waited
+from interlock.cli.show.steps import asks, failure_lines, kind_text, steps_table, waited
 from interlock.cli.text import (
     cost_text,
     enum_text,
@@ -18,7 +18,7 @@ from interlock.cli.text import (
     short_digest,
     time_text,
 )
-from interlock.v1.orchestrator_pb2 import GetCostResponse, RevertStepResponse, RollbackRunResponse
+from interlock.v1.orchestrator_pb2 import GetCostResponse
 from interlock.v1.run_pb2 import Run, RunState
 from interlock.v1.step_pb2 import Step, StepState
 
@@ -86,24 +86,6 @@ def show_cost(settings: Settings, cost: GetCostResponse) -> None:
             write_table(("STEP", "KIND", "COST"), rows)
 
     show_one(settings, cost, people)
-
-
-def show_undo(
-    settings: Settings, answer: RollbackRunResponse | RevertStepResponse, *, only_look: bool = False
-) -> None:
-    """What a rollback or a revert did, or would do."""
-    from interlock.cli.show.workspaces import change_line
-
-    def people() -> None:
-        now = "would be at" if only_look else "is at"
-        write_fields([("run", answer.run.run_id), ("was at", answer.previous_tree), (now, answer.head_tree)])
-        if isinstance(answer, RevertStepResponse) and answer.merged:
-            print("What changed since the step is kept.")
-        for change in answer.changes:
-            print(f"  {change_line(change)}")
-        print_kept(answer.kept_paths, answer.kept_total)
-
-    show_one(settings, answer, people)
 
 
 def _origin(run: Run) -> str:

@@ -24,15 +24,29 @@ _SUBJECT = 72
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Commits, oldest first, and for each step how many of them lie up to its end (0: before the first step)."""
+    """Commits, oldest first, and for each step how many of them lie up to where it last ended (0: before the first).
+
+    `over` are the steps that have ended; those of them that were passed over have no place of their own in `upto`.
+    """
 
     items: list[ExportItem]
     upto: dict[int, int]
     workspace_id: str
+    over: frozenset[int] = frozenset()
 
     def at(self, step: int | None) -> list[ExportItem]:
-        """The commits up to a step's end; None = all. Raises KeyError for a step that has not ended."""
-        return self.items if step is None else self.items[: self.upto[step]]
+        """The commits up to the tree after a step, None = all. Raises KeyError for a step that has not ended.
+
+        That is the tree that it left when it last ended; a step that was passed over counts as the one before it.
+        """
+        if step is None:
+            return self.items
+        if step and step not in self.over:
+            raise KeyError(step)
+        return self.items[: self.upto[max((known for known in self.upto if known <= step), default=0)]]
+
+
+_PENDING, _ACTIVE, _OVER = "pending", "active", "over"
 
 
 @dataclass(slots=True)
@@ -42,6 +56,7 @@ class _Step:
     spec: dict[str, Any] = field(default_factory=dict)
     effect: str = ""
     approvals: list[tuple[str, str, str]] = field(default_factory=list)
+    state: str = _PENDING
 
 
 async def read_history(run_id: str, events: Events) -> History:
@@ -54,7 +69,8 @@ async def read_history(run_id: str, events: Events) -> History:
     reader = _Reader()
     for name in reversed(line):
         await reader.read(name, events, bounds.get(name))
-    return History(reader.items, reader.upto, reader.workspace_id)
+    over = frozenset(number for number, step in reader.steps.items() if step.state == _OVER)
+    return History(reader.items, reader.upto, reader.workspace_id, over)
 
 
 async def _origin(run_id: str, events: Events) -> dict[str, Any] | None:
@@ -92,9 +108,13 @@ class _Reader:
         if event.type == "run.steps_added":
             for number, spec in enumerate(data["specs"], data["first"]):
                 self.steps[number] = _Step(spec)
+                self.upto.pop(number, None)  # what another run of the line had there
         elif event.type == "run.steps_inherited":
             for number, known in enumerate(data["steps"], data["first"]):
-                self.steps.setdefault(number, _Step(known["spec"]))
+                self.steps.setdefault(number, _Step(known["spec"])).state = _OVER
+        elif event.type == "run.cancelled" or data.get("replaces_pending"):
+            for step in self.steps.values():
+                step.state = _OVER if step.state == _PENDING else step.state
         if not event.step:
             return
         step = self.steps.setdefault(event.step, _Step())
@@ -115,8 +135,20 @@ class _Reader:
         tree = data.get("head_tree") or (data.get("to_tree") if event.type in _DRIFTS else "")
         if tree and self.tree and tree != self.tree:
             self.commit(tree, self.message(event, data, tree), event)
-        if event.step and event.type.startswith("step.") and event.type in _ENDS:
-            self.upto[event.step] = len(self.items)
+        if event.step:
+            self.end(event.type, self.steps[event.step], event.step, again=bool(data.get("will_retry")))
+
+    def end(self, kind: str, step: _Step, number: int, *, again: bool) -> None:
+        """Where a step that was carried out has ended; nowhere, once it is to be tried again."""
+        if kind == "step.retried" or (kind == "step.failed" and again):
+            self.upto.pop(number, None)
+            step.state = _PENDING
+        elif kind == "step.started":
+            step.state = _ACTIVE
+        elif kind in _ENDS:
+            if step.state == _ACTIVE:
+                self.upto[number] = len(self.items)
+            step.state = _OVER
 
     def commit(self, tree: str, message: str, event: JournalEvent) -> None:
         """One more commit."""
@@ -147,7 +179,16 @@ class _Reader:
 
 _BASE = {"step.proposed": "base_tree", "step.prepared": "base_tree", "run.created": "tree"}
 _DRIFTS = frozenset({"workspace.drift_adopted"})
-_ENDS = frozenset({"step.succeeded", "step.failed", "step.rejected", "step.skipped", "step.cancelled"})
+_ENDS = frozenset(
+    {
+        "step.succeeded",
+        "step.failed",
+        "step.rejected",
+        "step.skipped",
+        "step.cancelled",
+        "step.outcome_unknown",
+    }
+)
 _SUBJECTS = {
     "workspace.drift_adopted": "Someone changed the directory",
     "run.rolled_back": "Roll back",

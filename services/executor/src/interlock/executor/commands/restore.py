@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 from interlock.common.digests import digest_json, sha256_text
 from interlock.common.errors import InterlockError, Reason
@@ -103,15 +103,23 @@ def _restore_blocking(engine: Engine, ask: Restore, before: str) -> Restored:
     require_head(engine, ask.workspace, ask.tree, "tree")
     heads = engine.workspaces.heads(ask.workspace)
     done = any(head.key == ask.key for head in heads)
-    head = engine.workspaces.get(ask.workspace).head
     if not done:
-        before = head
+        before = heads[-1].tree
         _check_expected(heads, ask.expected_head)
         if ask.expected_head:
             _check_others(engine, ask)
     result = _roll_back(engine, ask)
+    before = before_move(engine, ask.workspace, ask.key, before)
     diff = preview(engine.workspaces, ask.workspace, before, result.head_tree)
     return Restored(result.head_tree, before, diff, result.kept[:KEPT_PATHS], result.kept_count)
+
+
+def before_move(engine: Engine, workspace: str, key: str, otherwise: str) -> str:
+    """The head right before the publication of this name; `otherwise` where it moved nothing, or is forgotten."""
+    for before, after in pairwise(engine.workspaces.heads(workspace)):
+        if after.key == key:
+            return before.tree
+    return otherwise
 
 
 def _roll_back(engine: Engine, ask: Restore) -> PublishResult:

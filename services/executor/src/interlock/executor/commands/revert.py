@@ -1,4 +1,4 @@
-"""Take one published effect back out of a workspace."""
+"""Take published effects back out of a workspace."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from interlock.common.digests import digest_json, sha256_text
+from interlock.common.digests import digest_bytes, digest_json, sha256_text
 from interlock.common.errors import InterlockError
-from interlock.executor.commands.restore import require_head
+from interlock.executor.commands.restore import Restore, before_move
 from interlock.executor.commands.unsettled import while_unsettled
 from interlock.executor.domain.caller import BY_HAND, Caller
 from interlock.executor.engine import Engine
 from interlock.executor.snapshots.diff import Diff
 from interlock.executor.steps.preview import preview
 from interlock.executor.workspaces.register import KEPT_PATHS
+from interlock.executor.workspaces.reverts import Revert
 
 _METHOD = "RevertTree"
 
 
 @dataclass(frozen=True, slots=True)
 class RevertTree:
-    """What is asked. `expected_head` empty: whatever it is. `run` and `caller` fence."""
+    """What is asked. `expected_head` empty: whatever it is. `run` and `caller` fence.
+
+    `changes` (from, to) stand in the place of `from_tree` and `to_tree`; `whole` is what they come to.
+    """
 
     request_id: str
     workspace: str
@@ -31,6 +35,8 @@ class RevertTree:
     run: str = ""
     caller: Caller = BY_HAND
     validate_only: bool = False
+    changes: tuple[tuple[str, str], ...] = ()
+    whole: tuple[str, str] | None = None
 
     @property
     def method(self) -> str:
@@ -44,10 +50,38 @@ class RevertTree:
         """Names the publication in the workspace's history."""
         return f"revert{self.method.removeprefix(_METHOD)}/{self.request_id}"
 
+    @property
+    def own(self) -> tuple[str, ...]:
+        """How the keys of this run's publications begin."""
+        if not self.run:
+            return ()
+        keys = (f"{self.run}/",)
+        if not self.caller.driver:
+            return keys
+        restores = Restore("", self.workspace, "", run=self.run, caller=self.caller).key
+        return (*keys, self.key.removesuffix(self.request_id), restores)
+
+    @property
+    def asked(self) -> Revert:
+        """For the workspaces."""
+        one = ((self.from_tree, self.to_tree),) if self.from_tree or self.to_tree else ()
+        first, *more = [_pair(change) for change in self.changes or one] or [(b"", b"")]
+        return Revert(
+            *first,
+            "revert",
+            "" if self.validate_only else self.key,
+            "everything",
+            digest_bytes(self.expected_head) if self.expected_head else b"",
+            self.validate_only,
+            tuple(more),
+            _pair(self.whole) if self.whole else None,
+            self.own,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RevertedTree:
-    """The head now and before, what was changed in the live directory, and whether anything else was kept."""
+    """The head now, the live directory before, how they differ, and whether anything else was kept."""
 
     head_tree: str
     previous_tree: str
@@ -76,6 +110,8 @@ async def revert(engine: Engine, ask: RevertTree, render: Callable[[RevertedTree
             "from": ask.from_tree,
             "to": ask.to_tree,
             "expected": ask.expected_head,
+            **({"changes": [list(pair) for pair in ask.changes]} if ask.changes else {}),
+            **({"whole": list(ask.whole)} if ask.whole else {}),
         },
         "interlock.executor.revert.v1",
     )
@@ -104,20 +140,12 @@ async def _revert(
 
 
 def _revert_blocking(engine: Engine, ask: RevertTree, before: str) -> RevertedTree:
-    require_head(engine, ask.workspace, ask.to_tree, "to_tree")
-    head = engine.workspaces.get(ask.workspace).head
-    done = engine.workspaces.revert(
-        ask.workspace,
-        ask.from_tree,
-        ask.to_tree,
-        key=ask.key,
-        wait=5.0,
-        expected_head=ask.expected_head,
-        only_look=ask.validate_only,
-    )
-    # Cut off before its answer was kept and asked again: what was there before is what was there at first.
-    previous = before if done.how == "already" else head
-    old = done.live_tree or previous
-    diff = preview(engine.workspaces, ask.workspace, old, done.head_tree)
-    merged = done.head_tree != ask.to_tree
-    return RevertedTree(done.head_tree, previous, diff, merged, done.kept[:KEPT_PATHS], done.kept_count)
+    done = engine.workspaces.revert(ask.workspace, ask.asked, wait=5.0)
+    previous = done.live_tree or before_move(engine, ask.workspace, ask.key, before)
+    diff = preview(engine.workspaces, ask.workspace, previous, done.head_tree)
+    alone = done.head_tree == (ask.whole[1] if ask.whole else ask.to_tree)
+    return RevertedTree(done.head_tree, previous, diff, not alone, done.kept[:KEPT_PATHS], done.kept_count)
+
+
+def _pair(trees: tuple[str, str]) -> tuple[bytes, bytes]:
+    return digest_bytes(trees[0]), digest_bytes(trees[1])

@@ -19,7 +19,7 @@ _NOTHING = Snapshot(b"")
 
 
 class Merged(NamedTuple):
-    """The merge, or the paths that both sides changed differently (then `snapshot` is None)."""
+    """The merge, or the paths that both sides changed differently (then `snapshot` is None, unless settled)."""
 
     snapshot: Snapshot | None
     conflicts: tuple[bytes, ...]
@@ -37,25 +37,34 @@ class _Side(NamedTuple):
         return Snapshot(entry.value, times.child if times else b"")
 
 
-def merge(store: Store, base: Snapshot, ours: Snapshot, theirs: Snapshot, *, fine: bool = False) -> Merged:
+def merge(
+    store: Store,
+    base: Snapshot,
+    ours: Snapshot,
+    theirs: Snapshot,
+    *,
+    fine: bool = False,
+    settled: bool = False,
+) -> Merged:
     """Apply to `theirs` what changed from `base` to `ours`. Costs what both sides changed.
 
     The same change on both sides is no conflict. One side deleting a directory in which the other changed
     anything is one. `fine`: text files that both sides changed are merged where their changes are apart, and a
     directory that `ours` removed stays for the sake of what `theirs` has added to it; the rest of it goes.
+    `settled`: there is a snapshot in spite of conflicts, with what `theirs` has at those paths.
     New objects are durable on return. Raises TREE_NOT_FOUND.
     """
     if theirs.tree == base.tree or ours.tree == theirs.tree:
         return Merged(ours, ())
     if ours.tree == base.tree:
         return Merged(theirs, ())
-    return _Merge(store, fine=fine).run(base, ours, theirs)
+    return _Merge(store, fine=fine, settled=settled).run(base, ours, theirs)
 
 
 class _Merge:
-    def __init__(self, store: Store, *, fine: bool) -> None:
+    def __init__(self, store: Store, *, fine: bool, settled: bool) -> None:
         self.store = store
-        self.fine = fine
+        self.fine, self.settled = fine, settled
         self.batch = store.batch()
         self.conflicts: list[bytes] = []
         self.going: set[bytes] = set()
@@ -68,11 +77,12 @@ class _Merge:
             listing, inner = self.directory(path, self.open(b), self.open(o), self.open(t))
             listings.append(listing)
             waiting.extend(inner)
-        if self.conflicts:
-            return Merged(None, tuple(sorted(self.conflicts)))
+        conflicts = tuple(sorted(self.conflicts))
+        if conflicts and not self.settled:
+            return Merged(None, conflicts)
         built = build(self.without_empty(listings), self.batch)
         self.batch.commit()
-        return Merged(built[b""].snapshot, ())
+        return Merged(built[b""].snapshot, conflicts)
 
     def open(self, snapshot: Snapshot) -> _Side:
         if not snapshot.tree:
@@ -108,6 +118,7 @@ class _Merge:
                 listing.times[name] = Times(UNKNOWN_TIME)  # the time at which it is published
             else:
                 self.conflicts.append(join(path, name))
+                _take(listing, name, theirs)
         return listing, inner
 
     def without_empty(self, listings: list[Listing]) -> list[Listing]:
@@ -144,7 +155,7 @@ class _Merge:
                 return ours.mode
         if ours.mode != theirs.mode:
             self.conflicts.append(path)
-        return ours.mode
+        return theirs.mode
 
 
 def _stays_directory(base: Entry | None, theirs: Entry | None) -> bool:

@@ -13,6 +13,19 @@ from interlock.executor.snapshots.store import Store
 from interlock.executor.workspaces.model import Head
 from interlock.executor.workspaces.registry import Registry
 
+PREFIX = b"revert"
+"""Begins what is kept of a revert's request; after it, for each change, the trees it led to and from."""
+
+
+def moved_by_others(
+    registry: Registry, workspace: str, target: bytes, expected: bytes, own: tuple[str, ...]
+) -> bool:
+    """Whether a publication moved the workspace on its way from one tree to the other whose key begins otherwise."""
+    heads = registry.heads(workspace)
+    end = _last(heads, expected)
+    start = _last(heads[:end], target)
+    return any(head.cause != "drift" and not head.key.startswith(own) for head in heads[start:end])
+
 
 def undone_by_going_back(
     store: Store, registry: Registry, workspace: str, target: bytes, expected: bytes
@@ -59,9 +72,13 @@ def _by_others(
 
 def _reverted(store: Store, pair: bytes, head: bytes) -> bytes:
     """What a revert would have made of the head alone; empty where that is not known any more."""
-    pair = pair.removeprefix(b"revert")
-    trees = pair[:32], pair[32:64], head
-    if not all(store.has(tree) for tree in trees):
-        return b""
-    outcome = merge(store, *(Snapshot(tree) for tree in trees), fine=True).snapshot
-    return outcome.tree if outcome is not None else b""
+    trees = pair.removeprefix(PREFIX)
+    for at in range(0, len(trees), 64):
+        known = trees[at : at + 32], trees[at + 32 : at + 64], head
+        if not all(store.has(tree) for tree in known):
+            return b""
+        outcome = merge(store, *(Snapshot(tree) for tree in known), fine=True).snapshot
+        if outcome is None:
+            return b""
+        head = outcome.tree
+    return head

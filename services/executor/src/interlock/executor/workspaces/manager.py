@@ -169,7 +169,8 @@ class Workspaces(Views):
     ) -> PublishResult:
         """Publish an earlier tree in place of `expected_head`, or of any, by the same protocol.
 
-        Others' changes since then are kept where they are disjoint. Raises like `publish`.
+        Others' changes since `expected_head` are kept where they are disjoint; without it they become the head first,
+        as a change of their own, and are then gone back over like everything else. Raises like `publish`.
         """
         with self._locked(workspace) as (here, runtime, _):
             target = digest_bytes(tree)
@@ -177,34 +178,24 @@ class Workspaces(Views):
                 ask = Request(found[0][:32], target, "rollback", key, look)
             else:
                 self._no_forks(workspace, runtime, wait)
-                base = digest_bytes(expected_head) if expected_head else self._head(workspace).tree
+                if expected_head:
+                    base = digest_bytes(expected_head)
+                else:
+                    base = self._publications.adopt(here, runtime, self._head(workspace))[0].tree
                 ask = Request(base, target, "rollback", key, look)
             return self._publications.publish(here, runtime, self._head(workspace), ask)
 
-    def revert(
-        self,
-        workspace: str,
-        from_tree: str,
-        to_tree: str,
-        *,
-        key: str,
-        wait: float = 0.0,
-        expected_head: str = "",
-        only_look: bool = False,
-    ) -> Reverted:
-        """Take the effect that led from `to_tree` to `from_tree` out again, keep what changed since; exactly once.
+    def revert(self, workspace: str, ask: Revert, *, wait: float = 0.0) -> Reverted:
+        """Take published effects out again, or put them back, and keep what else changed since; exactly once.
 
         By the same protocol as `publish`, merged finely (see `snapshots.merge`) with the live directory as it is.
         `only_look` finds out what would become of it, and changes nothing.
         Raises REVERT_CONFLICT (naming paths; nothing was changed), WORKSPACE_HEAD_MOVED (not `expected_head`),
         TREE_NOT_FOUND (no such effect was published here), WORKSPACE_BUSY, and as `publish` for the disk.
         """
-        expected = digest_bytes(expected_head) if expected_head else b""
-        trees = digest_bytes(from_tree), digest_bytes(to_tree)
         with self._locked(workspace) as (here, runtime, _):
-            if not only_look:
+            if not ask.only_look:
                 self._no_forks(workspace, runtime, wait)
-            ask = Revert(*trees, "revert", "" if only_look else key, "everything", expected, only_look)
             return revert(self._publications, here, runtime, self._head(workspace), ask)
 
     def settle(self, workspace: str) -> None:

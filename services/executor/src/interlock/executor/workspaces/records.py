@@ -83,10 +83,14 @@ class Records(RegisterFile):
         count, *kept = json.loads(rows[0][3] or "[0]")
         return Publication(rows[0][0], rows[0][1], rows[0][2], count, tuple(kept))
 
-    def was_published(self, workspace: str, pair: bytes) -> bool:
-        """Whether a publication asked for this pair of trees (from, to) and was carried out."""
+    def was_published(self, workspace: str, pair: bytes, until: str = "") -> bool:
+        """Whether a publication asked for this pair of trees (from, to) and was carried out, by a time or ever."""
         rows = self._rows(
-            "SELECT 1 FROM publications WHERE workspace=? AND request=? LIMIT 1", workspace, pair
+            "SELECT 1 FROM publications WHERE workspace=? AND request=? AND (?='' OR at<=?) LIMIT 1",
+            workspace,
+            pair,
+            until,
+            until,
         )
         return bool(rows)
 

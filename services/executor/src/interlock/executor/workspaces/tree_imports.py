@@ -29,6 +29,7 @@ from interlock.executor.snapshots.scan import ProgressFn, StatCache, signature
 from interlock.executor.snapshots.store import Store, missing
 from interlock.executor.workspaces.imports import Imports
 from interlock.executor.workspaces.layout import Layout
+from interlock.executor.workspaces.lineage import source_of_fork
 from interlock.executor.workspaces.livedir import check_place
 from interlock.executor.workspaces.model import TreeSource, Workspace
 from interlock.executor.workspaces.places import begin, discard, owner_of
@@ -121,7 +122,7 @@ class TreeImports:
                 entries=0,
                 content_bytes=0,
                 created=self.clock.now(),
-                source=f"tree {source.tree} of {source.workspace}",
+                source=source_of_fork(source.tree, source.workspace),
                 labels=dict(labels),
                 limits=dict(limits),
             )

@@ -71,8 +71,7 @@ async def fork_run(deps: Deps, message: f.ForkRunRequest) -> f.ForkRunResponse:
 
 async def _beginning(deps: Deps, message: f.ForkRunRequest) -> Beginning:
     """Reads the older run's journal. Raises RUN_NOT_FOUND, STEP_NOT_FOUND, STEP_WRONG_STATE."""
-    await deps.book.refresh(message.run_id)
-    prefix = Prefix(message.at_step)
+    prefix = Prefix(message.at_step, await deps.book.refresh(message.run_id))
     after = 0
     while rows := await events.of_run(deps.database, message.run_id, after, _PAGE):
         for row in rows:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from interlock.common.identity import current_identity
 from interlock.orchestrator.commands.mutate import change
-from interlock.orchestrator.commands.undoing import changes_between, ended
-from interlock.orchestrator.convert import views
+from interlock.orchestrator.commands.undoing import difference, ended
+from interlock.orchestrator.convert import undoing, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import undo
 from interlock.orchestrator.domain.events import StepReverted, StepRevertRequested
-from interlock.v1 import executor_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 
@@ -26,16 +25,16 @@ async def revert_step(deps: Deps, message: o.RevertStepRequest) -> o.RevertStepR
     )
     event = await ended(deps, outcome, o.RevertStepResponse, StepReverted)
     run = await deps.book.refresh(message.run_id)
-    found = await changes_between(deps, run.workspace_id, event.previous_tree, event.head_tree)
-    return o.RevertStepResponse(
+    answer = o.RevertStepResponse(
         run=views.run(run),
         previous_tree=event.previous_tree,
         head_tree=event.head_tree,
-        changes=found,
         merged=event.merged,
         kept_paths=event.kept_paths,
         kept_total=event.kept_total,
     )
+    await difference(deps, run, answer, whole=False)
+    return answer
 
 
 async def _look(deps: Deps, message: o.RevertStepRequest) -> o.RevertStepResponse:
@@ -44,19 +43,12 @@ async def _look(deps: Deps, message: o.RevertStepRequest) -> o.RevertStepRespons
     context = deps.transactions.context(current_identity().subject)
     (event,) = undo.revert_step(run, context, message.step)
     assert isinstance(event, StepRevertRequested)
-    found = await deps.executor.revert(
-        executor_pb2.RevertTreeRequest(
-            request_id=event.operation_id,
-            workspace_id=run.workspace_id,
-            from_tree=event.from_tree,
-            to_tree=event.to_tree,
-            validate_only=True,
-        )
-    )
-    return o.RevertStepResponse(
+    found = await deps.executor.revert(undoing.looking(run, event))
+    answer = o.RevertStepResponse(
         run=views.run(run),
         previous_tree=found.previous_tree,
         head_tree=found.head_tree,
-        changes=found.changes,
         merged=found.merged,
     )
+    await difference(deps, run, answer, whole=True)
+    return answer

@@ -7,12 +7,14 @@ from typing import TypeVar
 
 from interlock.common.client import rpc_errors
 from interlock.orchestrator.commands.plan_run import as_error
+from interlock.orchestrator.convert.texts import cut_lines
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.events import RollbackFailed, RolledBack, StepReverted, StepRevertFailed
+from interlock.orchestrator.domain.model import Run
 from interlock.orchestrator.runs.book import recorded
 from interlock.orchestrator.runs.transaction import Outcome
 from interlock.orchestrator.runs.waiting import run_batches
-from interlock.v1 import executor_pb2, step_pb2
+from interlock.v1 import executor_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 _CHANGES = 1000
@@ -44,8 +46,17 @@ async def ended(
     raise AssertionError("a tail ends only by cancellation")
 
 
-async def changes_between(deps: Deps, workspace_id: str, old: str, new: str) -> list[step_pb2.FileChange]:
-    """What differs between two trees, at most a thousand paths."""
-    request = executor_pb2.DiffTreesRequest(workspace_id=workspace_id, from_tree=old, to_tree=new)
+async def difference(
+    deps: Deps, run: Run, answer: o.RollbackRunResponse | o.RevertStepResponse, *, whole: bool
+) -> None:
+    """Adds to the answer how the tree before differs from that after: paths, and, if `whole`, their lines."""
+    request = executor_pb2.DiffTreesRequest(
+        workspace_id=run.workspace_id, from_tree=answer.previous_tree, to_tree=answer.head_tree
+    )
     with rpc_errors("executor"):
-        return list((await deps.executor.stub.DiffTrees(request)).changes[:_CHANGES])
+        found = await deps.executor.stub.DiffTrees(request)
+    answer.changes.extend(found.changes[:_CHANGES])
+    answer.changes_total = found.changes_total
+    if whole:
+        answer.diff, cut = cut_lines(found.diff)
+        answer.diff_truncated = found.diff_truncated or cut

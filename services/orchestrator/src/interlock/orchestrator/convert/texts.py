@@ -15,6 +15,8 @@ from interlock.orchestrator.store.records import Payload
 INLINE_BYTES = 4096
 """Longest text kept inside an event, UTF-8 bytes."""
 
+_DIFF_BYTES = 256 * 1024
+
 SUFFIX = "_payload"
 TEXT = "text/plain; charset=utf-8"
 _TEXT_FIELDS = ("new_content", "patch", "instruction", "command")
@@ -58,3 +60,11 @@ def inline(fields: Mapping[str, Any], bodies: Mapping[str, bytes]) -> dict[str, 
 def all_references(inputs: Iterable[Mapping[str, Any]]) -> list[str]:
     """Digests of the texts that any of the input objects refers to."""
     return [digest for fields in inputs for digest in references(fields)]
+
+
+def cut_lines(text: str) -> tuple[str, bool]:
+    """At most 256 KiB of a diff, cut at a line's end, and whether anything was cut."""
+    raw = text.encode()
+    if len(raw) <= _DIFF_BYTES:
+        return text, False
+    return raw[:_DIFF_BYTES].rpartition(b"\n")[0].decode(errors="ignore") + "\n", True

@@ -185,7 +185,9 @@ def undone(value: Step) -> step_pb2.Undone | None:
     gone = effects.undone(value.effects)
     if gone is None:
         return None
-    return step_pb2.Undone(by=gone.undone_by, operation_id=gone.operation_id, at=timestamp(gone.at))
+    return step_pb2.Undone(
+        by=gone.undone_by, operation_id=gone.operation_id, at=timestamp(gone.at), run_id=gone.by_run
+    )
 
 
 def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from interlock.orchestrator.domain.going_back import Change, changes_back
 from interlock.orchestrator.domain.model import (
     MODEL_KINDS,
     Gate,
     Planning,
+    Rollback,
     Run,
     Step,
     StepKind,
@@ -83,11 +85,16 @@ class Begin(Action):
 
 @dataclass(frozen=True, slots=True)
 class Restore(Action):
-    """Have the executor publish an older tree, in place of the head it leads back from (empty: any)."""
+    """Have the executor go back to an older tree, from the head that the run left.
+
+    Where somebody else has changed the workspace in between, the `changes` (from, to) are made to what there is now.
+    `from_tree` empty: to that very tree, whatever there is now.
+    """
 
     operation_id: str
     tree: str
     from_tree: str = ""
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,7 @@ def actions(run: Run) -> tuple[Action, ...]:
     """Everything the state wants done now; they may be carried out at the same time."""
     wanted: list[Action] = [Discard(step, attempt) for step, attempt in run.discards]
     if run.rollback is not None:
-        wanted.append(Restore(run.rollback.operation_id, run.rollback.tree, run.rollback.from_tree))
+        wanted.append(_restore(run, run.rollback))
     if (revert := run.revert) is not None:
         wanted.append(TakeOut(revert.operation_id, revert.step, revert.from_tree, revert.to_tree))
     if run.waiting is not None and not run.cancelling:
@@ -124,6 +131,11 @@ def actions(run: Run) -> tuple[Action, ...]:
     if action is not None and not _held(run, action):
         wanted.append(action)
     return tuple(wanted)
+
+
+def _restore(run: Run, asked: Rollback) -> Restore:
+    changes = changes_back(run.steps, asked.moment) if asked.from_tree else ()
+    return Restore(asked.operation_id, asked.tree, asked.from_tree, changes)
 
 
 def step_action(step: Step) -> StepAction | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from interlock.common.digests import canonical_json
-from interlock.orchestrator.domain.model import ModelCall, Spent, Step
+from interlock.orchestrator.domain.effects import undone
+from interlock.orchestrator.domain.model import ModelCall, Run, Spent, Step
 
 SHOWN = 200
 """Most characters of a value."""
@@ -47,6 +48,40 @@ def differences(a: Step, b: Step, decided_a: Decisions, decided_b: Decisions) ->
     return out + [Difference(*pair) for pair in pairs if pair[1] != pair[2]]
 
 
+def undone_difference(a: Step, b: Step) -> list[Difference]:
+    """Whether what the step published is in one run's workspace and has been taken out of the other's."""
+    x, y = _undone(a), _undone(b)
+    return [Difference("undone", x, y)] if x != y else []
+
+
+def shared_beginning(a: Sequence[Run], b: Sequence[Run]) -> tuple[str, int] | None:
+    """The run in whose journal both begin, and up to which of its steps; None when they have nothing in common.
+
+    Args:
+        a, b: a run and those it is a fork of, nearest first.
+    """
+    names = {run.run_id for run in b}
+    common = next((run.run_id for run in a if run.run_id in names), None)
+    if common is None:
+        return None
+    found = [_taken_over(line, common) for line in (a, b)]
+    return common, min((at for at in found if at is not None), default=len(a[0].steps))
+
+
+def said(states: Sequence[str], subjects: Sequence[str]) -> str:
+    """What became of a step's approvals, in words."""
+    return ", then ".join(
+        _WORDS.get(state, state)
+        + (f" by {who}" if who and state in _DECIDED else "")
+        + (", but the workspace changed and it was asked about again" if state == "superseded" else "")
+        for state, who in zip(states, subjects, strict=True)
+    )
+
+
+_WORDS = {"superseded": "approved", "cancelled": "withdrawn", "pending": "not yet decided"}
+_DECIDED = frozenset({"approved", "rejected", "skipped", "edited", "superseded"})
+
+
 def cost_difference(a: Step, b: Step) -> list[Difference]:
     """Whether two executions of a step cost another sum."""
     x, y = _cost(a.model_calls), _cost(b.model_calls)
@@ -62,6 +97,23 @@ def same_execution(a: Step, b: Step) -> bool:
     """Whether two records of one step of one run are about the same attempt of it."""
     facts = [(s.spec, s.state, s.attempt, s.prepared, s.reply_payload) for s in (a, b)]
     return facts[0] == facts[1]
+
+
+def _taken_over(line: Sequence[Run], ancestor: str) -> int | None:
+    """Of how many steps of an ancestor a run begins with the results; None: it is that run."""
+    at: int | None = None
+    for run in line:
+        if run.run_id == ancestor:
+            break
+        at = run.inherited if at is None else min(at, run.inherited)
+    return at
+
+
+def _undone(step: Step) -> str:
+    gone = undone(step.effects)
+    if gone is None:
+        return ""
+    return f"by {gone.undone_by} {gone.operation_id}" + (f" of {gone.by_run}" if gone.by_run else "")
 
 
 def _cut(text: str) -> str:

@@ -40,6 +40,7 @@ from interlock.orchestrator.domain.model import (
     StepKind,
     StepState,
 )
+from interlock.orchestrator.domain.undo import drift
 
 _MOVED = frozenset(
     {
@@ -96,7 +97,7 @@ def proposed(run: Run, ctx: Context, number: int, attempt: int, prepared: Prepar
         return []
     known = e.StepProposed(attempt, prepared, step=number)
     return [
-        *_drift(run, prepared),
+        *drift(run, prepared.base_tree),
         known,
         _ask(run, ctx, number, attempt, Gate.COMMAND, prepared.request_digest),
     ]
@@ -114,7 +115,7 @@ def prepared(
     if failure is None and not effect.effect_digest:
         return action_failed(run, ctx, number, attempt, _NO_EFFECT)
     step = run.steps[number - 1]
-    known = [*_drift(run, effect), e.StepPrepared(attempt, effect, step=number)]
+    known = [*drift(run, effect.base_tree), e.StepPrepared(attempt, effect, step=number)]
     if run.cancelling:
         return [*known, e.StepCancelled(step=number)]
     if failure is not None:
@@ -201,13 +202,6 @@ def _ask(run: Run, ctx: Context, number: int, attempt: int, gate: Gate, digest: 
     replaces = before.approval.approval_id if before else ""
     approval = Approval(ctx.new_id("apr"), gate, digest, attempt, expires, replaces)
     return e.ApprovalRequested(approval, step=number)
-
-
-def _drift(run: Run, effect: Prepared) -> list[e.Event]:
-    """The executor adopts what people changed in the live directory before it forks; the journal says so."""
-    if not run.head_tree or not effect.base_tree or effect.base_tree == run.head_tree:
-        return []
-    return [e.DriftAdopted(run.head_tree, effect.base_tree)]
 
 
 def _moved(run: Run, step: Step, failure: Failure, *, ran: bool) -> list[e.Event]:

@@ -11,7 +11,8 @@ class Published:
     """An effect came into the workspace with event `seq`; or, with `undone_by`, it went out of it again.
 
     The effect is what led from `base_tree` to `result_tree`, whatever else was merged when it was published.
-    `undone_by` is `rollback` or `revert`, `operation_id` the operation's, `at` the time of event `seq`.
+    `undone_by` is `rollback` or `revert`, `operation_id` the operation's, `at` the time of event `seq`. `by_run` is
+    the run whose operation it was, empty for the step's own. What was so before a fork has a `seq` of 0 or less.
     """
 
     seq: int
@@ -21,10 +22,16 @@ class Published:
     result_tree: str
     undone_by: str = ""
     operation_id: str = ""
+    by_run: str = ""
 
 
 Effects = tuple[Published, ...]
 """All that happened to what one step published, in order of events."""
+
+
+def published(effects: Effects) -> Published | None:
+    """How the attempt that counts came into the workspace at first, whatever became of it since."""
+    return next((known for known in effects if known.attempt == effects[-1].attempt), None)
 
 
 def in_place(effects: Effects) -> Published | None:

@@ -65,7 +65,7 @@ def _steps_inherited(run: Run, event: e.StepsInherited, at: datetime) -> dict[st
         raise IllegalTransitionError(f"steps from {event.first} to {last} are not those of a fork")
     if any(step.state not in STEP_FINAL for step in event.steps):
         raise IllegalTransitionError("a step that has not ended cannot be inherited")
-    steps = run.steps.extend(inherited_steps(event.first, event.steps))
+    steps = run.steps.extend(inherited_steps(event.first, event.steps, at))
     return {"steps": steps, "steps_done": len(steps), "scan_from": len(steps) + 1}
 
 

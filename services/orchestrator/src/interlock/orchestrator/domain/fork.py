@@ -1,19 +1,21 @@
 """Forking: the beginning of one run as the beginning of another.
 
 The new run's first event names the event of the older journal that it stands on; `run.steps_inherited` says what had
-come of the steps by then, so that the new journal is complete by itself, and a verifier with both can compare.
+come of the steps by then, and which of their effects were in the tree and which had been undone, so that the new
+journal is complete by itself, and a verifier with both can compare.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.context import Context
+from interlock.orchestrator.domain.effects import in_place
 from interlock.orchestrator.domain.evolve import Recorded, evolve
 from interlock.orchestrator.domain.gates import check_gate
+from interlock.orchestrator.domain.inherit import inherited
 from interlock.orchestrator.domain.model import (
     MAX_STEPS,
     STEP_FINAL,
@@ -25,6 +27,7 @@ from interlock.orchestrator.domain.model import (
     StepSpec,
     StepState,
 )
+from interlock.orchestrator.domain.undo import before_fork, moment_after
 
 EVENT_STEPS = 200
 """Most steps in one `run.steps_inherited` event."""
@@ -34,47 +37,53 @@ EVENT_STEPS = 200
 class Prefix:
     """Takes a run's events in order and finds where a fork after step `at_step` begins.
 
-    That is where the step, and all before it, had last ended before a later one first started; for 0, before the
-    first one started. What came after counts only in so far as it added steps to the plan: those that a re-planning
-    put in the place of others belong to what happened later.
+    That is the event with which the step last ended; for 0, the one before the first step started. A step that was
+    passed over has no such event: then it is that of the one before it. `whole` is the run with all its events, and
+    `last` the last step whose effect is in the tree there: one that ran before `at_step` was tried again counts too.
+
+    What came after counts only in so far as it added steps to the plan: those that a re-planning put in the place
+    of others belong to what happened later.
     """
 
     at_step: int
+    whole: Run
     run: Run | None = None
     point: Run | None = None
-    pending: list[StepSpec] = field(default_factory=list)
-    _open: int = 0
+    last: int = 0
+    pending: list[tuple[int, StepSpec]] = field(default_factory=list)
     _settled: bool = False
     _replanned: bool = False
+    _moved_on: bool = False
+    _goal: tuple[str, int] = ("", 0)
+
+    def __post_init__(self) -> None:
+        self._goal = moment_after(self.whole, self.at_step)
 
     def add(self, record: Recorded) -> None:
-        """Take the next event."""
-        before, event = self.run, record.event
-        self.run = evolve(before, record)
+        """Take the next event. Those that `whole` does not know are passed over."""
+        if record.seq > self.whole.seq:
+            return
+        event = record.event
+        self.run = evolve(self.run, record)
         if isinstance(event, e.StepStarted) and event.step > self.at_step:
             self._settled = True
-        if not self._settled:
-            if self._ended(before, event):
-                self.point = self.run
-            elif self._open:
-                self.point = None  # one of them is tried again
+        if not self.at_step:
+            self.point = self.point if self._settled else self.run
+        elif self.point is None and not self._moved_on:
+            self._look(self.run)
         self._plan(event)
 
-    def _ended(self, before: Run | None, event: e.Event) -> bool:
-        """Whether this event is one at which every step up to `at_step` had just ended."""
-        assert self.run is not None
-        if not self.at_step:
-            return True
-        if event.step > self.at_step:
-            return False
-        was_open = self._open
-        if event.step and before is not None:
-            new, old = self.run.steps[event.step - 1], before.steps[event.step - 1]
-            self._open += (old.state in STEP_FINAL) - (new.state in STEP_FINAL)
-        else:
-            missing = max(self.at_step - len(self.run.steps), 0)
-            self._open = missing + sum(s.state not in STEP_FINAL for s in self.run.steps[: self.at_step])
-        return not self._open and (bool(was_open) or self.point is None)
+    def _look(self, run: Run) -> None:
+        """Whether everything to be inherited has ended now, and the workspace is at the tree."""
+        tree, moment = self._goal
+        if run.seq < moment:
+            return
+        self._moved_on = bool(run.head_tree) and run.head_tree != tree
+        last = max((s.number for s in run.steps if in_place(s.effects)), default=0)
+        last = max(last, self.at_step)
+        steps = run.steps[:last]
+        if not self._moved_on and len(steps) == last and all(s.state in STEP_FINAL for s in steps):
+            self.point, self.last = run, last
 
     def _plan(self, event: e.Event) -> None:
         """Keep what was asked for of the later steps: as it was asked, not as somebody edited it since."""
@@ -83,12 +92,9 @@ class Prefix:
         if self._replanned:
             return
         if isinstance(event, e.StepsAdded):
-            self._later(event.first, list(event.specs))
+            self.pending += enumerate(event.specs, event.first)
         elif isinstance(event, e.StepsInherited):
-            self._later(event.first, [step.spec for step in event.steps])
-
-    def _later(self, first: int, specs: list[StepSpec]) -> None:
-        self.pending += specs[max(self.at_step - first + 1, 0) :]
+            self.pending += enumerate((step.spec for step in event.steps), event.first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +109,13 @@ class Beginning:
     pending: tuple[StepSpec, ...]
 
 
-def beginning(records: Iterable[Recorded], at_step: int) -> Beginning:
-    """`found` for a whole journal at hand."""
-    prefix = Prefix(at_step)
-    for record in records:
-        prefix.add(record)
-    return found(prefix)
-
-
 def found(prefix: Prefix) -> Beginning:
-    """What the events say. Raises STEP_NOT_FOUND, STEP_WRONG_STATE for a step that has not ended."""
-    run, point, at_step = prefix.run, prefix.point, prefix.at_step
-    assert run is not None
+    """What the events say.
+
+    Raises STEP_NOT_FOUND, and STEP_WRONG_STATE for a step that has not ended, for one that ended in the run that
+    this one is a fork of, and where an earlier one was still to be carried out at that moment.
+    """
+    run, point, at_step = prefix.whole, prefix.point, prefix.at_step
     if at_step > len(run.steps):
         raise InterlockError(
             Reason.STEP_NOT_FOUND,
@@ -122,11 +123,17 @@ def found(prefix: Prefix) -> Beginning:
             field="at_step",
             metadata={"run_id": run.run_id, "step": str(at_step)},
         )
+    open_ = next((step for step in run.steps[:at_step] if step.state not in STEP_FINAL), None)
+    if open_ is not None:
+        raise _not_ended(run, open_)
+    if at_step < run.inherited and not moment_after(run, at_step)[1]:
+        raise before_fork(run, at_step, "at_step")
     if point is None:
-        raise _not_ended(run, at_step)
-    steps = tuple(_inherited(step) for step in point.steps[:at_step])
+        raise _never_so(run, at_step)
+    steps = tuple(inherited(point, step) for step in point.steps[: prefix.last])
     tree = point.head_tree or run.base_tree
-    return Beginning(run, point.seq, point.head, tree, steps, tuple(prefix.pending))
+    pending = tuple(spec for number, spec in prefix.pending if number > prefix.last)
+    return Beginning(run, point.seq, point.head, tree, steps, pending)
 
 
 def fork(
@@ -176,15 +183,7 @@ def fork(
     return [created, *inherited, *added, *started]
 
 
-def _inherited(step: Step) -> InheritedStep:
-    return InheritedStep(
-        step.spec, step.state, step.attempt, step.prepared, step.reply_payload, step.failure, step.head_tree
-    )
-
-
-def _not_ended(run: Run, at_step: int) -> InterlockError:
-    open_ = [step for step in run.steps[:at_step] if step.state not in STEP_FINAL]
-    step = open_[0] if open_ else run.steps[at_step - 1]
+def _not_ended(run: Run, step: Step) -> InterlockError:
     unknown = step.state is StepState.OUTCOME_UNKNOWN
     return InterlockError(
         Reason.STEP_WRONG_STATE,
@@ -199,4 +198,15 @@ def _not_ended(run: Run, at_step: int) -> InterlockError:
             "current": step.state.value,
             "allowed": ",".join(sorted(state.value for state in STEP_FINAL)),
         },
+    )
+
+
+def _never_so(run: Run, at_step: int) -> InterlockError:
+    ended = sorted((step.ended_seq, step.number) for step in run.steps if step.ended_seq)
+    return InterlockError(
+        Reason.STEP_WRONG_STATE,
+        f"When step {at_step} of {run.run_id} last ended, a step before it was still to be carried out.",
+        field="at_step",
+        fix=f"Fork at step {ended[-1][1]}, which ended last." if ended else "Fork at step 0.",
+        metadata={"run_id": run.run_id, "step": str(at_step), "current": "", "allowed": ""},
     )

@@ -16,6 +16,9 @@ def _stay(*states: R) -> dict[R, tuple[R, ...]]:
     return {state: (state,) for state in states}
 
 
+_UNDOING = _stay(R.CREATED, R.PLANNED, R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED)
+"""CREATED and PLANNED are those of a fork, which has steps that ended before it began."""
+
 RUN: dict[str, dict[R, tuple[R, ...]]] = {
     "run.created": {},  # the first event makes the run CREATED; it never comes again
     "run.steps_added": {
@@ -34,13 +37,13 @@ RUN: dict[str, dict[R, tuple[R, ...]]] = {
     "run.failed": dict.fromkeys((R.PLANNING, R.RUNNING, R.PAUSED), (R.FAILED,)),
     "run.cancel_requested": _stay(*ANY_OPEN),
     "run.cancelled": dict.fromkeys((R.CREATED, R.PLANNING, R.PLANNED, R.RUNNING, R.PAUSED), (R.CANCELLED,)),
-    "run.rollback_requested": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
-    "run.rolled_back": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
-    "run.rollback_failed": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
+    "run.rollback_requested": _UNDOING,
+    "run.rolled_back": _UNDOING,
+    "run.rollback_failed": _UNDOING,
     "run.reopened": {R.COMPLETED: (R.PAUSED,), R.CANCELLED: (R.PAUSED,)},
-    "step.revert_requested": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
-    "step.reverted": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
-    "step.revert_failed": _stay(R.PAUSED, R.COMPLETED, R.FAILED, R.CANCELLED),
+    "step.revert_requested": _UNDOING,
+    "step.reverted": _UNDOING,
+    "step.revert_failed": _UNDOING,
     "step.started": _stay(R.RUNNING),
     "step.executing": _stay(R.RUNNING),
     "step.applying": _stay(R.RUNNING, R.PAUSED),

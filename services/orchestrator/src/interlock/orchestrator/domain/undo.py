@@ -47,14 +47,14 @@ def roll_back(
 ) -> list[e.Event]:
     """Records the intent to go back to the tree after a step, or before the first one.
 
-    What other runs have published since is in the way, unless `discard_later_changes` says that it may go.
+    What others have done since stays, unless `discard_later_changes` says that it goes, too.
     """
     _require_rest(run, "roll it back")
     if to_step:
         require_step(run, to_step, _ENDED, "roll back to it")
         if to_step < run.inherited:
-            raise _before_fork(run, to_step)
-    tree, moment = _moment_after(run, to_step)
+            raise before_fork(run, to_step, "to_step")
+    tree, moment = moment_after(run, to_step)
     if not tree:
         raise InterlockError(
             Reason.TREE_NOT_FOUND,
@@ -68,12 +68,22 @@ def roll_back(
 
 
 def rolled_back(
-    run: Run, ctx: Context, operation_id: str, head: str, previous: str, kept: Kept = _NOTHING
+    run: Run,
+    ctx: Context,
+    operation_id: str,
+    head: str,
+    previous: str,
+    *,
+    merged: bool = False,
+    kept: Kept = _NOTHING,
 ) -> list[e.Event]:
-    """Records that the older tree is published."""
+    """Records that the older tree is published, or, `merged`, that with what others did since.
+
+    What others had done to the directory is a change of its own before it: `previous` has it already.
+    """
     if run.rollback is None or run.rollback.operation_id != operation_id:
         return []
-    return [e.RolledBack(operation_id, head, previous, *kept)]
+    return [*drift(run, previous), e.RolledBack(operation_id, head, previous, *kept, merged=merged)]
 
 
 def rollback_failed(run: Run, ctx: Context, operation_id: str, failure: Failure) -> list[e.Event]:
@@ -111,7 +121,8 @@ def reverted(
     """Records that the step's effect is out of the workspace."""
     if run.revert is None or run.revert.operation_id != operation_id:
         return []
-    return [e.StepReverted(operation_id, head, previous, merged, *kept, step=run.revert.step)]
+    done = e.StepReverted(operation_id, head, previous, merged, *kept, step=run.revert.step)
+    return [*drift(run, previous), done]
 
 
 def revert_failed(run: Run, ctx: Context, operation_id: str, failure: Failure) -> list[e.Event]:
@@ -126,21 +137,30 @@ def reopened(run: Run, ctx: Context) -> list[e.Event]:
     return [e.RunReopened(ctx.subject)] if run.state in (RunState.COMPLETED, RunState.CANCELLED) else []
 
 
+def drift(run: Run, found: str) -> list[e.Event]:
+    """What people did to the live directory becomes the head before anything is done to it; the journal says so."""
+    return (
+        [e.DriftAdopted(run.head_tree, found)] if run.head_tree and found not in ("", run.head_tree) else []
+    )
+
+
 def _require_rest(run: Run, verb: str) -> None:
-    require_run(run, UNDOABLE, verb)
+    begun_elsewhere = run.inherited and run.waiting is None
+    require_run(run, (RunState.CREATED, RunState.PLANNED, *UNDOABLE) if begun_elsewhere else UNDOABLE, verb)
     if run.current is not None:
         require_step(run, run.current.number, (StepState.AWAITING_APPROVAL,), verb)
 
 
-def _before_fork(run: Run, to_step: int) -> InterlockError:
+def before_fork(run: Run, step: int, field: str) -> InterlockError:
+    """What a fork answers about a step after which its own workspace never was."""
     assert run.fork is not None
     return InterlockError(
         Reason.STEP_WRONG_STATE,
         f"{run.run_id} is a fork that began after step {run.inherited}; "
-        f"its workspace was never where step {to_step} ended.",
-        field="to_step",
-        fix=f"Fork the run it comes from there: `interlock run fork {run.fork.run_id} --at-step {to_step}`.",
-        metadata={"run_id": run.run_id, "step": str(to_step), "current": "inherited", "allowed": ""},
+        f"its workspace was never where {f'step {step} ended' if step else 'the first step began'}.",
+        field=field,
+        fix=f"Fork the run it comes from there: `interlock run fork {run.fork.run_id} --at-step {step}`.",
+        metadata={"run_id": run.run_id, "step": str(step), "current": "inherited", "allowed": ""},
     )
 
 
@@ -202,7 +222,7 @@ def _nothing_of(run: Run, step: Step) -> InterlockError:
 
 def rollback_requested(run: Run, event: e.RollbackRequested, at: datetime) -> dict[str, Any]:
     """The moment that the tree belongs to is that of the request: steps may end while it is carried out."""
-    _, moment = _moment_after(run, event.to_step)
+    _, moment = moment_after(run, event.to_step)
     return {"rollback": Rollback(event.operation_id, event.tree, event.to_step, moment, event.from_tree)}
 
 
@@ -286,8 +306,12 @@ def _effects_after(step: Step, event: e.Event, seq: int, at: datetime) -> Effect
     return step.effects
 
 
-def _moment_after(run: Run, number: int) -> tuple[str, int]:
-    """The tree after the last of the first `number` steps that knows one, and the event that told it."""
+def moment_after(run: Run, number: int) -> tuple[str, int]:
+    """What "after step `number`" means everywhere: the tree it left when it last ended, and the event that told it.
+
+    A step that was passed over counts as the one before it. What was undone or tried again since does not count:
+    it is the tree as it was then. 0, or before the first own step of a fork: the tree the run began with, event 0.
+    """
     for step in reversed(run.steps[:number]):
         if step.head_tree and not step.inherited:
             return step.head_tree, step.ended_seq

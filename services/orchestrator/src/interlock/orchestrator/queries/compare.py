@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError
 from interlock.orchestrator.convert import views
+from interlock.orchestrator.convert.texts import cut_lines
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.comparing import (
     Decisions,
     Difference,
     cost_difference,
     differences,
+    said,
     same_execution,
+    shared_beginning,
     shown,
+    undone_difference,
 )
 from interlock.orchestrator.domain.model import Run, Step
 from interlock.orchestrator.store.readers import approvals
@@ -25,7 +29,6 @@ from interlock.v1 import fork_pb2 as f
 ROWS = 2000
 _BEFORE = 1000
 _CHANGES = 1000
-_DIFF_BYTES = 256 * 1024
 _GENERATIONS = 100
 _DIFF_SECONDS = 120.0
 
@@ -38,8 +41,10 @@ async def compare_runs(deps: Deps, message: f.CompareRunsRequest) -> f.CompareRu
         run_a=views.run(a.run),
         run_b=views.run(b.run),
         steps_total=max(len(a.run.steps), len(b.run.steps)),
-        common_ancestor=next((r.run_id for r in a.line if r.run_id in {x.run_id for x in b.line}), ""),
     )
+    beginning = shared_beginning(a.line, b.line)
+    if beginning is not None:
+        response.common_ancestor, response.common_until_step = beginning
     await _add_steps(deps, a, b, response)
     response.trees.CopyFrom(await _trees(deps, a.run, b.run))
     return response
@@ -77,7 +82,7 @@ async def _decisions(deps: Deps, run_id: str) -> dict[int, Decisions]:
     return {
         step: Decisions(
             tuple(row.state for row in rows),
-            ", ".join(f"{row.state} by {row.subject}" if row.subject else row.state for row in rows),
+            said([row.state for row in rows], [row.subject for row in rows]),
         )
         for step, rows in found.items()
     }
@@ -115,12 +120,14 @@ async def _row(deps: Deps, a: _Side, b: _Side, number: int) -> f.StepComparison:
         return row
     if a.origin(number) == b.origin(number) and same_execution(x, y):
         row.relation = f.STEP_RELATION_SHARED
+        for each in undone_difference(x, y):
+            row.differences.add(field=each.field, a=each.a, b=each.b)
         return row
     nothing = Decisions()
     found = differences(x, y, a.decisions.get(number, nothing), b.decisions.get(number, nothing))
     found += await _outputs(deps, x, y)
     row.relation = f.STEP_RELATION_DIFFERENT if found else f.STEP_RELATION_SAME
-    for each in map(shown, (*found, *cost_difference(x, y))):
+    for each in map(shown, (*found, *undone_difference(x, y), *cost_difference(x, y))):
         row.differences.add(field=each.field, a=each.a, b=each.b)
     return row
 
@@ -163,13 +170,6 @@ async def _trees(deps: Deps, a: Run, b: Run) -> f.TreeDifference:
         return trees
     trees.changes.extend(diff.changes[:_CHANGES])
     trees.changes_total = diff.changes_total
-    trees.diff, cut = _cut(diff.diff)
+    trees.diff, cut = cut_lines(diff.diff)
     trees.diff_truncated = diff.diff_truncated or cut
     return trees
-
-
-def _cut(text: str) -> tuple[str, bool]:
-    raw = text.encode()
-    if len(raw) <= _DIFF_BYTES:
-        return text, False
-    return raw[:_DIFF_BYTES].rpartition(b"\n")[0].decode(errors="ignore") + "\n", True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.clients.executor import ExecutorClient
-from interlock.orchestrator.convert import results, texts
+from interlock.orchestrator.convert import results, texts, undoing
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_step, undo
 from interlock.orchestrator.domain.keys import Keys
@@ -103,7 +103,9 @@ class Executing:
         return Done(lambda r, ctx: decide_step.discarded(r, ctx, action.step, action.attempt))
 
     async def restore(self, run: Run, action: a.Restore, epoch: int) -> Done:
-        """Publishes an older tree."""
+        """Goes back to an older tree: around what others did since, or to that very one."""
+        if action.from_tree:
+            return await self._go_back(run, action, epoch)
         request = executor_pb2.RestoreTreeRequest(
             request_id=action.operation_id,
             workspace_id=run.workspace_id,
@@ -115,7 +117,20 @@ class Executing:
         )
         response = await self._executor.restore(request)
         head, previous, kept = response.head_tree, response.previous_tree, results.kept(response)
-        return Done(lambda r, ctx: undo.rolled_back(r, ctx, action.operation_id, head, previous, kept))
+        return Done(lambda r, ctx: undo.rolled_back(r, ctx, action.operation_id, head, previous, kept=kept))
+
+    async def _go_back(self, run: Run, action: a.Restore, epoch: int) -> Done:
+        request = undoing.going_back(run, action)
+        request.epoch = epoch
+        request.driver_key = self._keys.driver(run.run_id)
+        response = await self._executor.revert(request)
+        head, previous, merged = response.head_tree, response.previous_tree, response.merged
+        kept = results.kept(response)
+        return Done(
+            lambda r, ctx: undo.rolled_back(
+                r, ctx, action.operation_id, head, previous, merged=merged, kept=kept
+            )
+        )
 
     async def take_out(self, run: Run, action: a.TakeOut, epoch: int) -> Done:
         """Takes one step's effect out of the workspace."""

@@ -10,9 +10,9 @@ from interlock.orchestrator.domain.model import Failure
 
 @dataclass(frozen=True, slots=True)
 class RollbackRequested(Event):
-    """The intent to publish an older tree, recorded before it happens.
+    """The intent to go back to an older tree, recorded before it happens.
 
-    `from_tree` is the head it is to lead back from; empty: whatever the head is, also what later runs made it.
+    `from_tree` is the head that the run left, what others did since stays; empty: to that very tree, whatever they did.
     """
 
     type = "run.rollback_requested"
@@ -26,7 +26,10 @@ class RollbackRequested(Event):
 
 @dataclass(frozen=True, slots=True)
 class RolledBack(Event):
-    """The older tree is published; `kept_paths` (at most 100 of `kept_total`) were saved meanwhile, and stay."""
+    """The older tree is published; with `merged`, it and what others had done since.
+
+    `kept_paths` (at most 100 of `kept_total`) were saved by somebody meanwhile, and left as they are.
+    """
 
     type = "run.rolled_back"
     operation_id: str
@@ -34,6 +37,7 @@ class RolledBack(Event):
     previous_tree: str
     kept_paths: tuple[str, ...] = ()
     kept_total: int = 0
+    merged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from interlock.orchestrator.domain.model.forks import (
     ForkOf,
+    InheritedEffect,
     InheritedStep,
 )
 from interlock.orchestrator.domain.model.reviews import (
@@ -69,6 +70,7 @@ __all__ = [
     "Failure",
     "ForkOf",
     "Gate",
+    "InheritedEffect",
     "InheritedStep",
     "Json",
     "Kept",

@@ -24,8 +24,30 @@ class ForkOf:
 
 
 @dataclass(frozen=True, slots=True)
+class InheritedEffect:
+    """What an inherited step had published, from `base_tree` to `result_tree`; with `undone_by`: that it went again.
+
+    `seq` counts back from the event that the fork stands on (0 is that event), `at` is that event's RFC 3339 time.
+    `undone_by` is `rollback` or `revert`, `operation_id` the operation's, in the journal of the run `by_run`.
+    """
+
+    seq: int
+    at: str
+    attempt: int
+    base_tree: str
+    result_tree: str
+    undone_by: str = ""
+    operation_id: str = ""
+    by_run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class InheritedStep:
-    """A step of another run as it had ended there: what was asked and what came of it, nothing that was decided."""
+    """A step of another run as it had ended there: what was asked and what came of it, nothing that was decided.
+
+    `effects` is what it published, and, where that was undone before the fork, how. Forks of earlier releases do
+    not have it: what such a step published counts as being in place.
+    """
 
     spec: StepSpec
     state: StepState
@@ -34,3 +56,4 @@ class InheritedStep:
     reply_payload: str = ""
     failure: Failure | None = None
     head_tree: str = ""
+    effects: tuple[InheritedEffect, ...] = ()
