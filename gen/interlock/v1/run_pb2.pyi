@@ -156,6 +156,7 @@ class Run(_message.Message):
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
+    STEPS_UNDONE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """`run-…`."""
     goal: _builtins.str
@@ -184,6 +185,10 @@ class Run(_message.Message):
     """W3C trace id of the run's trace, 32 hex digits."""
     created_by: _builtins.str
     """Subject that created it."""
+    steps_undone: _builtins.int
+    """How many of its steps, inherited ones too, have published something that is not in the workspace any more: it was
+    rolled back or reverted, by this run or by another one's rollback (`undone` of the step says which).
+    """
     @_builtins.property
     def failure(self) -> _step_pb2.StepFailure:
         """Why it is FAILED."""
@@ -250,10 +255,11 @@ class Run(_message.Message):
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         waiting: Global___WorkspaceWait | None = ...,
         origin: Global___RunOrigin | None = ...,
+        steps_undone: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cost", b"cost", "created_at", b"created_at", "failure", b"failure", "origin", b"origin", "policy", b"policy", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "origin", b"origin", "pause_reason", b"pause_reason", "policy", b"policy", "run_id", b"run_id", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "origin", b"origin", "pause_reason", b"pause_reason", "policy", b"policy", "run_id", b"run_id", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "steps_undone", b"steps_undone", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from tests.support.journals import context, digest, history_of
 
+from interlock.orchestrator.convert import views
 from interlock.orchestrator.domain import actions as a
+from interlock.orchestrator.domain import decide_run, undo
 from interlock.orchestrator.domain import events as e
-from interlock.orchestrator.domain import undo
 from interlock.orchestrator.domain.going_back import changes_back
+from interlock.orchestrator.domain.model import RunState
 
 
 def pairs(*names: str) -> tuple[tuple[str, str], ...]:
@@ -21,7 +23,8 @@ def test_the_last_one_goes_first_and_the_first_one_comes_back_first() -> None:
     moments = [0, *(step.ended_seq for step in run.steps[:2])]
     assert [changes_back(run.steps, at) for at in moments] == [pairs("21", "10"), pairs("21"), ()]
     gone = history_of()
-    gone.add(e.RunPaused("requested"), *undo.roll_back(gone.run, context(), to_step=0))
+    gone.add(e.RunPaused("requested"))
+    gone.add(*undo.roll_back(gone.run, context(), to_step=0))
     gone.add(*undo.rolled_back(gone.run, context(), "op-1", digest("0"), digest("2")))
     assert [changes_back(gone.run.steps, at) for at in moments] == [(), pairs("01"), pairs("01", "12")]
 
@@ -51,7 +54,8 @@ def test_the_action_carries_them_unless_it_is_to_be_that_very_tree() -> None:
 
 def test_what_people_did_is_an_event_of_its_own_before_it() -> None:
     journal = history_of()
-    journal.add(e.RunPaused("requested"), *undo.roll_back(journal.run, context(), to_step=1))
+    journal.add(e.RunPaused("requested"))
+    journal.add(*undo.roll_back(journal.run, context(), to_step=1))
     found = undo.rolled_back(journal.run, context(), "op-1", digest("8"), digest("7"), merged=True)
     assert found == [
         e.DriftAdopted(digest("2"), digest("7")),
@@ -64,3 +68,33 @@ def test_what_people_did_is_an_event_of_its_own_before_it() -> None:
     journal.add(asked)
     late = undo.reverted(journal.run, context(), "op-1", digest("9"), digest("8"), merged=True)
     assert [type(event) for event in late] == [e.StepReverted], "nothing that was known is told twice"
+
+
+def test_a_run_that_another_one_went_back_over_says_what_is_gone_and_goes_on_from_there() -> None:
+    journal = history_of()
+    moment = journal.run.steps[0].ended_seq
+    assert undo.goes_back_over(journal.run, moment)
+    journal.look(3, "2")
+    journal.add(e.RunCompleted(), e.RunOvertaken("run-other", "op-9", digest("1"), moment))
+    shown = [views.step(journal.run, step, {}).undone for step in journal.run.steps]
+    assert [(each.by, each.run_id, each.operation_id) for each in shown] == [
+        ("", "", ""),
+        ("rollback", "run-other", "op-9"),
+        ("", "", ""),
+    ]
+    assert (journal.run.head_tree, views.run(journal.run).steps_undone) == (digest("1"), 1)
+    assert not undo.goes_back_over(journal.run, moment)
+    journal.add(*decide_run.retry_step(journal.run, context(), 2))
+    assert journal.run.state is RunState.PAUSED
+
+
+def test_a_rollback_of_another_run_may_bring_back_what_was_undone_since() -> None:
+    journal = history_of()
+    moment = journal.run.steps[1].ended_seq
+    journal.look(3, "2")
+    journal.add(e.RunCompleted())
+    journal.add(*undo.roll_back(journal.run, context(), to_step=0))
+    journal.add(*undo.rolled_back(journal.run, context(), "op-1", digest("0"), digest("2")))
+    assert views.run(journal.run).steps_undone == 2
+    journal.add(e.RunOvertaken("run-other", "op-9", digest("2"), moment))
+    assert views.run(journal.run).steps_undone == 0

@@ -19,7 +19,7 @@ _STATES = {
     "step.retried": "PENDING",
 }
 _COMPARED = ("spec", "state", "attempt", "prepared", "reply_payload", "failure")
-_MOVES = ("step.succeeded", "step.reverted", "run.rolled_back")
+_MOVES = ("step.succeeded", "step.reverted", "run.rolled_back", "run.overtaken")
 
 
 @dataclass(frozen=True, slots=True)

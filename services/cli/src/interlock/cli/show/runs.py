@@ -11,6 +11,7 @@ from interlock.cli.settings import Settings
 from interlock.cli.show.steps import asks, failure_lines, kind_text, steps_table, waited
 from interlock.cli.text import (
     cost_text,
+    counted,
     enum_text,
     first_line,
     labels_text,
@@ -52,7 +53,7 @@ def list_runs(settings: Settings, runs: Iterable[Run]) -> None:
         ("RUN", "STATE", "STEPS", "CREATED", "GOAL"),
         lambda r: (
             r.run_id,
-            run_state(r),
+            _state(r),
             f"{r.steps_done}/{r.steps_total}",
             time_text(r.created_at),
             first_line(r.goal),
@@ -88,6 +89,13 @@ def show_cost(settings: Settings, cost: GetCostResponse) -> None:
     show_one(settings, cost, people)
 
 
+def _state(run: Run) -> str:
+    """The state, and whether what the run did is still there."""
+    if not run.steps_undone:
+        return run_state(run)
+    return f"{run_state(run)}, {counted(run.steps_undone, 'step')} undone"
+
+
 def _origin(run: Run) -> str:
     return f"{run.origin.run_id}, after its step {run.origin.at_step}" if run.origin.run_id else ""
 
@@ -112,7 +120,7 @@ def _people(run: Run) -> None:
         [
             ("run", run.run_id),
             ("goal", first_line(run.goal)),
-            ("state", run_state(run)),
+            ("state", _state(run)),
             ("paused for", run.pause_reason),
             ("waits for", _waits_for(run)),
             ("workspace", run.workspace_id),

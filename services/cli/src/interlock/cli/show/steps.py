@@ -103,7 +103,7 @@ def outcome(step: Step) -> str:
         return f"{step.failure.reason}: {first_line(step.failure.message)}"
     effect = step.effect
     parts = ["inherited"] if step.inherited else []
-    parts += [f"undone by {step.undone.by}"] if step.HasField("undone") else []
+    parts += [_undone_short(step)] if step.HasField("undone") else []
     if effect.HasField("exit_code"):
         parts.append(f"exit {effect.exit_code}")
     if effect.changes_total:
@@ -206,9 +206,17 @@ def _people(step: Step) -> None:
     print_effect(step.effect)
 
 
+def _undone_short(step: Step) -> str:
+    of = f" of {step.undone.run_id}" if step.undone.run_id else ""
+    return f"undone by {step.undone.by}{of}"
+
+
 def _undone(step: Step) -> str:
     gone = step.undone
-    return f"{gone.by} {gone.operation_id} at {time_text(gone.at)}" if step.HasField("undone") else ""
+    if not step.HasField("undone"):
+        return ""
+    of = f" of {gone.run_id}" if gone.run_id else ""
+    return f"{gone.by} {gone.operation_id}{of} at {time_text(gone.at)}"
 
 
 def _sandbox(effect: Effect) -> str:

@@ -192,6 +192,7 @@ _ENDS = frozenset(
 _SUBJECTS = {
     "workspace.drift_adopted": "Someone changed the directory",
     "run.rolled_back": "Roll back",
+    "run.overtaken": "Another run rolled back over this one",
     "step.reverted": "Revert step",
 }
 

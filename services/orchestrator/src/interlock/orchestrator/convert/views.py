@@ -216,7 +216,15 @@ def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:
         updated_at=timestamp(value.updated_at),
         origin=origin(value.fork),
         waiting=waiting(value),
+        steps_undone=steps_undone(value),
     )
+
+
+def steps_undone(value: Run) -> int:
+    """How many steps' effects were taken out of the workspace, and are not there."""
+    if not (value.undone or value.inherited):
+        return 0
+    return sum(effects.undone(step.effects) is not None for step in value.steps)
 
 
 def waiting(value: Run) -> run_pb2.WorkspaceWait | None:

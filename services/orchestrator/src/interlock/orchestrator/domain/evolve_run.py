@@ -138,6 +138,7 @@ FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]] = {
     e.StepReverted: undo.revert_ended,
     e.StepRevertFailed: undo.revert_ended,
     e.RunReopened: undo.run_reopened,
+    e.RunOvertaken: undo.overtaken,
     e.ModelCalled: _called,
     e.DriftAdopted: lambda run, ev, at: {"head_tree": ev.to_tree},
     e.EffectDiscarded: _discarded,

@@ -16,6 +16,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.effects import Effects, Published, at_event, in_place, undone
+from interlock.orchestrator.domain.going_back import changes_back
 from interlock.orchestrator.domain.model import (
     RUN_FINAL,
     STEP_ACTIVE,
@@ -233,21 +234,36 @@ def rollback_ended(run: Run, event: e.RolledBack | e.RollbackFailed, at: datetim
         raise IllegalTransitionError(f"the rollback {event.operation_id} is not under way")
     if isinstance(event, e.RollbackFailed):
         return {"rollback": None}
-    steps = [_as_at(step, asked, run.seq + 1, at) for step in run.steps]
     changes: dict[str, Any] = {"rollback": None, "head_tree": event.head_tree, "undone": True}
-    if any(new is not old for new, old in zip(steps, run.steps, strict=True)):
-        changes["steps"] = Chunked(steps)
-    return changes
+    return {**changes, **_steps_as_at(run, asked.moment, at, asked.operation_id)}
 
 
-def _as_at(step: Step, asked: Rollback, seq: int, at: datetime) -> Step:
-    now, then = in_place(step.effects), at_event(step.effects, asked.moment)
+def overtaken(run: Run, event: e.RunOvertaken, at: datetime) -> dict[str, Any]:
+    """Another run went back over this one: what is in the workspace is what was in it at that moment."""
+    if run.rollback is not None or run.revert is not None:
+        raise IllegalTransitionError("two runs cannot undo something in one workspace at a time")
+    changed = _steps_as_at(run, event.moment, at, event.operation_id, event.by_run)
+    return {"head_tree": event.head_tree, "undone": True, **changed}
+
+
+def goes_back_over(run: Run, moment: int) -> bool:
+    """Whether going back to where the workspace was after an event of the run changes what of it is there."""
+    return bool(changes_back(run.steps, moment))
+
+
+def _steps_as_at(run: Run, moment: int, at: datetime, operation_id: str, by_run: str = "") -> dict[str, Any]:
+    gone = {"undone_by": "rollback", "operation_id": operation_id, "by_run": by_run}
+    steps = [_as_at(step, moment, {"seq": run.seq + 1, "at": at}, gone) for step in run.steps]
+    same = all(new is old for new, old in zip(steps, run.steps, strict=True))
+    return {} if same else {"steps": Chunked(steps)}
+
+
+def _as_at(step: Step, moment: int, when: dict[str, Any], gone: dict[str, Any]) -> Step:
+    now, then = in_place(step.effects), at_event(step.effects, moment)
     if then is not None and not then.undone_by:
         same = now is not None and now.attempt == then.attempt
-        return step if same else _with(step, replace(then, seq=seq, at=at))
-    if now is None:
-        return step
-    return _with(step, replace(now, seq=seq, at=at, undone_by="rollback", operation_id=asked.operation_id))
+        return step if same else _with(step, replace(then, **when))
+    return step if now is None else _with(step, replace(now, **when, **gone))
 
 
 def _with(step: Step, effect: Published) -> Step:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
@@ -10,7 +10,7 @@ from interlock.common.paging import decode_page_token, encode_page_token, page_s
 from interlock.orchestrator.convert import texts, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.model import Run, Step
-from interlock.orchestrator.store.readers import others, runs
+from interlock.orchestrator.store.readers import later, others, runs
 from interlock.v1 import cost_pb2, run_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
@@ -71,7 +71,14 @@ async def list_runs(deps: Deps, message: o.ListRunsRequest) -> o.ListRunsRespons
         limit=size,
     )
     token = encode_page_token(scope, {"before": rows[-1].id}) if len(rows) == size else ""
-    return o.ListRunsResponse(runs=[_row_view(row) for row in rows], next_page_token=token)
+    undone = await _undone(deps, [row.id for row in rows])
+    return o.ListRunsResponse(runs=[_row_view(row, undone) for row in rows], next_page_token=token)
+
+
+async def _undone(deps: Deps, run_ids: list[str]) -> dict[str, int]:
+    """How many steps were undone, of the few runs of which any was."""
+    found = await later.undone(deps.database, run_ids)
+    return {run_id: views.steps_undone(await deps.book.refresh(run_id)) for run_id in found}
 
 
 async def get_cost(deps: Deps, message: o.GetCostRequest) -> o.GetCostResponse:
@@ -125,7 +132,7 @@ def _references(step: Step) -> Sequence[str]:
     return [*texts.references(step.spec.input), step.reply_payload, *shown]
 
 
-def _row_view(row: runs.RunRow) -> run_pb2.Run:
+def _row_view(row: runs.RunRow, undone: Mapping[str, int]) -> run_pb2.Run:
     total = None if row.cost_micros is None else cost_pb2.Money(micros=row.cost_micros)
     return run_pb2.Run(
         run_id=row.id,
@@ -140,4 +147,5 @@ def _row_view(row: runs.RunRow) -> run_pb2.Run:
         journal_head="sha256:" + row.head_hash.hex(),
         created_at=views.timestamp(row.created_at),
         updated_at=views.timestamp(row.updated_at),
+        steps_undone=undone.get(row.id, 0),
     )

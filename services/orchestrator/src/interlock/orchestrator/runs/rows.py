@@ -35,6 +35,10 @@ class Change:
         self.sealed.append(sealed)
         self._approval(run, event, at)
 
+    def has(self, type_: str) -> bool:
+        """Whether one of its events is of this type."""
+        return any(sealed.type == type_ for sealed in self.sealed)
+
     def settle(self, at: datetime) -> Run:
         """Adds what follows by itself; the run after it."""
         assert self.after is not None

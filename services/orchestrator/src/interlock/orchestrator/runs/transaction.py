@@ -13,6 +13,7 @@ from interlock.common.ids import Ids
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import Run
+from interlock.orchestrator.runs.beside import beside
 from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.rows import Change
@@ -147,7 +148,7 @@ class Transactions:
                 change = self._change(run_id, run, events)
                 try:
                     return await self._append(change, epoch, payloads, request)
-                except Conflict:
+                except Conflict:  # of this run, or of one that it went back over
                     run = await self._book.refresh(run_id)
         raise InterlockError(
             Reason.RUN_CONFLICT,
@@ -180,29 +181,50 @@ class Transactions:
     ) -> Outcome:
         run = change.after
         assert run is not None
-        head = change.head()
-        result = await self._journal.append(
-            Append(
-                run_id=change.run_id,
-                expected_seq=change.before.seq if change.before else 0,
-                events=change.events(),
-                head=head,
-                epoch=epoch,
-                create=create,
-                approvals=tuple(change.approvals.values()),
-                payloads=_unique(payloads),
-                request=request.record(run) if request and request.request_id else None,
-                workspace=workspace or change.workspace(),
-                take=self._owner if head.needs_driver else None,
-            )
-        )
+        append = self._record(change, epoch, payloads, request, create=create, workspace=workspace)
+        others = [self._change(other.run_id, other, [event]) for other, event in await self._beside(change)]
+        if others:
+            result, *_ = await self._journal.append_all([append, *(self._record(each) for each in others)])
+        else:
+            result = await self._journal.append(append)
         if result.replayed is not None:
             return Outcome(run, result.replayed)
-        self._book.put(run)
+        for each in (change, *others):
+            if each.after is not None:
+                self._book.put(each.after)
         self._payloads.learn(payloads)
         if result.epoch:
             self._on_lease(change.run_id, result.epoch)
         return Outcome(run)
+
+    async def _beside(self, change: Change) -> list[tuple[Run, e.Event]]:
+        return await beside(self._database, self._book, change)
+
+    def _record(
+        self,
+        change: Change,
+        epoch: int | None = None,
+        payloads: Sequence[Payload] = (),
+        request: Request | None = None,
+        *,
+        create: NewRun | None = None,
+        workspace: WorkspaceChange | None = None,
+    ) -> Append:
+        run, head = change.after, change.head()
+        assert run is not None
+        return Append(
+            run_id=change.run_id,
+            expected_seq=change.before.seq if change.before else 0,
+            events=change.events(),
+            head=head,
+            epoch=epoch,
+            create=create,
+            approvals=tuple(change.approvals.values()),
+            payloads=_unique(payloads),
+            request=request.record(run) if request and request.request_id else None,
+            workspace=workspace or change.workspace(),
+            take=self._owner if head.needs_driver else None,
+        )
 
 
 def _unique(payloads: Sequence[Payload]) -> tuple[Payload, ...]:

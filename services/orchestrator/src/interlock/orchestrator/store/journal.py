@@ -19,6 +19,7 @@ import psycopg
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.store.batch import MAX_BYTES, MAX_EVENTS, check
 from interlock.orchestrator.store.engine import Database, sqlstate, unavailable
+from interlock.orchestrator.store.errors import Conflict
 from interlock.orchestrator.store.link import Link, Verdicts
 from interlock.orchestrator.store.pending import Pending, answer, flushed, settle_written
 from interlock.orchestrator.store.records import Append, AppendResult, Flushed
@@ -94,16 +95,36 @@ class Journal:
         WORKSPACE_HEAD_MOVED (then nothing of it was written), MESSAGE_TOO_LARGE, and DATABASE_UNAVAILABLE,
         whose metadata `outcome` says whether it may have been written (`unknown`) or not (`not_written`).
         """
-        size = check(append)
+        (pending,) = await self._enter([append], None)
+        return await pending.future
+
+    async def append_all(self, appends: Sequence[Append]) -> list[AppendResult]:
+        """Appends of different runs, in one transaction of their own: all of them, or none.
+
+        Raises as `append` for the first that is refused. Those that were not are told Conflict.
+        """
+        pending = await self._enter(appends, object())
+        found = await asyncio.gather(*(each.future for each in pending), return_exceptions=True)
+        refused = [each for each in found if isinstance(each, BaseException)]
+        if refused:
+            raise next((each for each in refused if not isinstance(each, Conflict)), refused[0])
+        return [each for each in found if not isinstance(each, BaseException)]
+
+    async def _enter(self, appends: Sequence[Append], group: object) -> list[Pending]:
+        sizes = [check(append) for append in appends]
         while len(self._queue) >= self._max_pending and not self._closing:
             self._room.clear()
             await self._room.wait()
         if self._down or self._closing:
             raise unavailable()
-        pending = Pending(append, size, asyncio.get_running_loop().create_future())
-        self._queue.append(pending)
+        loop = asyncio.get_running_loop()
+        entered = [
+            Pending(append, size, loop.create_future(), group)
+            for append, size in zip(appends, sizes, strict=True)
+        ]
+        self._queue.extend(entered)
         self._wake.set()
-        return await pending.future
+        return entered
 
     async def _run(self) -> None:
         try:
@@ -128,11 +149,12 @@ class Journal:
     def _take(self) -> list[Pending]:
         batch: list[Pending] = []
         events = size = 0
-        while self._queue and len(batch) < self._batch:
+        while self._queue:
             first = self._queue[0]
             events += len(first.append.events)
             size += first.size
-            if batch and (events > MAX_EVENTS or size > MAX_BYTES):
+            full = len(batch) >= self._batch or events > MAX_EVENTS or size > MAX_BYTES
+            if batch and (first.group is not batch[0].group or (full and first.group is None)):
                 break
             batch.append(self._queue.popleft())
         self._room.set()
@@ -140,7 +162,8 @@ class Journal:
 
     async def _flush(self, batch: Sequence[Pending]) -> None:
         try:
-            verdicts = await self._link.flush([pending.append for pending in batch])
+            flush = self._link.flush_all if batch[0].group else self._link.flush
+            verdicts = await flush([pending.append for pending in batch])
             await self._settle(batch, verdicts)
         except InterlockError as lost:
             await self._recover(batch, lost)
@@ -152,7 +175,8 @@ class Journal:
 
     async def _settle(self, batch: Sequence[Pending], verdicts: Verdicts) -> None:
         self.flushes += 1
-        wins = [(verdicts.starts[n], pending) for n, pending in enumerate(batch) if verdicts.codes[n] == 0]
+        written = [n for n in range(len(batch)) if verdicts.codes[n] == 0 and not verdicts.withdrawn]
+        wins = [(verdicts.starts[n], batch[n]) for n in written]
         for n, pending in enumerate(batch):
             await answer(pending, n, verdicts, self._link)
         self._publish(wins)
@@ -168,7 +192,7 @@ class Journal:
     async def _isolate(self, batch: Sequence[Pending], error: Exception) -> None:
         """The database (or the encoding) refused the batch as a whole and wrote nothing: find whose fault it is."""
         transient = sqlstate(error).startswith(_TRANSIENT)
-        if len(batch) > 1 and not transient:
+        if len(batch) > 1 and not transient and not batch[0].group:
             for pending in batch:
                 await self._flush([pending])
             return

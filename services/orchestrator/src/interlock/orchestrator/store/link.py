@@ -32,9 +32,13 @@ SELECT u.i, j.position, r.epoch, r.lease_owner
 
 
 class Verdicts:
-    """The answer to a batch, in its order: parallel lists, see `0004_flush.sql`."""
+    """The answer to a batch, in its order: parallel lists, see `0004_flush.sql`.
 
-    def __init__(self, row: Sequence[Any]) -> None:
+    `withdrawn`: nothing of it was written, because not all of it could be.
+    """
+
+    def __init__(self, row: Sequence[Any], *, withdrawn: bool = False) -> None:
+        self.withdrawn = withdrawn
         self.codes: list[int] = row[0]
         self.seqs: list[int] = row[1]
         self.epochs: list[int] = row[2]
@@ -85,6 +89,23 @@ class Link:
         """Writes the batch in one transaction, in one round trip."""
         row = (await self._rows(_FLUSH, parameters(batch)))[0]
         return Verdicts(row)
+
+    async def flush_all(self, batch: Sequence[Append]) -> Verdicts:
+        """Writes all of the batch, or nothing. The transaction stays open until the answer was looked at."""
+        driver = self._driver
+        if driver is None:
+            raise unavailable()
+        try:
+            async with driver.transaction():
+                row = (await self._rows(_FLUSH, parameters(batch)))[0]
+                if any(row[0]):
+                    raise psycopg.Rollback()
+        except psycopg.Error as error:
+            if driver.closed or is_outage(error):
+                await self.close()
+                raise unavailable(error, "unknown") from error
+            raise
+        return Verdicts(row, withdrawn=any(row[0]))
 
     async def written(self, batch: Sequence[Append]) -> dict[int, tuple[int, int, str | None]]:
         """Which appends (by index) are in the journal: their last position, and the run's epoch and owner now."""

@@ -12,12 +12,18 @@ from interlock.orchestrator.store.records import Append, AppendResult, FeedRow, 
 
 
 class Pending:
-    """One waiting caller. Its future is done exactly once, or cancelled by the caller."""
+    """One waiting caller. Its future is done exactly once, or cancelled by the caller.
 
-    __slots__ = ("answered", "append", "future", "refused", "size")
+    Those of one `group` stand one behind the other in the queue, and are written together or not at all.
+    """
 
-    def __init__(self, append: Append, size: int, future: asyncio.Future[AppendResult]) -> None:
+    __slots__ = ("answered", "append", "future", "group", "refused", "size")
+
+    def __init__(
+        self, append: Append, size: int, future: asyncio.Future[AppendResult], group: object = None
+    ) -> None:
         self.append = append
+        self.group = group
         self.size = size
         self.future = future
         self.refused = 0
@@ -38,7 +44,9 @@ async def answer(pending: Pending, n: int, verdicts: Verdicts, link: Link) -> No
     """Tells the n-th caller of a committed batch its verdict."""
     code, seq, epoch = verdicts.codes[n], verdicts.seqs[n], verdicts.epochs[n]
     append = pending.append
-    if code == 0:
+    if code == 0 and verdicts.withdrawn:
+        pending.fail(Conflict(append.run_id, append.expected_seq))
+    elif code == 0:
         position = verdicts.starts[n] + len(append.events)
         pending.succeed(AppendResult(append.run_id, seq, position, epoch))
     elif code == 1:

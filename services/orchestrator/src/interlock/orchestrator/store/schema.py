@@ -103,6 +103,11 @@ journal = Table(
     Column("canonical", LargeBinary, nullable=False, comment="The event: canonical JSON, what is hashed"),
     Column("hash", LargeBinary, nullable=False, comment="Hash of this event, chained to the one before"),
     Index("uq_journal_position", "position", unique=True),
+    Index(
+        "ix_journal_undone",
+        "run_id",
+        postgresql_where=text("type IN ('run.rolled_back', 'run.overtaken', 'step.reverted')"),
+    ),
     comment="Append-only: a trigger refuses update, delete and truncate.",
 )
 

@@ -58,6 +58,20 @@ class RunReopened(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RunOvertaken(Event):
+    """Another run's rollback has put the workspace back to where it was after event `moment` of this one (0: before).
+
+    It was written together with that run's own event: `by_run` and its `operation_id`. `head_tree` is the head now.
+    """
+
+    type = "run.overtaken"
+    by_run: str
+    operation_id: str
+    head_tree: str
+    moment: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StepRevertRequested(Event):
     """The intent to take the step's effect, what led from `to_tree` to `from_tree`, out of the workspace."""
 
