@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
 import shutil
 import subprocess
@@ -18,9 +19,10 @@ import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc_tools
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from protovalidate._gen.buf.validate import validate_pb
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,12 +104,51 @@ class Build:
             if name not in with_services:
                 module.unlink()
         (self.out / OURS / "__init__.py").write_text(INIT)
+        comments = dict(item for file in self.load().file for item in _comments(file))
+        text = json.dumps(comments, indent=0, ensure_ascii=False, sort_keys=True)
+        (self.out / OURS / "descriptions.json").write_text(text + "\n")
         for package in (OURS, "buf/validate"):
             (self.out / package / "py.typed").touch()
 
     def load(self) -> FileDescriptorSet:
         """The compiled files, ours and their imports."""
         return FileDescriptorSet.FromString(self.image.read_bytes())
+
+
+_MESSAGE = {2: "field", 3: "nested_type", 4: "enum_type"}
+_INSIDE = {
+    "": {4: "message_type", 5: "enum_type", 6: "service"},
+    "message_type": _MESSAGE,
+    "nested_type": _MESSAGE,
+    "enum_type": {2: "value"},
+    "service": {2: "method"},
+}
+
+
+def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
+    """The leading comments of our own files by full name; the paths are those of SourceCodeInfo.Location."""
+    if not file.name.startswith(OURS):
+        return
+    for location in file.source_code_info.location:
+        name = _full_name(file, list(location.path))
+        paragraphs = location.leading_comments.strip().split("\n\n")
+        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        if name and text:
+            yield name, text
+
+
+def _full_name(file: FileDescriptorProto, path: list[int]) -> str:
+    """What a path leads to; empty for parts of it, such as its name or options."""
+    here: Any = file
+    name, kind = file.package, ""
+    for number, index in zip(path[::2], path[1::2], strict=False):
+        kind = _INSIDE.get(kind, {}).get(number, "")
+        if not kind:
+            return ""
+        here = getattr(here, kind)[index]
+        # protobuf's own rule: a value lives beside its enum, not in it.
+        name = f"{name.rpartition('.')[0] if kind == 'value' else name}.{here.name}"
+    return "" if len(path) % 2 or not path else name
 
 
 def generate(build: Build, gen: Path) -> int:

@@ -35,6 +35,7 @@ class Method:
     client_streaming: bool
     server_streaming: bool
     bindings: tuple[Binding, ...]
+    options: Any = None
 
     @property
     def path(self) -> str:
@@ -68,6 +69,7 @@ def method_of(descriptor: MethodDescriptor) -> Method:
         client_streaming=descriptor.client_streaming,
         server_streaming=descriptor.server_streaming,
         bindings=tuple(_bindings(descriptor, rule)),
+        options=descriptor.GetOptions(),
     )
 
 
