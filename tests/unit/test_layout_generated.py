@@ -70,6 +70,7 @@ def test_only_files_with_services_get_service_modules(root: Path) -> None:
     assert run("generate", root).returncode == 0
     assert {p.name for p in (root / "gen/interlock/v1").iterdir()} == {
         "__init__.py",
+        "descriptions.json",
         "py.typed",
         "thing_pb2.py",
         "thing_pb2.pyi",

@@ -32,7 +32,7 @@ def test_the_documentation_asks_nobody_else(gateway: Gateway) -> None:
         assert len(asset.content) > 100
 
 
-@pytest.mark.parametrize("path", ["/docs/../healthz", "/docs/%2e%2e/%2e%2e/etc/passwd", "/docs/index.html"])
+@pytest.mark.parametrize("path", ["/docs/%2e%2e/%2e%2e/etc/passwd", "/docs/index.html"])
 def test_only_what_is_listed_is_served(gateway: Gateway, path: str) -> None:
     with httpx.Client() as client:
         request = client.build_request("GET", gateway.url)
