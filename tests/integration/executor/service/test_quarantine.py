@@ -71,7 +71,10 @@ async def test_it_is_told_at_once_blocks_nobody_else_and_ends_with_the_object(lo
     assert content(lone.live) == NEW
 
 
-async def test_an_effect_whose_workspace_is_quarantined_can_be_discarded(lone: Any, act: Any) -> None:
+@pytest.mark.parametrize("asked_before", [True, False])
+async def test_an_effect_whose_workspace_is_quarantined_can_be_discarded(
+    lone: Any, act: Any, asked_before: bool
+) -> None:
     ws = await lone.workspace(**{"b.txt": "b", "c.txt": "c"})
     prepared = await lone.prepare(ws, act.command(AGENT))
     await cut_off(lone, "publish.live.entry:2", lambda: lone.apply(prepared))
@@ -79,7 +82,8 @@ async def test_an_effect_whose_workspace_is_quarantined_can_be_discarded(lone: A
     bring_back(lone)
     row = take(lone.state, prepared.effect.base_tree)
     await lone.start()
-    assert (await refused(lone.apply(prepared))).reason is Reason.WORKSPACE_QUARANTINED
+    if asked_before:
+        assert (await refused(lone.apply(prepared))).reason is Reason.WORKSPACE_QUARANTINED
     assert (await lone.discard()).state == pb.EFFECT_STATE_DISCARDED
     put_back(lone.state, row)
     await lone.restart()
