@@ -763,7 +763,7 @@ class SandboxReport(_message.Message):
     ENFORCEMENT_FIELD_NUMBER: _builtins.int
     FORK_FIELD_NUMBER: _builtins.int
     backend: _builtins.str
-    """Backend: `bubblewrap`, `oci` or `landlock`; `none` for steps that run no process. See docs/sandbox.md."""
+    """Backend: `bubblewrap`, `oci`, `gvisor` or `landlock` (docs/sandbox.md); `none` for steps that run no process."""
     enforcement: _builtins.str
     """What enforced the limits: `cgroup-v1`, `cgroup-v2`, `rlimit+watchdog`."""
     fork: _builtins.str
