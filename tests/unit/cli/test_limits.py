@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from interlock.cli.doctor import Level, checks
 from interlock.cli.limits import NAMES, limits_text, parse_limits
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1.step_pb2 import Limits
@@ -65,3 +66,16 @@ def test_what_cannot_be_read_says_how_it_is_written(value: str) -> None:
 def test_a_name_is_given_once() -> None:
     with pytest.raises(InterlockError, match="twice"):
         parse_limits(["files=1", "files=2"])
+
+
+def test_the_doctor_shows_what_a_command_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERLOCK_STEP_WALL_SECONDS", "30")
+    monkeypatch.setenv("INTERLOCK_EXECUTOR_COMMANDS", "3")
+    found = checks._limits()
+    assert (found.check, found.level) == ("limits", Level.OK)
+    assert found.detail.startswith("wall 30s, cpu 20m 00s, memory 2.0 GiB")
+    assert found.detail.endswith("; 3 commands at once")
+    monkeypatch.setenv("INTERLOCK_EXECUTOR_COMMANDS", "many")
+    bad = checks._limits()
+    assert bad.level is Level.MISSING
+    assert "INTERLOCK_EXECUTOR_COMMANDS" in bad.detail
