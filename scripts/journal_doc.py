@@ -21,6 +21,8 @@ BEGIN = "<!-- begin: written by scripts/journal_doc.py -->"
 END = "<!-- end: written by scripts/journal_doc.py -->"
 RECORDS: dict[str, type[Any]] = {
     "policy": model.Policy,
+    "stage": model.Stage,
+    "group": model.Group,
     "budget": model.Budget,
     "step spec": model.StepSpec,
     "failure": model.Failure,

@@ -155,7 +155,8 @@ class DrivenRun:
         step = self.current
         assert step.approval is not None
         digest_seen = fields.pop("digest", step.approval.digest)
-        decision = decide_approval.Decision(Verdict(verdict), digest_seen, "bob", **fields)
+        subject = fields.pop("by", "bob")
+        decision = decide_approval.Decision(Verdict(verdict), digest_seen, subject, **fields)
         return self.tx(decide_approval.decide(self.run, self.ctx(), step.approval.approval_id, decision))
 
     def edit(self, **fields: Any) -> list[e.Event]:

@@ -85,7 +85,26 @@ class Laws:
             step = before.steps[event.step - 1]
             assert step.approval is not None
             assert step.approval.digest == event.digest
+            self._enough_votes(before, event)
             self.approved.setdefault((event.step, step.attempt), []).append(event.digest)
+
+    def _enough_votes(self, before: Run, event: e.ApprovalDecided) -> None:
+        """Stages: as many different people as each asks for, each of them named where it names people."""
+        step = before.steps[event.step - 1]
+        people = [vote.subject for vote in step.votes]
+        assert len(people) == len(set(people)), "a person counts once"
+        groups = {group.name: group.subjects for group in before.policy.groups}
+        for number, stage in enumerate(before.policy.stages):
+            voted = [vote.subject for vote in step.votes if vote.stage == number]
+            assert len(voted) == stage.quorum, "a stage has its quorum, no less and no more"
+            named = {
+                person
+                for name in stage.approvers
+                for person in (groups[name[6:]] if name.startswith("group:") else (name,))
+            }
+            assert not named or set(voted) <= named
+        if before.policy.separate_requester:
+            assert event.subject != before.created_by, "who asked does not approve"
 
     def _effects(self, before: Run, after: Run, event: e.Event) -> None:
         if isinstance(event, e.StepProposed):

@@ -178,6 +178,7 @@ SAMPLES: tuple[e.Event, ...] = (
     ),
     e.RolledBack("op-1", _digest("8"), _digest("0"), ("a.txt",), 1, merged=True),
     e.RunOvertaken("run-0", "op-3", _digest("8"), 17),
+    e.ApprovalVoted("apr-1", _digest("f"), "bob", 1, "cli", "fine", "token:tok-1", step=2),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -120,6 +120,8 @@ class _ApprovalEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_App
     """Its preview was replaced before it was used: it is SUPERSEDED, whoever approved it. A new approval that
     names it in `replaces` is REQUESTED next, unless the step ends before that.
     """
+    APPROVAL_EVENT_KIND_VOTED: _ApprovalEventKind.ValueType  # 5
+    """Someone approved, and more have to: see `approval.votes`. It is still PENDING."""
 
 class ApprovalEventKind(_ApprovalEventKind, metaclass=_ApprovalEventKindEnumTypeWrapper):
     """What happened to an approval."""
@@ -136,6 +138,8 @@ APPROVAL_EVENT_KIND_REPLACED: ApprovalEventKind.ValueType  # 4
 """Its preview was replaced before it was used: it is SUPERSEDED, whoever approved it. A new approval that
 names it in `replaces` is REQUESTED next, unless the step ends before that.
 """
+APPROVAL_EVENT_KIND_VOTED: ApprovalEventKind.ValueType  # 5
+"""Someone approved, and more have to: see `approval.votes`. It is still PENDING."""
 Global___ApprovalEventKind: _TypeAlias = ApprovalEventKind  # noqa: Y015
 
 @_typing.final
@@ -359,6 +363,8 @@ class ApprovalRecord(_message.Message):
     REPLACES_FIELD_NUMBER: _builtins.int
     GATE_NOTE_FIELD_NUMBER: _builtins.int
     WORKSPACE_LABELS_FIELD_NUMBER: _builtins.int
+    VOTES_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """`apr-…`."""
     run_id: _builtins.str
@@ -427,6 +433,14 @@ class ApprovalRecord(_message.Message):
     def workspace_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The labels of the workspace; a caller whose token is limited to labels sees only what has them."""
 
+    @_builtins.property
+    def votes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Vote]:
+        """Who has approved so far where the policy asks for several, oldest first."""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageProgress]:
+        """What the policy asks for, stage by stage; empty = one person with the role approver."""
+
     def __init__(
         self,
         *,
@@ -453,14 +467,96 @@ class ApprovalRecord(_message.Message):
         replaces: _builtins.str = ...,
         gate_note: _builtins.str = ...,
         workspace_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        votes: _abc.Iterable[Global___Vote] | None = ...,
+        stages: _abc.Iterable[Global___StageProgress] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "expires_at", b"expires_at", "limits", b"limits", "preview", b"preview", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "stages", b"stages", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "votes", b"votes", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApprovalRecord: _TypeAlias = ApprovalRecord  # noqa: Y015
+
+@_typing.final
+class Vote(_message.Message):
+    """One approval of several that are needed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    AUTHENTICATION_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """Who."""
+    stage: _builtins.int
+    """The stage it counted in, from 1."""
+    channel: _builtins.str
+    """As `Decision.channel`."""
+    comment: _builtins.str
+    """As `Decision.comment`."""
+    authentication: _builtins.str
+    """As `Decision.authentication`."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When it was recorded."""
+
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        stage: _builtins.int = ...,
+        channel: _builtins.str = ...,
+        comment: _builtins.str = ...,
+        authentication: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "authentication", b"authentication", "channel", b"channel", "comment", b"comment", "stage", b"stage", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Vote: _TypeAlias = Vote  # noqa: Y015
+
+@_typing.final
+class StageProgress(_message.Message):
+    """How far a stage of an approval is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    QUORUM_FIELD_NUMBER: _builtins.int
+    VOTES_FIELD_NUMBER: _builtins.int
+    APPROVERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """As `ApprovalStage.name`."""
+    quorum: _builtins.int
+    """How many have to approve."""
+    votes: _builtins.int
+    """How many have."""
+    @_builtins.property
+    def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who may, groups resolved; empty = everyone with the role approver."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        quorum: _builtins.int = ...,
+        votes: _builtins.int = ...,
+        approvers: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "name", b"name", "quorum", b"quorum", "votes", b"votes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StageProgress: _TypeAlias = StageProgress  # noqa: Y015
 
 @_typing.final
 class ApprovalEvent(_message.Message):

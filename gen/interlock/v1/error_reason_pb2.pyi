@@ -186,6 +186,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The step asks for more than its workspace allows; metadata has limit, asked and allowed."""
     ERROR_REASON_TOKEN_NOT_FOUND: _ErrorReason.ValueType  # 80
     """There is no such issued token, or none that still works."""
+    ERROR_REASON_APPROVAL_ALREADY_VOTED: _ErrorReason.ValueType  # 81
+    """The caller has approved this before; other people have to."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -356,4 +358,6 @@ ERROR_REASON_LIMIT_TOO_HIGH: ErrorReason.ValueType  # 79
 """The step asks for more than its workspace allows; metadata has limit, asked and allowed."""
 ERROR_REASON_TOKEN_NOT_FOUND: ErrorReason.ValueType  # 80
 """There is no such issued token, or none that still works."""
+ERROR_REASON_APPROVAL_ALREADY_VOTED: ErrorReason.ValueType  # 81
+"""The caller has approved this before; other people have to."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -3,9 +3,11 @@
 isort:skip_file
 Where steps wait for approval."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -71,6 +73,9 @@ class Policy(_message.Message):
     RUN_COMMAND_GATE_FIELD_NUMBER: _builtins.int
     STEPS_MAY_WEAKEN_FIELD_NUMBER: _builtins.int
     APPROVAL_TIMEOUT_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    SEPARATE_REQUESTER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name shown to approvers and journaled, at most 100 characters. Empty = "default"."""
     edit_file_gate: Global___Gate.ValueType
@@ -81,11 +86,25 @@ class Policy(_message.Message):
     """A step may choose a weaker gate than the policy's only when this is true. NONE is weaker than
     COMMAND and EFFECT, which are both weaker than BOTH.
     """
+    separate_requester: _builtins.bool
+    """True: whoever created the run, or added or edited the step, cannot approve it (separation of duties). They can still
+    reject, skip and edit.
+    """
     @_builtins.property
     def approval_timeout(self) -> _duration_pb2.Duration:
         """How long an approval stays open, 1 second to 365 days. Absent = no expiry. An expired approval
         is never "allow": it fails the step with APPROVAL_EXPIRED.
         """
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApprovalStage]:
+        """Who has to approve, one stage after the other, at most 5. Empty = one person with the role approver. A person
+        counts once in an approval, whatever the stage. A rejection, by anyone who may vote in any stage, ends it at once.
+        """
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApprovalGroup]:
+        """Names for several subjects, at most 20, used as `group:NAME` in stages."""
 
     def __init__(
         self,
@@ -95,14 +114,77 @@ class Policy(_message.Message):
         run_command_gate: Global___Gate.ValueType = ...,
         steps_may_weaken: _builtins.bool = ...,
         approval_timeout: _duration_pb2.Duration | None = ...,
+        stages: _abc.Iterable[Global___ApprovalStage] | None = ...,
+        groups: _abc.Iterable[Global___ApprovalGroup] | None = ...,
+        separate_requester: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "edit_file_gate", b"edit_file_gate", "name", b"name", "run_command_gate", b"run_command_gate", "steps_may_weaken", b"steps_may_weaken"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "edit_file_gate", b"edit_file_gate", "groups", b"groups", "name", b"name", "run_command_gate", b"run_command_gate", "separate_requester", b"separate_requester", "stages", b"stages", "steps_may_weaken", b"steps_may_weaken"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Policy: _TypeAlias = Policy  # noqa: Y015
+
+@_typing.final
+class ApprovalStage(_message.Message):
+    """People of whom some have to approve."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    QUORUM_FIELD_NUMBER: _builtins.int
+    APPROVERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Shown to approvers, at most 100 characters; for example `security`."""
+    quorum: _builtins.int
+    """How many different people have to approve, 1 to 20. 0 = 1."""
+    @_builtins.property
+    def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Subjects, or `group:NAME`, at most 100. Empty = everyone with the role approver."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        quorum: _builtins.int = ...,
+        approvers: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "name", b"name", "quorum", b"quorum"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApprovalStage: _TypeAlias = ApprovalStage  # noqa: Y015
+
+@_typing.final
+class ApprovalGroup(_message.Message):
+    """A name for several subjects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """1 to 63 characters of `A-Za-z0-9._-`."""
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who is in it: 1 to 100."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        subjects: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "subjects", b"subjects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApprovalGroup: _TypeAlias = ApprovalGroup  # noqa: Y015
 
 @_typing.final
 class Budget(_message.Message):

@@ -9,6 +9,7 @@ from interlock.common.plan import (
     Gate,
     OnFailure,
     PlanPolicy,
+    PlanStage,
     PlanStep,
     ReadFileInput,
     RunCommandInput,
@@ -62,6 +63,11 @@ def test_defaults_survive_too() -> None:
         PlanPolicy(),
         PlanPolicy("p", Gate.NONE, Gate.BOTH, True, 90_500),
         PlanPolicy(approval_timeout_ms=1_000),
+        PlanPolicy(
+            stages=(PlanStage("team", 2, ("group:core", "eve")), PlanStage()),
+            groups={"core": ("ada", "bob")},
+            separate_requester=True,
+        ),
     ],
 )
 def test_a_policy_survives_the_wire(policy: PlanPolicy) -> None:

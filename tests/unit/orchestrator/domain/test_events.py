@@ -95,6 +95,9 @@ def test_what_the_defaults_stand_for_is_frozen_too() -> None:
         "run_command_gate": "command",
         "steps_may_weaken": False,
         "approval_timeout_us": None,
+        "stages": (),
+        "groups": (),
+        "separate_requester": False,
     }
     assert dataclasses.asdict(created.budget) == {"max_cost_micros": 0, "max_model_calls": 0}
     added = e.decode(

@@ -17,6 +17,7 @@ _KINDS = {
     decision_pb2.APPROVAL_EVENT_KIND_REQUESTED: Kind.REQUESTED,
     decision_pb2.APPROVAL_EVENT_KIND_RESOLVED: Kind.RESOLVED,
     decision_pb2.APPROVAL_EVENT_KIND_REPLACED: Kind.REPLACED,
+    decision_pb2.APPROVAL_EVENT_KIND_VOTED: Kind.VOTED,
 }
 _WIRE_KINDS = {kind: number for number, kind in _KINDS.items()}
 _STEP_KINDS = {

@@ -20,8 +20,8 @@ from interlock.v1.decision_pb2 import (
 )
 from interlock.v1.step_pb2 import StepInput
 
-_OVER = frozenset(
-    {ApprovalEventKind.APPROVAL_EVENT_KIND_RESOLVED, ApprovalEventKind.APPROVAL_EVENT_KIND_REPLACED}
+_ASKING = frozenset(
+    {ApprovalEventKind.APPROVAL_EVENT_KIND_PENDING, ApprovalEventKind.APPROVAL_EVENT_KIND_REQUESTED}
 )
 _REJECT_ACTIONS = {
     "fail": RejectAction.REJECT_ACTION_FAIL_RUN,
@@ -79,7 +79,7 @@ class ApprovalCalls(Connection):
         """Approvals that wait for a decision: those pending now, then each new one as it is asked."""
         chosen = pb.ApprovalFilter(run_id=run_id, workspace_id=workspace_id, labels=labels or {})
         async for message in self.subscribe_approvals(chosen, with_preview=with_preview):
-            if message.HasField("event") and message.event.kind not in _OVER:
+            if message.HasField("event") and message.event.kind in _ASKING:
                 yield message.event.approval
 
     async def decide(
@@ -95,6 +95,8 @@ class ApprovalCalls(Connection):
     ) -> ApprovalRecord:
         """Decide about exactly what `approval` shows: its digest goes along, another one is refused.
 
+        Where the policy asks for several people, the answer is PENDING with one more vote until the last of them.
+
         Args:
             approval: as received from `approvals`, `get_approval` or `subscribe_approvals`.
             verdict: `approve`, `reject`, `skip` or `edit`.
@@ -103,7 +105,8 @@ class ApprovalCalls(Connection):
             edit: the new input, of the same kind, for `edit`.
             channel: through what the decision came; at most 40 characters.
 
-        Raises APPROVAL_ALREADY_DECIDED, APPROVAL_EXPIRED, APPROVAL_DIGEST_MISMATCH, PERMISSION_DENIED.
+        Raises APPROVAL_ALREADY_DECIDED, APPROVAL_ALREADY_VOTED, APPROVAL_EXPIRED, APPROVAL_DIGEST_MISMATCH,
+        PERMISSION_DENIED.
         """
         decision = Decision(comment=comment, channel=channel, digest=approval.digest)
         _set_verdict(decision, verdict, on_reject, edit)

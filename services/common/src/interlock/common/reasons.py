@@ -42,6 +42,7 @@ class Reason(StrEnum):
     LEASE_LOST = "LEASE_LOST"
     APPROVAL_NOT_FOUND = "APPROVAL_NOT_FOUND"
     APPROVAL_ALREADY_DECIDED = "APPROVAL_ALREADY_DECIDED"
+    APPROVAL_ALREADY_VOTED = "APPROVAL_ALREADY_VOTED"
     APPROVAL_EXPIRED = "APPROVAL_EXPIRED"
     APPROVAL_DIGEST_MISMATCH = "APPROVAL_DIGEST_MISMATCH"
     APPROVAL_WRONG_STEP = "APPROVAL_WRONG_STEP"
@@ -207,6 +208,9 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
     _R.APPROVAL_ALREADY_DECIDED: ReasonInfo(_PRE, False,
         "The approval was already decided.",
         "Read the approval to see who decided what."),
+    _R.APPROVAL_ALREADY_VOTED: ReasonInfo(_PRE, False,
+        "The caller has approved this before; other people have to.",
+        "Ask those who are named by the approval's stages."),
     _R.APPROVAL_EXPIRED: ReasonInfo(_PRE, False,
         "The approval's time has run out.",
         "Retry the step, which asks again."),

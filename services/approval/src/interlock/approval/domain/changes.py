@@ -15,6 +15,8 @@ class Kind(Enum):
     """It was open when a feed or subscription began."""
     REQUESTED = "requested"
     RESOLVED = "resolved"
+    VOTED = "voted"
+    """Someone approved where several have to; it is still open."""
     REPLACED = "replaced"
     """Its preview was replaced by another one, about which a new approval asks."""
 

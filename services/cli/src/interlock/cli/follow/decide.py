@@ -10,7 +10,7 @@ from interlock.cli.follow.ask import Terminal
 from interlock.cli.follow.reporter import Reporter
 from interlock.cli.output import use_colour
 from interlock.cli.safe import escape
-from interlock.cli.show.approvals import approval_lines
+from interlock.cli.show.approvals import approval_lines, stage_lines
 from interlock.client import Client
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1.decision_pb2 import ApprovalRecord, ApprovalState
@@ -19,6 +19,7 @@ from interlock.v1.decision_pb2 import ApprovalRecord, ApprovalState
 _OVERTAKEN = frozenset(
     {
         Reason.APPROVAL_ALREADY_DECIDED,
+        Reason.APPROVAL_ALREADY_VOTED,
         Reason.APPROVAL_EXPIRED,
         Reason.APPROVAL_DIGEST_MISMATCH,
         Reason.APPROVAL_NOT_FOUND,
@@ -72,8 +73,9 @@ class Gatekeeper:
         try:
             if self._mode is Approve.ALL:
                 self._show(approval)
-                await self._client.decide(approval, "approve", channel="cli")
+                decided = await self._client.decide(approval, "approve", channel="cli")
                 self._reporter.note(f"approved {approval.approval_id} (--approve all)")
+                self._say_who_else(decided)
             else:
                 await self._ask(approval)
         except InterlockError as error:
@@ -88,7 +90,14 @@ class Gatekeeper:
             answer = await self._terminal.ask(approval)
         finally:
             self._reporter.resume()
-        await self._client.decide(approval, answer.verdict, answer.comment, edit=answer.edit, channel="cli")
+        decided = await self._client.decide(
+            approval, answer.verdict, answer.comment, edit=answer.edit, channel="cli"
+        )
+        self._say_who_else(decided)
+
+    def _say_who_else(self, decided: ApprovalRecord) -> None:
+        if decided.state == ApprovalState.APPROVAL_STATE_PENDING:
+            self._reporter.note("\n".join(stage_lines(decided)))
 
     def _show(self, approval: ApprovalRecord) -> None:
         lines = approval_lines(approval, colour=use_colour(sys.stderr), full=False)

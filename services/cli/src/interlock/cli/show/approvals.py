@@ -60,7 +60,20 @@ def show_decision(settings: Settings, approval: ApprovalRecord) -> None:
     """What became of an approval, in one line."""
     where = f"step {approval.step} of {approval.run_id}, {approval_title(approval)}"
     line = f"{approval.approval_id} is {approval_state(approval)}: {where}"
-    show_one(settings, approval, lambda: print(escape(line)))
+    needs = stage_lines(approval) if approval.state == ApprovalState.APPROVAL_STATE_PENDING else []
+    show_one(settings, approval, lambda: print("\n".join([escape(line), *needs])))
+
+
+def stage_lines(approval: ApprovalRecord) -> list[str]:
+    """Who has approved and who has to, where the policy asks for several; safe for a terminal."""
+    lines = []
+    for number, stage in enumerate(approval.stages, 1):
+        title = f"stage {number}{f' ({stage.name})' if stage.name else ''}"
+        whom = f" of {', '.join(stage.approvers)}" if stage.approvers else ""
+        voted = [vote.subject for vote in approval.votes if vote.stage == number]
+        so_far = f"; approved: {', '.join(voted)}" if voted else ""
+        lines.append(escape(f"{title}: {stage.votes} of {stage.quorum} needed{whom}{so_far}"))
+    return lines
 
 
 def approval_lines(approval: ApprovalRecord, *, colour: bool, full: bool) -> list[str]:
@@ -105,6 +118,7 @@ def _head(approval: ApprovalRecord) -> list[str]:
         lines.append(f"attempt: {approval.attempt}")
     if approval.expires_at.seconds:
         lines.append(f"expires: {time_text(approval.expires_at)}")
+    lines += [f"needs:   {line}" for line in stage_lines(approval)]
     if approval.superseded_by:
         lines.append(f"asks now: {approval.superseded_by}, in place of this one")
     if approval.HasField("decision"):

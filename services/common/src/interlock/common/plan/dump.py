@@ -17,6 +17,7 @@ from interlock.common.plan.model import (
     Plan,
     PlanBudget,
     PlanPolicy,
+    PlanStage,
     PlanStep,
     ReadFileInput,
     RunCommandInput,
@@ -60,7 +61,15 @@ def _policy(policy: PlanPolicy) -> dict[str, Any]:
         "run_command_gate": policy.run_command_gate.value if policy.run_command_gate else None,
         "steps_may_weaken": policy.steps_may_weaken or None,
         "approval_timeout": show_ms(policy.approval_timeout_ms) if policy.approval_timeout_ms else None,
+        "stages": [_stage(stage) for stage in policy.stages] or None,
+        "groups": {name: list(people) for name, people in policy.groups.items()} or None,
+        "separate_requester": policy.separate_requester or None,
     }
+    return _given(values)
+
+
+def _stage(stage: PlanStage) -> dict[str, Any]:
+    values = {"name": stage.name or None, "quorum": stage.quorum, "approvers": list(stage.approvers) or None}
     return _given(values)
 
 

@@ -103,14 +103,26 @@ class PlanStep:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanStage:
+    """``quorum`` different people of ``approvers`` (empty = every approver) have to approve."""
+
+    name: str = ""
+    quorum: int = 1
+    approvers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PlanPolicy:
-    """The gates of a run. ``approval_timeout_ms`` is milliseconds, ``None`` means approvals do not expire."""
+    """The gates of a run, and who approves. ``approval_timeout_ms`` is milliseconds, ``None`` = no expiry."""
 
     name: str = ""
     edit_file_gate: Gate | None = None
     run_command_gate: Gate | None = None
     steps_may_weaken: bool = False
     approval_timeout_ms: int | None = None
+    stages: tuple[PlanStage, ...] = ()
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    separate_requester: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from interlock.common.plan import limits
+from interlock.common.plan.approvers import GROUPS, STAGES
 from interlock.common.plan.model import (
     AnalyzeInput,
     EditFileInput,
@@ -181,6 +182,17 @@ POLICY = Shape(
             DurationMs(1000, limits.MAX_APPROVAL_MS),
             "How long an approval stays open; an expired one refuses. No expiry when absent.",
             attribute="approval_timeout_ms",
+        ),
+        Field(
+            "stages",
+            STAGES,
+            "Who has to approve, one stage after the other. One person with the role approver when absent.",
+        ),
+        Field("groups", GROUPS, "Names for several subjects, used as group:NAME in stages."),
+        Field(
+            "separate_requester",
+            Flag(),
+            "Whether whoever created the run, or added or edited the step, cannot approve it.",
         ),
     ),
 )

@@ -11,6 +11,7 @@ from interlock.common.plan.model import (
     Gate,
     OnFailure,
     PlanPolicy,
+    PlanStage,
     PlanStep,
     ReadFileInput,
     RunCommandInput,
@@ -104,6 +105,14 @@ def policy_message(policy: PlanPolicy) -> policy_pb2.Policy:
         edit_file_gate=_GATES[policy.edit_file_gate],
         run_command_gate=_GATES[policy.run_command_gate],
         steps_may_weaken=policy.steps_may_weaken,
+        stages=[
+            policy_pb2.ApprovalStage(name=each.name, quorum=each.quorum, approvers=each.approvers)
+            for each in policy.stages
+        ],
+        groups=[
+            policy_pb2.ApprovalGroup(name=name, subjects=people) for name, people in policy.groups.items()
+        ],
+        separate_requester=policy.separate_requester,
     )
     if policy.approval_timeout_ms is not None:
         message.approval_timeout.CopyFrom(_duration(policy.approval_timeout_ms))
@@ -119,6 +128,11 @@ def plan_policy(message: policy_pb2.Policy) -> PlanPolicy:
         run_command_gate=_PLAN_GATES.get(message.run_command_gate),
         steps_may_weaken=message.steps_may_weaken,
         approval_timeout_ms=message.approval_timeout.ToMilliseconds() if timed else None,
+        stages=tuple(
+            PlanStage(each.name, each.quorum or 1, tuple(each.approvers)) for each in message.stages
+        ),
+        groups={each.name: tuple(each.subjects) for each in message.groups},
+        separate_requester=message.separate_requester,
     )
 
 

@@ -15,7 +15,17 @@ from interlock.orchestrator.convert import views
 from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.events import ApprovalDecided
 from interlock.orchestrator.domain.gates import gate_note
-from interlock.orchestrator.domain.model import Approval, RejectAction, Reviewed, Run, Step, Verdict
+from interlock.orchestrator.domain.model import (
+    Approval,
+    Policy,
+    RejectAction,
+    Reviewed,
+    Run,
+    Step,
+    Verdict,
+    Vote,
+)
+from interlock.orchestrator.domain.votes import approvers
 from interlock.orchestrator.store.records import ApprovalState, ApprovalUpsert
 from interlock.v1 import decision_pb2, step_pb2
 
@@ -47,6 +57,8 @@ def requested(run: Run, step: Step, approval: Approval, at: datetime) -> Approva
         expires_at=views.timestamp(parse_time(approval.expires_at)) if approval.expires_at else None,
         replaces=approval.replaces,
         gate_note=gate_note(step.spec, run.policy),
+        votes=[_vote(each) for each in step.votes],
+        stages=_stages(run.policy, step.votes),
     )
     if step.prepared is not None:
         json_format.ParseDict(dict(step.prepared.limits), record.limits)
@@ -138,6 +150,29 @@ def preview_digest(doc: Mapping[str, Any]) -> str:
 def pending_row(run: Run, step: Step, at: datetime) -> ApprovalUpsert | None:
     """The row of a step's open question, rebuilt from the run; None when nothing is open."""
     return requested(run, step, step.approval, at) if step.approval is not None else None
+
+
+def _vote(vote: Vote) -> decision_pb2.Vote:
+    return decision_pb2.Vote(
+        subject=vote.subject,
+        stage=vote.stage + 1,
+        channel=vote.channel,
+        comment=vote.comment,
+        authentication=vote.authentication,
+        at=views.timestamp(vote.at),
+    )
+
+
+def _stages(policy: Policy, votes: tuple[Vote, ...]) -> list[decision_pb2.StageProgress]:
+    return [
+        decision_pb2.StageProgress(
+            name=stage.name,
+            quorum=stage.quorum,
+            votes=sum(vote.stage == number for vote in votes),
+            approvers=sorted(approvers(policy, stage)),
+        )
+        for number, stage in enumerate(policy.stages)
+    ]
 
 
 def _decision(decided: ApprovalDecided, at: datetime) -> decision_pb2.Decision:

@@ -14,9 +14,11 @@ from interlock.orchestrator.domain.decide_approval import Decision
 from interlock.orchestrator.domain.model import (
     Budget,
     Gate,
+    Group,
     OnFailure,
     Policy,
     RejectAction,
+    Stage,
     StepKind,
     StepSpec,
     Verdict,
@@ -90,6 +92,9 @@ def policy(message: policy_pb2.Policy) -> Policy:
         run_command_gate=GATES.get(message.run_command_gate, default.run_command_gate),
         steps_may_weaken=message.steps_may_weaken,
         approval_timeout_us=timeout.ToMicroseconds() if message.HasField("approval_timeout") else None,
+        stages=tuple(Stage(each.name, each.quorum or 1, tuple(each.approvers)) for each in message.stages),
+        groups=tuple(Group(each.name, tuple(each.subjects)) for each in message.groups),
+        separate_requester=message.separate_requester,
     )
 
 

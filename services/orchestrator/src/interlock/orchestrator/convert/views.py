@@ -55,6 +55,12 @@ def policy(value: Policy) -> policy_pb2.Policy:
         edit_file_gate=gate(value.edit_file_gate),
         run_command_gate=gate(value.run_command_gate),
         steps_may_weaken=value.steps_may_weaken,
+        stages=[
+            policy_pb2.ApprovalStage(name=each.name, quorum=each.quorum, approvers=each.approvers)
+            for each in value.stages
+        ],
+        groups=[policy_pb2.ApprovalGroup(name=each.name, subjects=each.subjects) for each in value.groups],
+        separate_requester=value.separate_requester,
     )
     if value.approval_timeout_us is not None:
         out.approval_timeout.FromMicroseconds(value.approval_timeout_us)

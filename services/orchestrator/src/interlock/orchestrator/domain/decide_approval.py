@@ -1,4 +1,4 @@
-"""Decisions about approvals: the first one wins, and only about what its digest names."""
+"""Decisions about approvals: the first one wins (or the last vote that is needed), about what its digest names."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from interlock.orchestrator.domain.model import (
     Step,
     StepKind,
     Verdict,
+    Vote,
 )
 from interlock.orchestrator.domain.refuse import budget_reached, require_attempts
+from interlock.orchestrator.domain.votes import check_may_approve, check_may_refuse, current_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class Decision:
 def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list[e.Event]:
     """Records a decision about a pending approval.
 
-    Raises APPROVAL_ALREADY_DECIDED, APPROVAL_EXPIRED, APPROVAL_DIGEST_MISMATCH, RUN_WRONG_STATE.
+    Where the policy asks for several people, an approval that is not the last one is a vote. Raises
+    APPROVAL_ALREADY_DECIDED, APPROVAL_ALREADY_VOTED, APPROVAL_EXPIRED, APPROVAL_DIGEST_MISMATCH, PERMISSION_DENIED,
+    RUN_WRONG_STATE.
     """
     step, approval = _pending(run, approval_id)
     if is_expired(approval, ctx.now):
@@ -64,6 +68,13 @@ def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list
             fix="Look at the approval again and decide about what it shows now.",
             metadata={"approval_id": approval_id, "digest": approval.digest},
         )
+    if decision.verdict is Verdict.APPROVE:
+        check_may_approve(run, step, approval_id, decision.subject)
+    else:
+        check_may_refuse(run, approval_id, decision.subject)
+    voted = _voted(run, step, approval_id, decision)
+    if voted is not None and not _enough(run, step, voted, ctx.now):
+        return [voted]
     recorded = e.ApprovalDecided(
         approval_id,
         decision.verdict,
@@ -75,7 +86,29 @@ def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list
         decision.authentication,
         step=step.number,
     )
-    return [recorded, *_CONSEQUENCES[decision.verdict](run, step, decision)]
+    before = [voted] if voted is not None else []
+    return [*before, recorded, *_CONSEQUENCES[decision.verdict](run, step, decision)]
+
+
+def _voted(run: Run, step: Step, approval_id: str, decision: Decision) -> e.ApprovalVoted | None:
+    """The vote, where the policy asks for several; its last one is followed by the decision."""
+    if decision.verdict is not Verdict.APPROVE or not run.policy.stages:
+        return None
+    return e.ApprovalVoted(
+        approval_id,
+        decision.digest,
+        decision.subject,
+        current_stage(run.policy, step.votes),
+        decision.channel,
+        decision.comment,
+        decision.authentication,
+        step=step.number,
+    )
+
+
+def _enough(run: Run, step: Step, voted: e.ApprovalVoted, now: datetime) -> bool:
+    votes = (*step.votes, Vote(voted.subject, voted.stage, now))
+    return current_stage(run.policy, votes) == len(run.policy.stages)
 
 
 def expire(run: Run, ctx: Context, approval_id: str) -> list[e.Event]:

@@ -30,6 +30,7 @@ from interlock.orchestrator.domain.model import (
     StepState,
 )
 from interlock.orchestrator.domain.refuse import budget_reached, require_attempts, require_run, require_step
+from interlock.orchestrator.domain.votes import check_stages
 
 EVENT_STEPS = 200
 """Most steps in one `run.steps_added` event, so that no event grows without bound."""
@@ -52,6 +53,7 @@ def create(
 ) -> list[e.Event]:
     """A new run, with its steps and started if asked for. Raises RUN_EMPTY_PLAN, RUN_TOO_MANY_STEPS."""
     policy = policy or Policy()
+    check_stages(policy)
     if start and not specs:
         raise _empty_plan("The run")
     _check_budget(budget or Budget())

@@ -55,7 +55,8 @@ STATE_CHOICE: dict[type[e.Event], Callable[[Run, Any], RunState]] = {
 def _steps_added(run: Run, event: e.StepsAdded, at: datetime) -> dict[str, Any]:
     if event.first != len(run.steps) + 1:
         raise IllegalTransitionError(f"steps from {event.first} cannot follow {len(run.steps)} steps")
-    added = [Step(number, spec) for number, spec in enumerate(event.specs, event.first)]
+    by = (event.by,) if event.by else ()
+    added = [Step(number, spec, authors=by) for number, spec in enumerate(event.specs, event.first)]
     return {"steps": run.steps.extend(added)}
 
 

@@ -17,6 +17,7 @@ from interlock.orchestrator.domain.model import (
     StepState,
     Superseded,
     Verdict,
+    Vote,
 )
 from interlock.orchestrator.domain.transitions import IllegalTransitionError, step_targets
 
@@ -32,6 +33,8 @@ def evolve_step(step: Step, event: e.Event, at: datetime, head_tree: str) -> Ste
     changes: dict[str, Any] = handler(step, event) if handler else {}
     if isinstance(event, e.ApprovalRequested):
         changes["asked_at"] = at
+    if isinstance(event, e.ApprovalVoted):
+        changes["votes"] = (*step.votes, _vote(event, at))
     if isinstance(event, e.ApprovalDecided):
         changes.update(_reviewed(step, event, at))
     if isinstance(event, e.StepStarted):
@@ -75,7 +78,7 @@ _NEXT_ATTEMPT = (e.StepStarted, e.StepEdited, e.PreviewSuperseded)
 
 def _consistent(step: Step, event: e.Event) -> None:
     """Refuses an event that is about another attempt or another approval than the step's."""
-    if isinstance(event, (e.ApprovalDecided, e.ApprovalExpired, e.ApprovalCancelled)):
+    if isinstance(event, (e.ApprovalVoted, e.ApprovalDecided, e.ApprovalExpired, e.ApprovalCancelled)):
         expected: object = step.approval.approval_id if step.approval else ""
         named: object = event.approval_id
     elif isinstance(event, e.ApprovalRequested):
@@ -103,11 +106,17 @@ _STEP_CHOICE: dict[type[e.Event], Callable[[Any], StepState]] = {
 
 
 def _decided(step: Step, event: e.ApprovalDecided) -> dict[str, Any]:
+    if event.verdict is Verdict.EDIT:
+        return {"approval": None, "authors": (*step.authors, event.subject)}
     if event.verdict is not Verdict.APPROVE or step.approval is None:
         return {"approval": None}
     asked = step.approval.gate
     request = {"approved_request": event.digest} if asked is Gate.COMMAND else {}
     return {"approval": None, "approved_digest": event.digest, **request}
+
+
+def _vote(event: e.ApprovalVoted, at: datetime) -> Vote:
+    return Vote(event.subject, event.stage, at, event.channel, event.comment, event.authentication)
 
 
 def _reviewed(step: Step, event: e.ApprovalDecided, at: datetime) -> dict[str, Any]:
@@ -161,7 +170,11 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
     e.StepDrafted: lambda s, ev: {"draft_payload": ev.draft_payload},
     e.StepProposed: lambda s, ev: {"prepared": ev.prepared},
     e.StepPrepared: lambda s, ev: {"prepared": ev.prepared, "computed": ev.attempt},
-    e.ApprovalRequested: lambda s, ev: {"approval": ev.approval, "last_approval_id": ev.approval.approval_id},
+    e.ApprovalRequested: lambda s, ev: {
+        "approval": ev.approval,
+        "last_approval_id": ev.approval.approval_id,
+        "votes": (),
+    },
     e.ApprovalDecided: _decided,
     e.ApprovalExpired: lambda s, ev: {"approval": None},
     e.ApprovalCancelled: lambda s, ev: {"approval": None},

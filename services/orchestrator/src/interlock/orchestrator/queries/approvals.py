@@ -167,12 +167,29 @@ async def _event(deps: Deps, row: FeedRow, known: set[str]) -> decision_pb2.Appr
         kind = decision_pb2.APPROVAL_EVENT_KIND_REQUESTED
     elif row.type == "step.preview_superseded":
         return await _replaced(deps, row)
+    elif row.type == "approval.voted":
+        return await _voted(deps, row)
     elif row.type in _RESOLVED:
         approval_id = json.loads(row.canonical)["data"]["approval_id"]
         view = await record_view(deps, await approvals.get(deps.database, approval_id), with_preview=False)
         kind = decision_pb2.APPROVAL_EVENT_KIND_RESOLVED
     else:
         return None
+    return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
+
+
+async def _voted(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent:
+    """An approval that someone has voted for, as it was then: later votes and the decision have events of their own."""
+    data = json.loads(row.canonical)["data"]
+    view = await record_view(deps, await approvals.get(deps.database, data["approval_id"]))
+    known = [vote.subject for vote in view.votes]
+    for later in view.votes[known.index(data["subject"]) + 1 :]:
+        view.stages[later.stage - 1].votes -= 1
+    del view.votes[known.index(data["subject"]) + 1 :]
+    view.state = decision_pb2.APPROVAL_STATE_PENDING
+    view.ClearField("decision")
+    view.ClearField("resolved_at")
+    kind = decision_pb2.APPROVAL_EVENT_KIND_VOTED
     return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
 
 

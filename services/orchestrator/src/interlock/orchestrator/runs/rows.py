@@ -53,6 +53,12 @@ class Change:
             row = approvals.requested(self.after, step, event.approval, at)
             self.approvals[row.id] = row
             self._replaced(step, {event.approval.replaces}, by=row.id)
+        elif isinstance(event, e.ApprovalVoted):
+            assert self.after is not None
+            step = self.after.steps[event.step - 1]
+            assert step.approval is not None
+            row = approvals.requested(self.after, step, step.approval, step.asked_at or at)
+            self.approvals[row.id] = row
         elif isinstance(event, e.PreviewSuperseded):
             assert self.after is not None
             self._replaced(self.after.steps[event.step - 1], set(event.approval_ids))

@@ -8,6 +8,7 @@ from interlock.orchestrator.domain.events.approvals import (
     ApprovalDecided,
     ApprovalExpired,
     ApprovalRequested,
+    ApprovalVoted,
 )
 from interlock.orchestrator.domain.events.runs import (
     CancelRequested,
@@ -62,6 +63,7 @@ __all__ = [
     "ApprovalDecided",
     "ApprovalExpired",
     "ApprovalRequested",
+    "ApprovalVoted",
     "CancelRequested",
     "DriftAdopted",
     "EffectDiscarded",

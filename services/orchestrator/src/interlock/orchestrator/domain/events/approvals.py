@@ -17,6 +17,20 @@ class ApprovalRequested(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalVoted(Event):
+    """Someone approved where several have to; `stage` counts from 0. The last one is followed by the decision."""
+
+    type = "approval.voted"
+    approval_id: str
+    digest: str
+    subject: str
+    stage: int = 0
+    channel: str = ""
+    comment: str = ""
+    authentication: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalDecided(Event):
     """The decision about an approval: there is one at most."""
 

@@ -12,6 +12,7 @@ from interlock.orchestrator.domain.model.reviews import (
     Prepared,
     Reviewed,
     Superseded,
+    Vote,
 )
 from interlock.orchestrator.domain.model.runs import (
     ZERO_DIGEST,
@@ -27,8 +28,10 @@ from interlock.orchestrator.domain.model.specs import (
     MAX_SUPERSEDED,
     Budget,
     Failure,
+    Group,
     Json,
     Policy,
+    Stage,
     StepSpec,
 )
 from interlock.orchestrator.domain.model.spending import (
@@ -70,6 +73,7 @@ __all__ = [
     "Failure",
     "ForkOf",
     "Gate",
+    "Group",
     "InheritedEffect",
     "InheritedStep",
     "Json",
@@ -87,11 +91,13 @@ __all__ = [
     "Run",
     "RunState",
     "Spent",
+    "Stage",
     "Step",
     "StepKind",
     "StepSpec",
     "StepState",
     "Superseded",
     "Verdict",
+    "Vote",
     "Waiting",
 ]

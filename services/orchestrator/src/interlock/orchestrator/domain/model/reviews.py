@@ -48,6 +48,18 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Vote:
+    """One approval of several that are needed; `stage` counts from 0."""
+
+    subject: str
+    stage: int
+    at: datetime
+    channel: str = ""
+    comment: str = ""
+    authentication: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Reviewed:
     """What was approved at one gate of a step: the question, who answered it and how, and what was shown."""
 

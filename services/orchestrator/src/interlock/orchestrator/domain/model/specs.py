@@ -23,14 +23,37 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """`quorum` different people of `approvers` (subjects and `group:NAME`; empty = every approver) have to approve."""
+
+    name: str = ""
+    quorum: int = 1
+    approvers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A name for several subjects."""
+
+    name: str
+    subjects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """Gates of the dangerous kinds, and how long approvals stay open (microseconds; None = for ever)."""
+    """Gates of the dangerous kinds, how long approvals stay open (microseconds; None = for ever), and who approves.
+
+    With `separate_requester` neither who created the run nor who edited the step can approve it.
+    """
 
     name: str = "default"
     edit_file_gate: Gate = Gate.EFFECT
     run_command_gate: Gate = Gate.COMMAND
     steps_may_weaken: bool = False
     approval_timeout_us: int | None = None
+    stages: tuple[Stage, ...] = ()
+    groups: tuple[Group, ...] = ()
+    separate_requester: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from interlock.orchestrator.domain.effects import Effects
-from interlock.orchestrator.domain.model.reviews import Approval, Prepared, Reviewed, Superseded
+from interlock.orchestrator.domain.model.reviews import Approval, Prepared, Reviewed, Superseded, Vote
 from interlock.orchestrator.domain.model.specs import Failure, StepSpec
 from interlock.orchestrator.domain.model.spending import ModelCall
 from interlock.orchestrator.domain.model.states import Gate, StepState
@@ -28,7 +28,8 @@ class Step:
     one thrown away. `head_tree` is where the
     workspace was when the step ended, empty before. `reviewed` is what was approved last at each gate since the
     step was started or edited; with `superseded`, people have seen that and not what replaces it. `waited_us` is
-    how long it did not work after it had started, up to `idle_since` where that is set.
+    how long it did not work after it had started, up to `idle_since` where that is set. `votes` are about the
+    open approval, `authors` are those who asked for the step or have changed its input.
     """
 
     number: int
@@ -41,6 +42,8 @@ class Step:
     approval: Approval | None = None
     last_approval_id: str = ""
     asked_at: datetime | None = None
+    votes: tuple[Vote, ...] = ()
+    authors: tuple[str, ...] = ()
     approved_request: str = ""
     approved_digest: str = ""
     reviewed: tuple[Reviewed, ...] = ()
