@@ -315,6 +315,7 @@ async def test_the_proxy_has_no_rights(net: Networked, server: Server) -> None:
     (agent,) = agents()
     facts = dict(line.split(":\t", 1) for line in _read(agent.pid, "status").splitlines() if ":\t" in line)
     environment = _read(agent.pid, "environ")
+    bounds = {tuple(line.split()[:3]): line.split()[3:5] for line in _read(agent.pid, "limits").splitlines()}
     agent.kill()
     await running
     identity = net.arena.sandbox.identity
@@ -323,6 +324,8 @@ async def test_the_proxy_has_no_rights(net: Networked, server: Server) -> None:
     assert int(facts["CapEff"], 16) == int(facts["CapPrm"], 16) == 0
     assert facts["NoNewPrivs"] == "1"
     assert environment == ""
+    assert bounds["Max", "cpu", "time"] == ["1200", "1200"]
+    assert bounds["Max", "open", "files"] == ["1024", "1024"]
 
 
 def _read(pid: int, name: str) -> str:

@@ -38,6 +38,8 @@ _LIMITS: Final = (
     (resource.RLIMIT_CORE, 0),
     (resource.RLIMIT_FSIZE, 0),
     (resource.RLIMIT_DATA, _MEMORY),
+    # What a step lets its proxy do is not counted as the step's: as much as steps have by default.
+    (resource.RLIMIT_CPU, 1200),
 )
 
 
