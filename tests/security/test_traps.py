@@ -20,6 +20,12 @@ from interlock.executor.sandbox.seccomp import program
 Arena = Any
 
 
+@pytest.fixture
+def backend() -> str:
+    """These are bubblewrap's."""
+    return "bubblewrap"
+
+
 def own_descendants(but: Collection[int] = ()) -> list[int]:
     """Processes below this one, the runner's included; without those that other tests keep (`but`)."""
     found: list[int] = []
