@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -310,3 +311,22 @@ def test_a_removed_workspace_can_be_made_again(open_spaces: Callable[..., Worksp
     shutil.rmtree(live)
     spaces.remove(again.id)
     assert spaces.list_workspaces() == []
+
+
+def test_a_register_of_an_earlier_release_has_workspaces_without_limits(
+    open_spaces: Callable[..., Workspaces], room: Path, live: Path
+) -> None:
+    write_tree(live, START)
+    first = open_spaces()
+    made = first.create(DirectorySource(live))
+    first.close()
+    db = sqlite3.connect(first._layout.register)
+    db.executescript("ALTER TABLE workspaces DROP COLUMN limits; PRAGMA user_version=2;")
+    db.close()
+    again = open_spaces()
+    assert again.get(made.id) == made
+    assert again.limits_of(made.id) == {}
+    (room / "more").mkdir()
+    bounded = again.create(DirectorySource(room / "more"), limits={"processes": 7})
+    again.close()
+    assert open_spaces().limits_of(bounded.id) == {"processes": 7}
