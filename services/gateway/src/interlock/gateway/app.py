@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from opentelemetry.trace import SpanKind
@@ -18,6 +19,8 @@ from interlock.gateway.api.routes import Route, table
 from interlock.gateway.backends import Backends
 from interlock.gateway.config import Limits
 from interlock.gateway.domain.table import Match
+from interlock.gateway.grpcweb.framing import is_grpc_web
+from interlock.gateway.grpcweb.serving import GrpcWeb
 from interlock.gateway.http.exchange import ClientGone, Exchange
 from interlock.gateway.http.guard import Hosts, Turns
 from interlock.gateway.problems import HttpError
@@ -54,6 +57,7 @@ class App:
         self._clock = clock
         self._ids = ids
         self._turns = Turns(limits.requests)
+        self._grpc_web = GrpcWeb(backends, streaming)
         self._table = table(catalog.methods())
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -109,14 +113,19 @@ class App:
             return
 
     async def _routed(self, exchange: Exchange) -> None:
+        if exchange.method == "POST" and is_grpc_web(exchange.media_type):
+            with self._span(exchange, exchange.raw_path.removeprefix("/")):
+                await self._grpc_web.answer(exchange)
+            return
         match = self._table.find(exchange.method, exchange.raw_path)
         if match is None:
             raise self._not_found(exchange)
-        traceparent = exchange.headers.get(telemetry.TRACEPARENT, "")
-        with telemetry.span(
-            f"{exchange.method} {match.template}", traceparent=traceparent, kind=SpanKind.SERVER
-        ):
+        with self._span(exchange, f"{exchange.method} {match.template}"):
             await self._called(exchange, match)
+
+    def _span(self, exchange: Exchange, name: str) -> AbstractContextManager[object]:
+        traceparent = exchange.headers.get(telemetry.TRACEPARENT, "")
+        return telemetry.span(name, traceparent=traceparent, kind=SpanKind.SERVER)
 
     async def _called(self, exchange: Exchange, match: Match[Route]) -> None:
         method, binding = match.target

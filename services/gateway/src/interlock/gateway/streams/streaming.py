@@ -8,7 +8,7 @@ goes away cancels the rpc.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from google.protobuf.message import Message
 
@@ -26,6 +26,18 @@ _FIRST_SECONDS = 1.0
 """How long the status waits for a first message: an rpc that fails at once is answered with the error's own status."""
 
 _HEADERS = (("cache-control", "no-store"), ("x-accel-buffering", "no"))
+
+
+class Pump(Protocol):
+    """Carries the messages of one stream to one client."""
+
+    async def run(self) -> None:
+        """To the stream's end."""
+        ...
+
+    async def break_off(self, error: InterlockError) -> None:
+        """Say why it ends before."""
+        ...
 
 
 class Streaming:
@@ -53,12 +65,16 @@ class Streaming:
         stream = self._backends.stream(
             method.service, method.path, message.SerializeToString(), metadata, timeout
         )
+        await self.carry(exchange, stream, _Pump(exchange, method, frames, stream, resumed))
+
+    async def carry(self, exchange: Exchange, stream: Stream, pump: Pump) -> None:
+        """Run a pump until its stream ends, the client goes away, or the gateway stops; then close the stream."""
         try:
-            await exchange.unless_gone(self._until_stopped(_Pump(exchange, method, frames, stream, resumed)))
+            await exchange.unless_gone(self._until_stopped(pump))
         finally:
             await stream.close()
 
-    async def _until_stopped(self, pump: _Pump) -> None:
+    async def _until_stopped(self, pump: Pump) -> None:
         pumping = asyncio.ensure_future(pump.run())
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:

@@ -1,0 +1,1 @@
+"""gRPC-Web: the same rpcs for typed browser clients."""
