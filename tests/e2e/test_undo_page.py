@@ -24,6 +24,7 @@ def test_every_block_stands_under_a_heading_that_is_checked_here(page: Page) -> 
         "The command is previewed",
         "Rejected, it never happened",
         "Approved, it is exactly what was shown",
+        "What an undo would do",
         "Undone",
     ]
 
@@ -46,6 +47,14 @@ def test_the_approved_layer_is_published(page: Page) -> None:
     text = page.said("Approved, it is exactly what was shown")
     assert text.endswith(":\nlib\n\n" + text.splitlines()[-2] + "\nnew.py\n")
     assert "m1.py" not in text.splitlines()
+
+
+def test_a_dry_run_shows_what_would_come_back_and_changes_nothing(page: Page) -> None:
+    text = page.said("What an undo would do")
+    assert "added src/m1.py" in text
+    assert "deleted lib/new.py" in text
+    assert "-print(0)" in text
+    assert text.splitlines()[-1] == "lib"
 
 
 def test_the_undo_brings_every_file_back_and_the_journal_verifies(page: Page) -> None:

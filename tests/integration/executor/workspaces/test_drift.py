@@ -211,10 +211,28 @@ def test_rollback_keeps_what_others_changed_elsewhere(spaces: Workspaces, live: 
     workspace, base, result = prepare(spaces, live, [("remove", b"d", None), ("write", b"f", b"1")])
     spaces.publish(workspace, base, result)
     (live / "mine").write_bytes(b"mine")
-    done = spaces.rollback(workspace, base, key="r")
+    done = spaces.rollback(workspace, base, key="r", expected_head=result)
     assert done.how == "merged"
     assert read_tree(live) == {**START, b"mine": ("f", 0o644, b"mine")}
-    assert spaces.rollback(workspace, base, key="r") == PublishResult(done.head_tree, "already")
+    again = spaces.rollback(workspace, base, key="r", expected_head=result)
+    assert again == PublishResult(done.head_tree, "already")
+
+
+def test_rollback_of_whatever_the_head_is_goes_to_that_very_tree_and_what_others_did_is_kept_as_a_head(
+    spaces: Workspaces, live: Path
+) -> None:
+    write_tree(live, START)
+    workspace, base, result = prepare(spaces, live, [("write", b"f", b"1")])
+    spaces.publish(workspace, base, result)
+    (live / "mine").write_bytes(b"mine")
+    (live / "f").write_bytes(b"mine, too")
+    done = spaces.rollback(workspace, base, key="r")
+    assert (done.head_tree, done.how) == (base, "published")
+    assert read_tree(live) == START
+    assert [head.cause for head in spaces.heads(workspace)][-2:] == ["drift", "rollback"]
+    assert spaces.rollback(workspace, base, key="r") == PublishResult(base, "already")
+    assert spaces.rollback(workspace, spaces.heads(workspace)[-2].tree, key="back").how == "published"
+    assert (live / "mine").read_bytes() == b"mine"
 
 
 def test_publication_waits_for_running_forks(spaces_overlay: Workspaces, live: Path) -> None:
