@@ -155,6 +155,15 @@ async def test_the_surroundings_are_fixed(arena: Arena) -> None:
     assert found.keys() - expected.keys() - places <= {"SHLVL", "_", "OLDPWD"}
 
 
+async def test_who_and_where_it_is_are_fixed(arena: Arena) -> None:
+    line = "uname -n; id -u; id -g; id -un; pwd; cat /etc/hostname; locale charmap; ulimit -c; echo $PPID"
+    found = [(await arena.run(line)).stdout.head.decode().splitlines() for _ in range(2)]
+    if not arena.sandbox.capabilities.own_identity:
+        pytest.skip("these are the machine's there, which test_landlock.py looks at")
+    assert found[0][:7] == ["step", "1000", "1000", "step", "/workspace", "step", "UTF-8"]
+    assert found[0] == found[1]
+
+
 async def test_home_and_tmp_can_be_written_and_are_thrown_away(arena: Arena) -> None:
     line = 'ls -A "$HOME" "$TMPDIR" | grep -c left; echo left > "$HOME/left" && echo left > "$TMPDIR/left"'
     for _ in range(2):
@@ -236,3 +245,13 @@ while time.process_time() < end: pass
     assert 250_000 <= usage.user_us + usage.system_us <= 3_000_000
     assert 50 * MIB <= usage.max_rss_bytes <= 200 * MIB
     assert usage.wall_us >= 150_000
+
+
+async def test_files_that_it_is_given_are_its_own(arena: Arena) -> None:
+    if not arena.sandbox.capabilities.files:
+        pytest.skip("the engine refuses steps that name files")
+    line = "stat -c '%a %u' /run/secrets/a/key; cat /run/secrets/a/key; echo x > /run/secrets/a/key || rm -f /run/secrets/a/key; cat /run/secrets/a/key"  # noqa: E501
+    spec = SandboxSpec(command=line, fork=arena.fork(), files={"/run/secrets/a/key": b"k\x00y\n"})
+    result = await arena.sandbox.run(spec)
+    assert result.stdout.head == b"400 1000\nk\x00y\nk\x00y\n", result.stderr.head
+    assert b"cannot access" in (await arena.run("ls /run/secrets")).stderr.head
