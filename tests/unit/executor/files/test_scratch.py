@@ -195,3 +195,12 @@ def test_where_much_was_removed_directories_are_made_apart(
     kept.drain()
     kept.make_some(room.fd, b"many")
     assert made == [b"many"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a directory to another group")
+def test_what_a_directory_hands_down_is_taken_over(kept: Scratch, place: Path, room: Root) -> None:
+    os.chown(place.parent / "room", -1, 12345)
+    os.chmod(place.parent / "room", 0o2755)
+    kept.make(room.fd, b"new")
+    (place.parent / "room/new/file").write_text("x")
+    assert (place.parent / "room/new/file").stat().st_gid == 12345

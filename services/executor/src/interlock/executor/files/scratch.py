@@ -12,9 +12,11 @@ Two costs dominate changes of a thousand files, and neither is writing:
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
+import stat
 import struct
 import threading
 import time
@@ -34,6 +36,8 @@ _RECENT: Final = 300.0  # seconds for which ext4 remembers at most
 _GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS of linux/fs.h
 _SET_FLAGS: Final = 0x40086602
 _TOP_OF_HIERARCHIES: Final = 0x00020000
+
+_NOT_BEQUEATHED: Final = 0x000A1000  # that one, hashed names, extents
 
 _log = logging.getLogger(__name__)
 
@@ -69,9 +73,14 @@ class Scratch:
         os.close(self._fd)
 
     def make(self, parent_fd: int, name: bytes) -> None:
-        """Make the directory `name` in `parent_fd`, for many files. Raises OSError: FileExistsError where it is."""
+        """Make the directory `name` in `parent_fd`, for many files. Raises OSError: FileExistsError where it is.
+
+        It is made in place where it would take over something of its parent: a group, default ACLs, a label.
+        """
         own = self._name(b"new")
         try:
+            if _bequeaths(parent_fd):
+                raise OSError(errno.EXDEV, "not to be made elsewhere")
             os.mkdir(own, 0o700, dir_fd=self._fd)
         except OSError:
             os.mkdir(name, 0o700, dir_fd=parent_fd)
@@ -146,10 +155,29 @@ class Scratch:
 
 def _mark(fd: int) -> None:
     """Have directories made in this one placed far from each other, where the file system knows such a mark."""
-    flags = bytearray(8)
     try:
-        fcntl.ioctl(fd, _GET_FLAGS, flags)
-        known = struct.unpack_from("=i", flags)[0]
-        fcntl.ioctl(fd, _SET_FLAGS, struct.pack("=iI", known | _TOP_OF_HIERARCHIES, 0))
+        fcntl.ioctl(fd, _SET_FLAGS, struct.pack("=II", _flags(fd) | _TOP_OF_HIERARCHIES, 0))
     except OSError:
         return  # only ext2, ext3 and ext4 have it, and only they need it
+
+
+def _flags(fd: int) -> int:
+    """The attributes that lsattr(1) shows. Raises OSError."""
+    flags = bytearray(8)
+    fcntl.ioctl(fd, _GET_FLAGS, flags)
+    return int(struct.unpack_from("=I", flags)[0])
+
+
+def _bequeaths(fd: int) -> bool:
+    """Whether what is made in a directory takes over something of it that it would not have when it is moved there."""
+    if os.fstat(fd).st_mode & stat.S_ISGID:
+        return True
+    try:
+        if any(name.startswith(("system.", "security.")) for name in os.listxattr(fd)):
+            return True
+    except OSError:
+        pass  # a file system without attributes
+    try:
+        return bool(_flags(fd) & ~_NOT_BEQUEATHED)
+    except OSError:
+        return False

@@ -7,6 +7,7 @@ import os
 import stat
 
 from interlock.executor.files.names import parent_and_name
+from interlock.executor.files.near import Near
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.filehash import READ_FLAGS, link_entry
 from interlock.executor.snapshots.model import DIRECTORY, Entry, file_entry
@@ -17,11 +18,15 @@ OTHER = "?"
 
 
 class Present:
-    """Looks at single paths below `root`; content that `cache` knows by its signature is not read."""
+    """Looks at single paths below `root`; content that `cache` knows by its signature is not read.
 
-    def __init__(self, root: Root, cache: StatCache) -> None:
+    With `near`, paths that follow each other in a directory resolve it once.
+    """
+
+    def __init__(self, root: Root, cache: StatCache, near: Near | None = None) -> None:
         self._root = root
         self._cache = cache
+        self._near = near
 
     def entry(self, path: bytes, status: os.stat_result | None = None) -> Entry | None:
         """The entry at `path`, None where nothing is. A directory's id is left empty. Raises OSError.
@@ -34,7 +39,7 @@ class Present:
             return Entry(OTHER, 0, b"")
 
     def _entry(self, path: bytes, status: os.stat_result | None) -> Entry | None:
-        status = status or self._root.lstat(path)
+        status = status or (self._near or self._root).lstat(path)
         if status is None:
             return None
         mode = status.st_mode
@@ -50,16 +55,21 @@ class Present:
         return self._read(parent, name, path, stat.S_ISLNK(mode))
 
     def _read(self, parent: bytes, name: bytes, path: bytes, link: bool) -> Entry | None:
+        fd = -1
         try:
+            if self._near is not None:
+                return _content(self._near.directory(parent), name, link=link)
             fd = self._root.open_dir(parent)
-        except FileNotFoundError:
-            return None
-        try:
-            return link_entry(fd, name) if link else _hash(fd, name)
+            return _content(fd, name, link=link)
         except FileNotFoundError:
             return None
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
+
+
+def _content(dir_fd: int, name: bytes, *, link: bool) -> Entry:
+    return link_entry(dir_fd, name) if link else _hash(dir_fd, name)
 
 
 def look_at(dir_fd: int, name: bytes) -> tuple[os.stat_result, Entry] | None:

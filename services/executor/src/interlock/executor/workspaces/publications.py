@@ -11,6 +11,7 @@ from interlock.common.clock import Clock
 from interlock.common.digests import digest_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.names import parent_and_name, shown, to_text
+from interlock.executor.files.near import Near
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.closed import refuse_closed
 from interlock.executor.snapshots.compare import compare, totals_after
@@ -172,7 +173,8 @@ class Publications:
         Neither what a watch told nor a signature is believed: both can miss a write (through another name of the
         file, through a mapping). Having missed one, all is read at the next look, these files whatever they look like.
         """
-        found = overlapping(live, Present(live, StatCache()), changes)
+        with Near(live.open_path) as near:
+            found = overlapping(live, Present(live, StatCache(), near), changes)
         if found:
             self.reader.watches.drop(workspace)
             for path in found:
@@ -193,7 +195,7 @@ def overlapping(live: Root, present: Present, changes: list[Change]) -> list[byt
         parents.add(parent_and_name(change.path)[0])
         if change.old is not None and change.old.kind == DIRECTORY and not _stays(change):
             found.extend(_strangers(live, change.path, by_path))
-    for parent in parents - {b""}:
+    for parent in sorted(parents - {b""}):
         status = present.entry(parent)
         if parent not in by_path and (status is None or status.kind != DIRECTORY):
             found.append(parent)
