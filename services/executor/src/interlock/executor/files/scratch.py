@@ -21,6 +21,7 @@ import struct
 import threading
 import time
 from collections import deque
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,10 @@ MOST_WAITING: Final = 8
 
 _MANY: Final = 0.01  # seconds that a removal takes from which on it matters where the next files are made
 _RECENT: Final = 300.0  # seconds for which ext4 remembers at most
+
+_TRIES: Final = 8  # directories made until one is placed where nothing of ours was removed lately
+_LOOKED_AT: Final = 1000  # names of a directory that tell where its files are
+_NEIGHBOURS: Final = 16 * 8192  # inodes that ext4 keeps together by default (flex_bg)
 
 _GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS of linux/fs.h
 _SET_FLAGS: Final = 0x40086602
@@ -55,6 +60,7 @@ class Scratch:
         self._serial = 0
         self._busy = self._closed = False
         self._slow_until = 0.0
+        self._crowded: dict[int, float] = {}
         self._thread: threading.Thread | None = None
         self._unique = os.urandom(4).hex().encode()
         _mark(self._fd)
@@ -81,7 +87,7 @@ class Scratch:
         try:
             if _bequeaths(parent_fd):
                 raise OSError(errno.EXDEV, "not to be made elsewhere")
-            os.mkdir(own, 0o700, dir_fd=self._fd)
+            own = self._placed(own)
         except OSError:
             os.mkdir(name, 0o700, dir_fd=parent_fd)
             return
@@ -124,6 +130,35 @@ class Scratch:
             self._changed.wait_for(lambda: self._closed or not (self._waiting or self._busy))
             return some
 
+    def _placed(self, own: bytes) -> bytes:
+        """A new directory, as far as possible where nothing was removed lately. Returns its name; raises OSError."""
+        with self._changed:
+            now = time.monotonic()
+            self._crowded = {place: until for place, until in self._crowded.items() if until > now}
+            crowded = set(self._crowded)
+        for number in range(_TRIES):
+            name = b"%s-%d" % (own, number)
+            os.mkdir(name, 0o700, dir_fd=self._fd)
+            if number == _TRIES - 1 or _place(os.stat(name, dir_fd=self._fd).st_ino) not in crowded:
+                break
+            os.rmdir(name, dir_fd=self._fd)
+        return name
+
+    def _note_places(self, name: bytes) -> None:
+        """Remember where the files are that are about to be removed."""
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+        except OSError:
+            return
+        try:
+            with os.scandir(fd) as found:
+                places = {_place(entry.inode()) for entry in islice(found, _LOOKED_AT)}
+        finally:
+            os.close(fd)
+        until = time.monotonic() + _RECENT
+        with self._changed:
+            self._crowded.update(dict.fromkeys(places, until))
+
     def _name(self, what: bytes) -> bytes:
         with self._changed:
             self._serial += 1
@@ -144,6 +179,7 @@ class Scratch:
                     return
                 name, self._busy = self._waiting.popleft(), True
             started = time.monotonic()
+            self._note_places(name)
             try:
                 remove_tree(self._fd, name)
             except OSError as error:
@@ -151,6 +187,10 @@ class Scratch:
                 _log.warning("could not remove %s: %s", os.fsdecode(name), error)
             if (now := time.monotonic()) - started > _MANY:
                 self._slow_until = now + _RECENT
+
+
+def _place(inode: int) -> int:
+    return (inode - 1) // _NEIGHBOURS
 
 
 def _mark(fd: int) -> None:
