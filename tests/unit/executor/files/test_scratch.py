@@ -204,3 +204,33 @@ def test_what_a_directory_hands_down_is_taken_over(kept: Scratch, place: Path, r
     kept.make(room.fd, b"new")
     (place.parent / "room/new/file").write_text("x")
     assert (place.parent / "room/new/file").stat().st_gid == 12345
+
+
+def test_directories_are_made_where_nothing_was_removed_lately(
+    kept: Scratch, place: Path, room: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(place.parent / "room/old")
+    inode = (place.parent / "room/old/link").lstat().st_ino
+    kept.discard(room.fd, b"old")
+    kept.drain()
+    crowded = scratch._place(inode)
+    assert crowded in kept._crowded
+    for places in ([crowded, crowded, crowded + 1], [crowded] * scratch._TRIES):
+        left = iter(places)
+        monkeypatch.setattr(scratch, "_place", lambda _, left=left: next(left))
+        kept.make(room.fd, b"new")
+        assert os.listdir(room.fd) == ["new"]
+        assert list(left)[1:] == [], "it is made somewhere in the end"
+        os.rmdir(b"new", dir_fd=room.fd)
+    assert os.listdir(place) == []
+
+
+def test_places_are_forgotten(kept: Scratch, room: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "_RECENT", -1.0)
+    os.mkdir(b"old", dir_fd=room.fd)
+    os.close(os.open(b"old/file", os.O_CREAT, dir_fd=room.fd))
+    kept.discard(room.fd, b"old")
+    kept.drain()
+    assert kept._crowded
+    kept.make(room.fd, b"new")
+    assert not kept._crowded
