@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.contract.sandbox.conftest import skip_unless_usable
 from tests.contract.sandbox.test_limits import alive, marked_sleep, token
 from tests.support.processes import Child, python_module
 
@@ -183,3 +184,18 @@ async def test_an_executor_refuses_to_run_steps_as_root(open_dir: Path, backend:
             pass
     assert "Steps would run as root" in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+@pytest.fixture
+def gvisor(reasons: dict[str, str]) -> str:
+    skip_unless_usable("gvisor", reasons)
+    return "gvisor"
+
+
+async def test_a_minimum_leads_to_the_backend_that_has_it(open_dir: Path, gvisor: str) -> None:
+    async with executor(open_dir / "one", "auto", INTERLOCK_SANDBOX_MINIMUM=gvisor) as running:
+        info = await running.call("GetExecutorInfo", pb.GetExecutorInfoRequest())
+        await running.make_workspace()
+        report = (await running.step("uname -r; true")).effect
+    assert info.sandbox.backend == report.sandbox.backend == gvisor
+    assert report.stdout.head == b"4.4.0\n"
