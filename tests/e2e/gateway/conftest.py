@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support.envoy import ENVOY, envoy
 from tests.support.installation import Installation
 
 
@@ -51,9 +52,19 @@ def token_of(up: Installation) -> str:
 
 
 @pytest.fixture(scope="session")
-def gateway(up: Installation) -> Iterator[Gateway]:
-    """The shared installation's."""
-    url, token = f"http://{up.endpoints['gateway']}", token_of(up)
+def front(up: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL that the tests ask."""
+    if not ENVOY:
+        yield f"http://{up.endpoints['gateway']}"
+        return
+    with envoy(tmp_path_factory.mktemp("envoy"), up.endpoints["gateway"]) as address:
+        yield f"https://{address}"
+
+
+@pytest.fixture(scope="session")
+def gateway(up: Installation, front: str) -> Iterator[Gateway]:
+    """The shared installation's; behind Envoy, where ENVOY names its program."""
+    url, token = front, token_of(up)
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as http:
         yield Gateway(up, url, token, http)
 

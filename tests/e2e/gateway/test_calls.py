@@ -110,7 +110,7 @@ def test_other_origins_get_nothing_by_default(gateway: Gateway) -> None:
 
 
 def test_what_is_not_http_is_refused_as_a_problem(gateway: Gateway) -> None:
-    host, _, port = gateway.url.removeprefix("http://").partition(":")
+    host, _, port = gateway.up.endpoints["gateway"].partition(":")
     with socket.create_connection((host, int(port)), timeout=10) as plain:
         plain.sendall(b"\x16\x03\x01 not http\r\n\r\n")
         said = b"".join(iter(lambda: plain.recv(65536), b""))
@@ -120,7 +120,7 @@ def test_what_is_not_http_is_refused_as_a_problem(gateway: Gateway) -> None:
 
 
 def test_headers_without_end_are_refused(gateway: Gateway) -> None:
-    host, _, port = gateway.url.removeprefix("http://").partition(":")
+    host, _, port = gateway.up.endpoints["gateway"].partition(":")
     with socket.create_connection((host, int(port)), timeout=10) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000)
         said = plain.recv(65536)
