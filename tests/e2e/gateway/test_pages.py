@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -38,3 +41,11 @@ def test_only_what_is_listed_is_served(gateway: Gateway, path: str) -> None:
         request = client.build_request("GET", gateway.url)
         request.url = httpx.URL(gateway.url).copy_with(raw_path=path.encode())
         assert client.send(request).status_code == 404
+
+
+@pytest.mark.parametrize(("port", "code"), [("", 0), ("1", 1)])
+def test_a_containers_health_check_asks_it(gateway: Gateway, port: str, code: int) -> None:
+    program = Path(__file__).resolve().parents[3] / "deploy/docker/healthcheck.py"
+    address = f"127.0.0.1:{port}" if port else gateway.up.endpoints["gateway"]
+    done = subprocess.run([sys.executable, program, "--http", address], capture_output=True, check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (code, False)
