@@ -39,11 +39,12 @@ async def collect(database: Database, executor: ExecutorClient, ask: Collection)
     message, and removes nothing.
     """
     failed: list[InterlockError] = []
-    begun = asyncio.Event()
-    messages = _until_failure(_after(begun, _messages(database, ask)), failed)
+    begun, over = asyncio.Event(), asyncio.Event()
+    messages = _until_failure(_after(begun, _messages(database, ask)), failed, over)
     try:
         with rpc_errors("executor"):
             call = executor.stub.CollectGarbage(messages, timeout=_SECONDS)
+            call.add_done_callback(lambda _: over.set())
             try:
                 await call.initial_metadata()
                 if not call.done():  # a call that was refused has no more to say than that
@@ -65,15 +66,18 @@ async def _after(
 
 
 async def _until_failure(
-    messages: AsyncIterator[pb.CollectGarbageRequest], failed: list[InterlockError]
+    messages: AsyncIterator[pb.CollectGarbageRequest], failed: list[InterlockError], over: asyncio.Event
 ) -> AsyncIterator[pb.CollectGarbageRequest]:
     # gRPC takes an error here for a cancelled call. The stream ends early instead, and the executor refuses it.
     try:
         async for message in messages:
             yield message
     except InterlockError as error:
-        failed.append(error)
+        if not over.is_set():  # a reading that the end of the call cut off is not why it ended
+            failed.append(error)
     except Exception:  # noqa: BLE001 any other would leave the caller waiting until the deadline
+        if over.is_set():
+            return
         _log.exception("what runs refer to could not be read")
         text = "What runs refer to could not be read. Nothing was removed."
         failed.append(InterlockError(Reason.INTERNAL, text, fix="The orchestrator's log has the error."))
