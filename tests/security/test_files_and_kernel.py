@@ -307,6 +307,23 @@ async def test_its_own_init_cannot_be_killed_from_inside(arena: Arena) -> None:
         assert result.stdout.head == b"alive\n"
 
 
+async def test_its_own_init_cannot_be_rewritten(arena: Arena) -> None:
+    """Who rewrites it makes it forget that it dies with the executor: see rootfs.INIT_MEMORY."""
+    if gvisor(arena):
+        pytest.skip("the command is the first process, in a kernel that ends with the executor")
+    code = """
+import os
+for path in ("/proc/1/mem", "/proc/1/task/1/mem"):
+    for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR):
+        try: fd = os.open(path, flags)
+        except OSError: continue
+        if os.fstat(fd).st_rdev != os.makedev(1, 3): print("open", path, flags)
+print(os.listdir("/proc/1/task"))
+"""
+    result = await arena.python(code)
+    assert result.stdout.head == b"['1']\n"
+
+
 async def test_awkward_names_survive(arena: Arena) -> None:
     names = [b"-rf", b"new\nline", b"\xff\xfe", b"x" * 255, b" ", b"*", b"$(id)"]
     code = f"import os\nfor name in {names!r}: open(b'/workspace/' + name, 'wb').write(name)"

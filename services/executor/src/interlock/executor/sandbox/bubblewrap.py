@@ -21,7 +21,14 @@ from interlock.executor.sandbox.binary import find_binary
 from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.environment import HOME, HOSTNAME, INNER_UID, environment
 from interlock.executor.sandbox.launch import Tree, memory_file, spawn
-from interlock.executor.sandbox.rootfs import can_alias, directory_system, host_system, top_level, write_etc
+from interlock.executor.sandbox.rootfs import (
+    INIT_MEMORY,
+    can_alias,
+    directory_system,
+    host_system,
+    top_level,
+    write_etc,
+)
 from interlock.executor.sandbox.running import Confined, Started
 from interlock.executor.sandbox.selftest import FIX_NAMESPACES, self_test
 
@@ -109,6 +116,8 @@ class BubblewrapSandbox(Confined):
         options += self._system
         options += _files(files)
         options += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+        for path in INIT_MEMORY:
+            options += ["--ro-bind", "/dev/null", path]
         options += ["--size", str(spec.limits.tmp_bytes), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
         options += ["--perms", "0755", "--dir", HOME]
         options += ["--size", str(spec.limits.shm_bytes), "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108

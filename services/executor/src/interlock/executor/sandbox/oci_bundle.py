@@ -19,7 +19,7 @@ from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.environment import HOME, HOSTNAME, INNER_UID, environment
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.limits import rlimits
-from interlock.executor.sandbox.rootfs import directory_system, host_system
+from interlock.executor.sandbox.rootfs import INIT_MEMORY, directory_system, host_system
 from interlock.executor.sandbox.syscalls import MACHINES
 
 INIT: Final = ("/bin/sh", "-c", f"umask 022; mkdir {HOME} && echo ready && read _")
@@ -95,7 +95,7 @@ def container(spec: SandboxSpec, root: Path, system: Sequence[Json], identity: I
         "uidMappings": inner,
         "gidMappings": [{**each, "hostID": each["hostID"] - identity.uid + identity.gid} for each in inner],
         "seccomp": filter_profile(),
-        "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/acpi"],
+        "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/acpi", *INIT_MEMORY],
         "readonlyPaths": ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"],
     }
     if group:

@@ -40,6 +40,10 @@ ETC: Final = {
 }
 """Generated files of /etc; everything else of the host's /etc stays invisible but `HOST_ETC`."""
 
+INIT_MEMORY: Final = ("/proc/1/mem", "/proc/1/task/1/mem")
+"""Hidden from a step, whose uid the first process of its namespace has, too: a step that rewrites that one can make it
+forget that it dies with the executor, and outlive its time when the executor is killed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
