@@ -114,6 +114,15 @@ def test_an_effect_that_could_not_be_read_back_is_refused(
     assert seen(live) == before
 
 
+@pytest.mark.parametrize("mode", [0, 0o300, 0o444])
+def test_a_workspace_that_a_step_closes_whole_is_read_all_the_same(
+    live: Path, program: Any, mode: int
+) -> None:
+    """No tree holds the mode of the top directory: the step has changed nothing."""
+    answer = program.run("prepare", live=str(live), program=repr([("chmod", b".", mode)]))
+    assert answer["result"] == answer["base"]
+
+
 @as_user
 def test_a_directory_opened_up_to_publish_is_closed_by_the_recovery(
     live: Path, room: Path, program: Any

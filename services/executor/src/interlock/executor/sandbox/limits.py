@@ -37,7 +37,8 @@ def rlimits(limits: Limits, *, counted: bool, others: int | None = 0) -> dict[in
         resource.RLIMIT_CORE: 1,
         resource.RLIMIT_FSIZE: limits.file_bytes,
         resource.RLIMIT_NOFILE: limits.open_files,
-        resource.RLIMIT_CPU: max(1, -(-limits.cpu_us // 1_000_000)),
+        # Above the limit: at it the kernel could end a process whose time, as counted later, is just below.
+        resource.RLIMIT_CPU: -(-limits.cpu_us // 1_000_000) + 1,
         resource.RLIMIT_MEMLOCK: 8 << 20,
         resource.RLIMIT_MSGQUEUE: 819_200,
         resource.RLIMIT_RTPRIO: 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -156,6 +157,8 @@ def _new_bytes(store: Store, changes: list[Change]) -> int:
 
 def _open(path: Path) -> Root:
     try:
+        if path.lstat().st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            path.chmod(0o755)  # the step closed its own /workspace; no tree holds that mode
         return Root.open(path)
     except OSError:
         raise InterlockError(
