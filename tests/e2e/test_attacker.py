@@ -184,7 +184,7 @@ async def test_an_effect_planted_before_the_orchestrators_is_never_the_runs(
 async def test_a_driver_cannot_be_put_off_by_higher_epochs(up: Installation) -> None:
     project = up.project(a__py="old\n")
     async with up.client() as client, at(up) as stub:
-        run = await start(client, project, EDIT, EDIT)
+        run = await start(client, project, EDIT, EDIT.replace("approved", "approved too"))
         shown = await pending(client, run)
         for secret in SECRETS:
             attacker = Attacker(stub, run, number=9)
