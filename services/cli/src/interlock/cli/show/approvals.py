@@ -93,7 +93,7 @@ def approval_lines(approval: ApprovalRecord, *, colour: bool, full: bool) -> lis
             ]
         lines.append("=== the whole, as it is now")
     if approval.gate == Gate.GATE_EFFECT:
-        lines += _result(approval)
+        lines += _result(approval, full)
     if effect.diff:
         lines += diff_lines(effect.diff, colour=colour, limit=0 if full else BRIEF_LINES)
     if effect.diff_truncated:
@@ -101,7 +101,16 @@ def approval_lines(approval: ApprovalRecord, *, colour: bool, full: bool) -> lis
     for name, output in (("stdout", effect.stdout), ("stderr", effect.stderr)):
         if output.total_bytes:
             lines += [f"--- {name}, {size_text(output.total_bytes)}", *_cut(output_text(output), full)]
+    if not full and _is_cut(approval):
+        lines.append(f"… shown in part; `interlock approvals show {approval.approval_id}` shows everything")
     return lines
+
+
+def _is_cut(approval: ApprovalRecord) -> bool:
+    effect = approval.preview
+    listed = len(effect.changes) if approval.gate == Gate.GATE_EFFECT else 0
+    texts = (effect.diff, *(output_text(output) for output in (effect.stdout, effect.stderr)))
+    return listed > BRIEF_LINES or any(len(text.rstrip("\n").split("\n")) > BRIEF_LINES for text in texts)
 
 
 def _head(approval: ApprovalRecord) -> list[str]:
@@ -163,7 +172,7 @@ def _command_lines(command: RunCommandInput, argv: list[str]) -> list[str]:
     return lines
 
 
-def _result(approval: ApprovalRecord) -> list[str]:
+def _result(approval: ApprovalRecord, full: bool) -> list[str]:
     effect = approval.preview
     kind = kind_text_of(approval)
     lines = []
@@ -171,7 +180,9 @@ def _result(approval: ApprovalRecord) -> list[str]:
         ending = f"signal {effect.signal}" if effect.signal else f"exit code {effect.exit_code}"
         lines.append(f"ended:   {ending}")
     lines.append(f"changes: {effect.changes_total}")
-    shown = [f"  {change_line(change)}" for change in effect.changes[:BRIEF_LINES]]
+    shown = [
+        f"  {change_line(change)}" for change in (effect.changes if full else effect.changes[:BRIEF_LINES])
+    ]
     if effect.changes_total > len(shown):
         shown.append(f"  … {effect.changes_total - len(shown)} more")
     return lines + shown
