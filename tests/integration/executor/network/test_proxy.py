@@ -89,11 +89,14 @@ async def test_what_is_not_listed_is_refused_and_told(
         client = await proxy.client()
         asked = target.replace("PORT", str(server.port))
         assert status in await client.tunnel(asked)
-        assert reason.encode() in await client.reader.read()
+        answer = await client.reader.read()
+        assert reason.encode() in answer
         (told,) = await proxy.until(1)
         assert server.connections == 0
     assert (told.allowed, told.reason, told.sent, told.received) == (False, reason, 0, 0)
     assert proxy.names.asked == []
+    # In lower case, a secret in it would not be known again in the step's output.
+    assert reason != "not_listed" or told.host.encode() not in answer
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ class Proxy:
             host = await self._open(head.host, attempt)
         except Refused as refused:
             attempt.reason, attempt.detail = refused.reason, refused.detail
-            await self._refuse(client, refused)
+            await self._refuse(client, refused, attempt.host)
             return
         attempt.allowed = True
         try:
@@ -215,8 +215,10 @@ class Proxy:
             return await Wire.over(made)
         raise Refused("connect_failed", f"No connection to port {port}: {detail}.")
 
-    async def _refuse(self, client: Wire, refused: Refused) -> None:
-        text = f"interlock: {refused.reason}: {refused.detail}\n".encode("ascii", "backslashreplace")
+    async def _refuse(self, client: Wire, refused: Refused, host: str) -> None:
+        # Not the host as it was judged, in lower case: a secret in it would not be known again in the step's output.
+        detail = refused.detail.replace(host, "this host") if host.strip("?.") else refused.detail
+        text = f"interlock: {refused.reason}: {detail}\n".encode("ascii", "backslashreplace")
         lines = (
             f"HTTP/1.1 {_STATUS[refused.reason]}\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\n"
             "Connection: close\r\n\r\n"
