@@ -324,6 +324,24 @@ print(os.listdir("/proc/1/task"))
     assert result.stdout.head == b"['1']\n"
 
 
+async def test_the_descriptors_of_its_init_lead_nowhere(arena: Arena) -> None:
+    """A container's first process has the executor's: opened through /proc, a file outside could be written."""
+    code = """
+import os
+for directory in ("/proc/1/fd", "/proc/1/task/1/fd"):
+    for number in range(10):
+        try: fd = os.open(f"{directory}/{number}", os.O_WRONLY | os.O_APPEND)
+        except OSError: continue
+        found, null = os.fstat(fd), os.stat("/dev/null")
+        own = [os.fstat(each) for each in (1, 2)]
+        known = [(each.st_dev, each.st_ino) for each in (null, *own)]
+        if (found.st_dev, found.st_ino) not in known and found.st_rdev != null.st_rdev: print(directory, number, found)
+print("tried")
+"""
+    result = await arena.python(code)
+    assert result.stdout.head == b"tried\n"
+
+
 async def test_awkward_names_survive(arena: Arena) -> None:
     names = [b"-rf", b"new\nline", b"\xff\xfe", b"x" * 255, b" ", b"*", b"$(id)"]
     code = f"import os\nfor name in {names!r}: open(b'/workspace/' + name, 'wb').write(name)"

@@ -23,7 +23,13 @@ from interlock.executor.domain.model import JsonValue
 from interlock.executor.sandbox import cgroups
 from interlock.executor.sandbox.base import Capabilities, Check, Level, Overhead, Probe, SandboxSpec
 from interlock.executor.sandbox.confinement import Confinement
-from interlock.executor.sandbox.oci_bundle import container, filter_profile, make_skeleton, process
+from interlock.executor.sandbox.oci_bundle import (
+    INIT_DESCRIPTORS,
+    container,
+    filter_profile,
+    make_skeleton,
+    process,
+)
 from interlock.executor.sandbox.oci_tree import ContainerTree, Runtime
 from interlock.executor.sandbox.rootfs import write_etc
 from interlock.executor.sandbox.running import Confined, Started
@@ -101,6 +107,8 @@ class OciSandbox(Confined):
         joins = group.entrances() if group and self.runtime.within else []
         name = group.name if group and not joins else ""
         config = container(spec, self._root, self._system, self.identity, name)
+        if self.runtime.name == "crun":
+            config["linux"]["maskedPaths"] += INIT_DESCRIPTORS
         bundle.mkdir(mode=0o700)
         (bundle / "config.json").write_text(json.dumps(config))
         command = json.dumps(process(spec, argv, counted=group is not None)).encode()

@@ -29,6 +29,9 @@ _ARCHITECTURES: Final = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AAR
 # The runtime gives a mount the mode of the directory below it, which is not open to everybody.
 _OWNED: Final = (f"uid={INNER_UID}", f"gid={INNER_UID}", "mode=755")
 _OWN: Final = ("proc", "dev", "tmp", "workspace")
+INIT_DESCRIPTORS: Final = ("/proc/1/fd", "/proc/1/task/1/fd")
+"""The first process's descriptors are the executor's: its gate, and a file of messages. crun gives them to the
+container's user, so a step could open them; it works with these hidden. runc does neither."""
 _NAMES: Final = {
     getattr(resource, name): name
     for name in ("CORE", "FSIZE", "NOFILE", "CPU", "MEMLOCK", "MSGQUEUE", "RTPRIO", "NPROC", "DATA")
