@@ -273,3 +273,33 @@ def test_a_damaged_object_ends_the_export(room: Room, monkeypatch: pytest.Monkey
     monkeypatch.setattr(room.spaces.store, "chunks", missing)
     with pytest.raises(InterlockError):
         room.tar(tree)
+
+
+def test_what_changes_below_a_nested_repository_is_left_out_of_every_commit(room: Room) -> None:
+    """A step that commits changes entries below `.git` and not `.git` itself; so does one that empties them."""
+    outer: Tree = {b".git": ("d", 0o755), b".git/refs": ("d", 0o755), b"a": ("f", 0o644, b"a")}
+    nested: Tree = {b"n": ("d", 0o755), b"n/f": ("f", 0o644, b"f"), b"n/.git": ("d", 0o755)}
+    before: Tree = {
+        **outer,
+        **nested,
+        b".git/refs/old": ("f", 0o644, b"1"),
+        b"n/.git/HEAD": ("f", 0o644, b"1"),
+    }
+    after: Tree = {
+        **outer,
+        **nested,
+        b".git/refs/new": ("f", 0o600, b"2"),
+        b"n/.git/HEAD": ("f", 0o644, b"2"),
+    }
+    after = {**after, b".git/objects": ("d", 0o700), b".git/objects/x": ("l", b"y")}
+    bare: Tree = {**outer, **nested}
+    omissions = Omissions()
+    commits = [Commit(room.tree(tree), b"c\n", 1) for tree in (before, after, bare, before)]
+    path = room.repository(commits, omissions)
+    assert git(path, "fsck", "--strict") == b""
+    for number, tree in enumerate((before, after, bare, before)):
+        assert checked_out(room, path, f"main~{3 - number}") == expressible(tree), number
+    assert {(one.commit, one.path, one.kind) for one in omissions.kept} == {
+        (0, b".git", "name"),
+        (0, b"n/.git", "name"),
+    }

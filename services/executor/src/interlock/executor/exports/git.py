@@ -100,6 +100,8 @@ class _Changes:
         if self.left_out and path.startswith(self.left_out):
             return
         parent, name = parent_and_name(path)
+        if any(refused(part) for part in parent.split(b"/")):
+            return  # below what an earlier commit left out, and named there: only what differs is walked
         if old is not None and _refused(name, old):
             old = None
         if new is not None and _refused(name, new):
