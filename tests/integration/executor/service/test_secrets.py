@@ -358,7 +358,9 @@ async def test_containers_are_given_secrets_without_a_file(armed: Any, act: Any,
         assert_absent(prepared.SerializeToString(), OTHER)
         if not action.run_command.working_dir:
             assert prepared.effect.stdout.head == b"0\n1\n2\n3\n[secret:other-one]\n", prepared
-    waiting = act.command('echo "$T"; sleep 60', secrets=uses(T="other-one"))
+    waiting = act.command(
+        'echo "$T"; sleep 60', secrets=uses(T="other-one", **{"/run/secrets/x": "other-one"})
+    )
     work = asyncio.create_task(armed.prepare(workspace, waiting, 3))
     request, seen = pb.StreamOutputRequest(key=armed.key(3)), b""
     while not seen:
@@ -379,6 +381,15 @@ async def test_containers_are_given_secrets_without_a_file(armed: Any, act: Any,
     with pytest.raises(InterlockError) as ended:
         await work
     assert ended.value.reason is Reason.EFFECT_DISCARDED
-    with pytest.raises(InterlockError) as caught:
-        await armed.prepare(workspace, act.command("x", secrets=uses(**{"/run/secrets/x": "other-one"})), 4)
-    assert caught.value.reason is Reason.SECRET_UNUSABLE
+    line = (
+        "stat -c '%a %u %n' /run/secrets /run/secrets/*; cat /run/secrets/x | wc -c;"
+        " chmod 600 /run/secrets/x; echo x > /run/secrets/new; rm -f /run/secrets/x; cat /run/secrets/x; id -u"
+    )
+    files = uses(**{"/run/secrets/x": "other-one", "/run/secrets/key": "other-one"})
+    given = await armed.prepare(workspace, act.command(line, secrets=files), 4)
+    assert given.effect.stdout.head.decode().splitlines() == [
+        "700 1000 /run/secrets", "400 1000 /run/secrets/key", "400 1000 /run/secrets/x", str(len(OTHER)), "[secret:other-one]1000",
+    ], given  # fmt: skip
+    assert given.effect.stderr.head.count(b"Read-only file system") == 3
+    after = await armed.prepare(workspace, act.command("test ! -e /run"), 5)
+    assert not after.failure.reason, after

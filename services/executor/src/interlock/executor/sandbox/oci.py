@@ -43,6 +43,7 @@ CAPABILITIES: Final = Capabilities(
     own_identity=True,
     own_loopback=True,
     own_user_namespace=True,
+    files=True,
     network=True,
 )
 RUNTIMES: Final = ("runc", "crun")
@@ -74,8 +75,11 @@ class OciSandbox(Confined):
             directory.mkdir(exist_ok=True)
             directory.chmod(mode)
         write_etc(confinement.private / "etc")
-        self._home, self._root = home, home / "root"
-        self._system = make_skeleton(self._root, confinement, confinement.private / "etc")
+        self._home = home
+        # Two, because who is given no file finds no /run.
+        self._roots = {False: home / "root", True: home / "root-with-files"}
+        for files, root in self._roots.items():
+            self._system = make_skeleton(root, confinement, confinement.private / "etc", files=files)
         self._version = _version(self.runtime)
 
     def policy(self) -> dict[str, JsonValue]:
@@ -106,7 +110,7 @@ class OciSandbox(Confined):
         argv = self.resolve_argv(spec)
         joins = group.entrances() if group and self.runtime.within else []
         name = group.name if group and not joins else ""
-        config = container(spec, self._root, self._system, self.identity, name)
+        config = container(spec, self._roots[bool(spec.files)], self._system, self.identity, name)
         if self.runtime.name == "crun":
             config["linux"]["maskedPaths"] += INIT_DESCRIPTORS
         bundle.mkdir(mode=0o700)
@@ -114,7 +118,7 @@ class OciSandbox(Confined):
         command = json.dumps(process(spec, argv, counted=group is not None)).encode()
         out, err = os.pipe(), os.pipe()
         try:
-            tree = ContainerTree(self.runtime, bundle, (out[1], err[1]), command, joins)
+            tree = ContainerTree(self.runtime, bundle, (out[1], err[1]), command, joins, spec.files)
         except OSError as error:
             for fd in (*out, *err):
                 os.close(fd)

@@ -19,6 +19,7 @@ from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.environment import HOME, HOSTNAME, INNER_UID, environment
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.limits import rlimits
+from interlock.executor.sandbox.oci_files import PLACE
 from interlock.executor.sandbox.rootfs import INIT_MEMORY, directory_system, host_system
 from interlock.executor.sandbox.syscalls import MACHINES
 
@@ -32,6 +33,7 @@ _OWN: Final = ("proc", "dev", "tmp", "workspace")
 INIT_DESCRIPTORS: Final = ("/proc/1/fd", "/proc/1/task/1/fd")
 """The first process's descriptors are the executor's: its gate, and a file of messages. crun gives them to the
 container's user, so a step could open them; it works with these hidden. runc does neither."""
+_FILES_BYTES: Final = 1 << 20
 _NAMES: Final = {
     getattr(resource, name): name
     for name in ("CORE", "FSIZE", "NOFILE", "CPU", "MEMLOCK", "MSGQUEUE", "RTPRIO", "NPROC", "DATA")
@@ -41,8 +43,11 @@ _NAMES: Final = {
 Json = dict[str, Any]
 
 
-def make_skeleton(root: Path, confinement: Confinement, etc: Path) -> list[Json]:
-    """Make the mount points and links of a root file system in `root`; the mounts that fill it."""
+def make_skeleton(root: Path, confinement: Confinement, etc: Path, *, files: bool = False) -> list[Json]:
+    """Make the mount points and links of a root file system in `root`; the mounts that fill it.
+
+    `files`: with a place for the files that a step is given.
+    """
     system = directory_system(confinement.rootfs) if confinement.rootfs else host_system(etc)
     for mount in confinement.mounts:
         system += ["--ro-bind", str(mount.source), mount.target]
@@ -63,6 +68,11 @@ def make_skeleton(root: Path, confinement: Confinement, etc: Path) -> list[Json]
             mounts.append(_bind(source, place, "ro"))
         else:
             next(words)  # --perms
+    if files:
+        run = root / PLACE.lstrip("/")
+        if run.is_symlink():
+            run.unlink()
+        run.mkdir(exist_ok=True)
     for directory, _, _ in os.walk(root):
         os.chmod(directory, 0o755)  # noqa: S103 - other users must be able to pass
     return mounts
@@ -119,6 +129,7 @@ def container(spec: SandboxSpec, root: Path, system: Sequence[Json], identity: I
             | {"options": ["nosuid", "mode=755", "size=65536", "ro"]},
             _memory("/dev/shm", spec.limits.shm_bytes, "mode=1777"),  # noqa: S108 - inside the sandbox
             *system,
+            *([_memory(PLACE, _FILES_BYTES, *_OWNED)] if spec.files else []),
             _memory("/tmp", spec.limits.tmp_bytes, *_OWNED),  # noqa: S108 - inside the sandbox
             _workspace(spec),
         ],

@@ -12,7 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.sandbox import orphans
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.launch import memory_file, readable
+from interlock.executor.sandbox.oci_files import give_files
 from interlock.executor.sandbox.verdict import NotStarted
 
 _HANDSHAKE: Final = 30.0
@@ -103,6 +104,7 @@ class ContainerTree:
         outputs: writing ends of stdout and stderr, owned by this object.
         process: the document of the command. It holds the command's environment, so it is in no file.
         entrances: of the step's control group, for a runtime that has to be put there.
+        files: content by path of the files that the step is given.
     """
 
     scratch: Path | None = None
@@ -114,9 +116,10 @@ class ContainerTree:
         outputs: tuple[int, int],
         process: bytes,
         entrances: Sequence[Path] = (),
+        files: Mapping[str, bytes] | None = None,
     ) -> None:
         self._runtime, self._bundle, self._outputs = runtime, bundle, list(outputs)
-        self._process, self._entrances = process, entrances
+        self._process, self._entrances, self._files = process, entrances, files or {}
         self.root = self.waiting = self.beside = 0
         self.user_us = self.system_us = self.max_rss = 0
         self._failed = ""
@@ -156,7 +159,21 @@ class ContainerTree:
             raise InterlockError(
                 Reason.SANDBOX_UNAVAILABLE, "The container's process is not the one that was asked for."
             )
+        self._give_files(identity)
         return True
+
+    def _give_files(self, identity: Identity) -> None:
+        if not self._files:
+            return
+        try:
+            give_files(self.root, self._files, identity)
+        except OSError as error:
+            raise InterlockError(
+                Reason.SANDBOX_UNAVAILABLE,
+                f"The files that the step names cannot be put into its container: {error.strerror}.",
+                fix="Give secrets as variables, or use the bubblewrap sandbox.",
+            ) from None
+        self._files = {}
 
     def _adopt_init(self) -> None:
         self.root = self.waiting = int((self._bundle / "pid").read_text())
