@@ -6,19 +6,21 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.support.arena import Arena as Inner
+from tests.support.service_arena import BASE, Ended
+from tests.support.service_arena import ServiceArena as Arena
 
-from interlock.executor.sandbox.base import MIB, Ending, Exceeded, SandboxResult
+from interlock.executor.sandbox.base import MIB, Ending, Exceeded
+from interlock.v1 import executor_pb2 as pb
 
-Arena = Any
 SECOND = 1_000_000
 
 
-def left_alive(arena: Arena) -> list[int]:
-    """Processes of the step's uid whose workspace is one of this arena's forks."""
-    marker = os.fsencode(arena.root)
+def left_alive(arena: Arena | Inner) -> list[int]:
+    """Processes whose workspace is one of this arena's forks."""
+    marker = os.fsencode(arena.server.state if isinstance(arena, Arena) else arena.root)
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -30,7 +32,7 @@ def left_alive(arena: Arena) -> list[int]:
     return found
 
 
-def exceeded(result: SandboxResult, limit: str, ending: Ending = Ending.LIMIT) -> Exceeded:
+def exceeded(result: Ended, limit: str, ending: Ending = Ending.LIMIT) -> Exceeded:
     assert result.ending is ending, (
         result.ending,
         result.exit_code,
@@ -45,13 +47,13 @@ def exceeded(result: SandboxResult, limit: str, ending: Ending = Ending.LIMIT) -
     return result.exceeded
 
 
-async def test_wall_time(limited: Arena) -> None:
+async def test_wall_time(arena: Arena) -> None:
     # gVisor's kernel starts within the time.
-    wall = 5 * SECOND if limited.sandbox.tier.backend == "gvisor" else SECOND // 2
-    result = await limited.run("echo begun; sleep 1000", wall_us=wall)
+    wall = 5 * SECOND if arena.sandbox.tier.backend == "gvisor" else SECOND // 2
+    result = await arena.run("echo begun; sleep 1000", wall_us=wall)
     assert exceeded(result, "wall_us", Ending.TIMED_OUT).allowed == wall
     assert result.stdout.head == b"begun\n"
-    assert left_alive(limited) == []
+    assert left_alive(arena) == []
 
 
 @pytest.mark.parametrize(
@@ -69,28 +71,28 @@ async def test_nothing_resists_the_end(arena: Arena, payload: str) -> None:
     assert left_alive(arena) == []
 
 
-async def test_cpu_time_of_many_processes(limited: Arena) -> None:
-    result = await limited.run("for i in 1 2 3; do (while :; do :; done) & done; wait", cpu_us=SECOND)
+async def test_cpu_time_of_many_processes(arena: Arena) -> None:
+    result = await arena.run("for i in 1 2 3; do (while :; do :; done) & done; wait", cpu_us=SECOND)
     exceeded(result, "cpu_us")
-    assert left_alive(limited) == []
+    assert left_alive(arena) == []
 
 
 async def test_cpu_time_of_one_process(arena: Arena) -> None:
     exceeded(await arena.python("while True: pass", cpu_us=SECOND), "cpu_us")
 
 
-async def test_memory_of_one_process(limited: Arena) -> None:
+async def test_memory_of_one_process(arena: Arena) -> None:
     code = "x = []\nwhile True: x.append(b'x' * (1 << 20))"
-    result = await limited.python(code, memory_bytes=64 * MIB)
-    if limited.sandbox.tier.enforcement.startswith("cgroup"):
+    result = await arena.python(code, memory_bytes=64 * MIB)
+    if arena.sandbox.tier.enforcement.startswith("cgroup"):
         exceeded(result, "memory_bytes")
     else:
         # Below the rlimit's reach the watchdog ends it; faster than the watchdog looks, malloc fails.
         assert result.ending is Ending.LIMIT or b"MemoryError" in result.stderr.head
-    assert left_alive(limited) == []
+    assert left_alive(arena) == []
 
 
-async def test_memory_of_many_processes(limited: Arena) -> None:
+async def test_memory_of_many_processes(arena: Arena) -> None:
     code = """
 import os, time
 for _ in range(20):
@@ -99,11 +101,11 @@ for _ in range(20):
         time.sleep(1000)
 time.sleep(1000)
 """
-    exceeded(await limited.python(code, memory_bytes=100 * MIB), "memory_bytes")
-    assert left_alive(limited) == []
+    exceeded(await arena.python(code, memory_bytes=100 * MIB), "memory_bytes")
+    assert left_alive(arena) == []
 
 
-async def test_shared_memory_is_counted_once(limited: Arena) -> None:
+async def test_shared_memory_is_counted_once(arena: Arena) -> None:
     code = """
 import os, time
 keep = bytearray(os.urandom(1 << 20) * 40)
@@ -116,7 +118,7 @@ while True:
     except ChildProcessError: break
 print("fine")
 """
-    result = await limited.python(code, memory_bytes=128 * MIB)
+    result = await arena.python(code, memory_bytes=128 * MIB)
     assert result.ending is Ending.EXITED, result.exceeded
     assert result.stdout.head.endswith(b"fine\n")
 
@@ -133,38 +135,36 @@ for fd in fds:
     exceeded(await arena.python(code, memory_bytes=64 * MIB), "memory_bytes")
 
 
-async def test_tmp_counts_as_memory_where_a_cgroup_counts(arena: Arena) -> None:
-    if not arena.sandbox.tier.enforcement.startswith("cgroup"):
+async def test_tmp_counts_as_memory_where_a_cgroup_counts(inner: Inner) -> None:
+    if not inner.sandbox.tier.enforcement.startswith("cgroup"):
         pytest.skip("without a cgroup, /tmp has its own size only")
-    assert arena.sandbox.overhead.memory <= 192 * MIB
-    result = await arena.run("head -c 400M /dev/zero > /tmp/x", memory_bytes=64 * MIB, tmp_bytes=500 * MIB)
+    assert inner.sandbox.overhead.memory <= 192 * MIB
+    result = await inner.run("head -c 400M /dev/zero > /tmp/x", memory_bytes=64 * MIB, tmp_bytes=500 * MIB)
     exceeded(result, "memory_bytes")
 
 
-async def test_fork_bomb(limited: Arena) -> None:
-    result = await limited.run(
-        "bomb() { bomb | bomb & }; bomb; sleep 1000", processes=64, wall_us=20 * SECOND
-    )
+async def test_fork_bomb(arena: Arena) -> None:
+    result = await arena.run("bomb() { bomb | bomb & }; bomb; sleep 1000", processes=64, wall_us=20 * SECOND)
     exceeded(result, "processes")
-    assert left_alive(limited) == []
+    assert left_alive(arena) == []
 
 
-async def test_thread_bomb(limited: Arena) -> None:
+async def test_thread_bomb(arena: Arena) -> None:
     code = """
 import threading, time
 for _ in range(5000): threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
 """
-    result = await limited.python(code, processes=64)
-    if limited.sandbox.tier.backend == "gvisor":
+    result = await arena.python(code, processes=64)
+    if arena.sandbox.tier.backend == "gvisor":
         # Documented: threads are gVisor's own, and bounded by memory. They end with the program.
         assert result.ending in (Ending.EXITED, Ending.LIMIT)
     elif result.ending is Ending.EXITED:
         # Without a cgroup the rlimit just above the limit can be faster than the watchdog looks.
-        assert limited.sandbox.tier.enforcement == "rlimit+watchdog"
+        assert arena.sandbox.tier.enforcement == "rlimit+watchdog"
         assert b"can't start new thread" in result.stderr.head
     else:
         exceeded(result, "processes")
-    assert left_alive(limited) == []
+    assert left_alive(arena) == []
 
 
 async def test_as_many_processes_as_allowed(arena: Arena) -> None:
@@ -194,11 +194,11 @@ async def test_file_size(arena: Arena, how: str) -> None:
         exceeded(result, "file_bytes")
     else:
         assert b"File too large" in result.stderr.head or result.exit_code == 128 + signal.SIGXFSZ
-    assert (arena.upper / "big").stat().st_size <= 10 * MIB
+        assert (await arena.listed(result)).get("big", 0) <= 10 * MIB
 
 
-async def test_bytes_written(limited: Arena) -> None:
-    result = await limited.run(
+async def test_bytes_written(arena: Arena) -> None:
+    result = await arena.run(
         "i=0; while :; do head -c 4M /dev/urandom > f$i; i=$((i+1)); done", written_bytes=40 * MIB
     )
     exceeded(result, "written_bytes")
@@ -208,13 +208,13 @@ async def test_a_quick_writer_is_caught_at_its_end(arena: Arena) -> None:
     exceeded(await arena.run("head -c 8M /dev/urandom > f", written_bytes=4 * MIB), "written_bytes")
 
 
-async def test_many_files(limited: Arena) -> None:
+async def test_many_files(arena: Arena) -> None:
     code = "i = 0\nwhile True:\n    open(f'f{i}', 'w').close(); i += 1"
-    exceeded(await limited.python(code, written_files=500), "written_files")
+    exceeded(await arena.python(code, written_files=500), "written_files")
 
 
-async def test_tmp_and_shm_are_bounded(arena: Arena) -> None:
-    result = await arena.run(
+async def test_tmp_and_shm_are_bounded(inner: Inner) -> None:
+    result = await inner.run(
         "head -c 9M /dev/zero > /tmp/x; head -c 9M /dev/zero > /dev/shm/x; head -c 1K /dev/zero > /dev/x",
         tmp_bytes=4 * MIB, shm_bytes=4 * MIB,
     )  # fmt: skip
@@ -233,9 +233,13 @@ async def test_a_daemon_does_not_outlive_the_step(arena: Arena) -> None:
     result = await arena.run(payload)
     assert (result.exit_code, result.stdout.head) == (0, b"main done\n")
     assert left_alive(arena) == []
-    first = (arena.upper / "log").stat()
-    await asyncio.sleep(0.05)
-    assert (arena.upper / "log").stat().st_size == first.st_size
+    assert await arena.listed(result) == {**BASE, "log": len(await logged(arena, result))}
+
+
+async def logged(arena: Arena, result: Ended) -> bytes:
+    """What the result tree has in `log`: what it had when the step ended."""
+    request = pb.ReadFileRequest(workspace_id=arena.workspace, tree=result.tree, path="log")
+    return bytes((await arena.call("ReadFile", request)).data)
 
 
 async def test_a_daemon_holding_stdout_does_not_hold_the_step(arena: Arena) -> None:
@@ -244,47 +248,43 @@ async def test_a_daemon_holding_stdout_does_not_hold_the_step(arena: Arena) -> N
     assert left_alive(arena) == []
 
 
-async def test_cancelling_by_event_returns_what_happened(arena: Arena) -> None:
+async def test_cancelling_by_event_returns_what_happened(inner: Inner) -> None:
     cancel = asyncio.Event()
 
     class Sink:
         async def chunk(self, stream: str, offset: int, data: bytes) -> None:
             cancel.set()
 
-    result = await arena.run("echo begun; setsid sleep 1000 & sleep 1000", cancel=cancel, sink=Sink())
+    result = await inner.run("echo begun; setsid sleep 1000 & sleep 1000", cancel=cancel, sink=Sink())
     assert (result.ending, result.exit_code, result.stdout.head) == (Ending.CANCELLED, None, b"begun\n")
-    assert left_alive(arena) == []
+    assert left_alive(inner) == []
 
 
-async def test_cancelling_the_task_ends_the_tree_first(arena: Arena) -> None:
+async def test_cancelling_the_task_ends_the_tree_first(inner: Inner) -> None:
     begun = asyncio.Event()
 
     class Sink:
         async def chunk(self, stream: str, offset: int, data: bytes) -> None:
             begun.set()
 
-    task = asyncio.create_task(arena.run("echo begun; sleep 1000", sink=Sink()))
+    task = asyncio.create_task(inner.run("echo begun; sleep 1000", sink=Sink()))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert left_alive(arena) == []
+    assert left_alive(inner) == []
 
 
 async def test_many_at_once(arena: Arena) -> None:
-    results = await asyncio.gather(*(arena.sandbox.run(spec_of(i)) for i in range(30)))
-    assert [result.stdout.head for result in results] == [b"%d\n" % i for i in range(30)]
+    # More than the executor runs at once.
+    results = await asyncio.gather(*(arena.run(f"echo {i}") for i in range(12)))
+    assert [result.stdout.head for result in results] == [b"%d\n" % i for i in range(12)]
+    assert left_alive(arena) == []
 
 
-def spec_of(number: int) -> Any:
-    from interlock.executor.sandbox.base import SandboxSpec
-
-    return SandboxSpec(command=f"echo {number}")
-
-
-async def test_usage_is_measured(limited: Arena) -> None:
+async def test_usage_is_measured(arena: Arena) -> None:
     code = "keep = bytearray(b'x' * (50 << 20))\nimport time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"  # noqa: E501 a payload
-    usage = (await limited.python(code)).usage
+    usage = (await arena.python(code)).usage
     assert 250_000 <= usage.user_us + usage.system_us <= 3_000_000
     assert 50 * MIB <= usage.max_rss_bytes <= 200 * MIB
     assert usage.wall_us >= 300_000 // 2

@@ -6,8 +6,7 @@ import socket
 from typing import Any
 
 import pytest
-
-Arena = Any
+from tests.support.service_arena import ServiceArena as Arena
 
 
 async def test_there_is_only_a_loopback_interface_and_no_route(arena: Arena) -> None:

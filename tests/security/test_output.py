@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Any
 
 import pytest
+from tests.support.arena import Arena as Inner
+from tests.support.service_arena import ServiceArena as Arena
 
 from interlock.executor.sandbox.base import MIB, Ending
-
-Arena = Any
 
 
 def digest(data: bytes) -> str:
@@ -28,10 +27,10 @@ class Recorder:
         self.data[stream] += data
 
 
-async def test_every_byte_value_is_kept_as_it_is(arena: Arena) -> None:
+async def test_every_byte_value_is_kept_as_it_is(inner: Inner) -> None:
     data = bytes(range(256)) + b"\x1b[31mred\x1b[0m\r\n\xff\xfe\x00"
     recorder = Recorder()
-    result = await arena.python(
+    result = await inner.python(
         f"import sys; sys.stdout.buffer.write({data!r}); sys.stderr.buffer.write({data!r})", sink=recorder
     )
     for stream in (result.stdout, result.stderr):
@@ -42,6 +41,15 @@ async def test_every_byte_value_is_kept_as_it_is(arena: Arena) -> None:
             0,
         )
     assert recorder.data == {"stdout": data, "stderr": data}
+
+
+async def test_every_byte_value_arrives_through_the_service(arena: Arena) -> None:
+    data = bytes(range(256)) + b"\x1b[31mred\x1b[0m\r\n\xff\xfe\x00"
+    result = await arena.python(
+        f"import sys; sys.stdout.buffer.write({data!r}); sys.stderr.buffer.write({data!r})"
+    )
+    for stream in (result.stdout, result.stderr):
+        assert (stream.head, stream.tail, stream.total, stream.digest) == (data, b"", len(data), digest(data))
 
 
 @pytest.mark.slow
@@ -67,7 +75,7 @@ async def test_nothing(arena: Arena) -> None:
 
 
 async def test_a_sink_that_never_returns_does_not_hold_the_step(
-    arena: Arena, monkeypatch: pytest.MonkeyPatch
+    inner: Inner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("interlock.executor.sandbox.output.Delivery.__init__.__defaults__", (0.2,))
 
@@ -75,42 +83,46 @@ async def test_a_sink_that_never_returns_does_not_hold_the_step(
         async def chunk(self, stream: str, offset: int, data: bytes) -> None:
             await asyncio.Event().wait()
 
-    result = await arena.run("head -c 30M /dev/zero", sink=Stuck())
+    result = await inner.run("head -c 30M /dev/zero", sink=Stuck())
     assert (result.exit_code, result.stdout.total) == (0, 30 * MIB)
     assert result.stdout.digest == digest(bytes(30 * MIB))
     assert result.live_dropped >= 25 * MIB
 
 
 async def test_a_sink_that_fails_does_not_hold_the_step(
-    arena: Arena, caplog: pytest.LogCaptureFixture
+    inner: Inner, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
         async def chunk(self, stream: str, offset: int, data: bytes) -> None:
             raise RuntimeError("no more")
 
-    result = await arena.run("head -c 3M /dev/zero; echo end >&2", sink=Broken())
+    result = await inner.run("head -c 3M /dev/zero; echo end >&2", sink=Broken())
     assert (result.exit_code, result.stdout.total, result.stderr.head) == (0, 3 * MIB, b"end\n")
     assert "its live output is incomplete" in caplog.text
 
 
-async def test_a_slow_sink_gets_everything(arena: Arena) -> None:
+async def test_a_slow_sink_gets_everything(inner: Inner) -> None:
     class Slow(Recorder):
         async def chunk(self, stream: str, offset: int, data: bytes) -> None:
             await asyncio.sleep(0.001)
             await super().chunk(stream, offset, data)
 
     slow = Slow()
-    result = await arena.run("head -c 20M /dev/zero", sink=slow)
+    result = await inner.run("head -c 20M /dev/zero", sink=slow)
     assert (len(slow.data["stdout"]), result.live_dropped) == (20 * MIB, 0)
 
 
-@pytest.mark.parametrize("number", [4, 6, 9, 11, 15])
-async def test_a_signal_is_reported(arena: Arena, number: int) -> None:
-    result = await arena.run(f"kill -{number} $$")
-    assert (result.ending, result.signal, result.exit_code) == (Ending.SIGNALED, number, None)
+async def test_signals_are_reported(arena: Arena) -> None:
+    numbers = (4, 6, 9, 11, 15)
+    results = await asyncio.gather(*(arena.run(f"kill -{number} $$") for number in numbers))
+    assert [(each.ending, each.signal, each.exit_code) for each in results] == [
+        (Ending.SIGNALED, number, None) for number in numbers
+    ]
 
 
-@pytest.mark.parametrize("code", [0, 1, 2, 42, 127, 128, 255])
-async def test_an_exit_code_is_reported(arena: Arena, code: int) -> None:
-    result = await arena.run(f"exit {code}")
-    assert (result.ending, result.exit_code, result.signal) == (Ending.EXITED, code, 0)
+async def test_exit_codes_are_reported(arena: Arena) -> None:
+    codes = (0, 1, 2, 42, 127, 128, 255)
+    results = await asyncio.gather(*(arena.run(f"exit {code}") for code in codes))
+    assert [(each.ending, each.exit_code, each.signal) for each in results] == [
+        (Ending.EXITED, code, 0) for code in codes
+    ]

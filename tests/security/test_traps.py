@@ -26,6 +26,12 @@ def backend() -> str:
     return "bubblewrap"
 
 
+@pytest.fixture
+def arena(inner: Arena) -> Arena:
+    """They look at the runner from outside, while it runs."""
+    return inner
+
+
 def own_descendants(but: Collection[int] = ()) -> list[int]:
     """Processes below this one, the runner's included; without those that other tests keep (`but`)."""
     found: list[int] = []

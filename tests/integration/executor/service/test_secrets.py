@@ -388,7 +388,8 @@ async def test_containers_are_given_secrets_without_a_file(armed: Any, act: Any,
     files = uses(**{"/run/secrets/x": "other-one", "/run/secrets/key": "other-one"})
     given = await armed.prepare(workspace, act.command(line, secrets=files), 4)
     assert given.effect.stdout.head.decode().splitlines() == [
-        "700 1000 /run/secrets", "400 1000 /run/secrets/key", "400 1000 /run/secrets/x", str(len(OTHER)), "[secret:other-one]1000",
+        "700 1000 /run/secrets", "400 1000 /run/secrets/key", "400 1000 /run/secrets/x",
+        str(len(OTHER)), "[secret:other-one]1000",
     ], given  # fmt: skip
     assert given.effect.stderr.head.count(b"Read-only file system") == 3
     after = await armed.prepare(workspace, act.command("test ! -e /run"), 5)
