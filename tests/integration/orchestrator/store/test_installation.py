@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 
-import alembic.command
 import psycopg
 import pytest
 from sqlalchemy import create_engine
@@ -57,9 +56,7 @@ def test_the_table_keeps_one_whole_secret(statement: str, database_url: str) -> 
 def test_a_database_of_the_first_release_is_upgraded_and_keeps_what_it_has(database_url_empty: str) -> None:
     engine = create_engine(database_url_empty)
     with engine.connect() as connection:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "0001")
+        migrate.apply(connection, "0001")
         connection.execute(
             sql("INSERT INTO journal VALUES ('run-1', 1, 1, 'created', NULL, now(), 'x', 'y')")
         )

@@ -50,12 +50,13 @@ def upgrade(url: str) -> str:
         found = _current(connection)
         _refuse_newer(found)
         if found != wanted:
-            _apply(connection)
+            apply(connection)
         connection.commit()
     return wanted
 
 
-def _apply(connection: Connection) -> None:
+def apply(connection: Connection, to: str = "head") -> None:
+    """Applies the missing revisions up to one, in the connection's transaction."""
     import alembic.command
     from alembic.config import Config
 
@@ -63,7 +64,7 @@ def _apply(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    alembic.command.upgrade(config, "head")
+    alembic.command.upgrade(config, to)
 
 
 def check_revision(url: str) -> None:
