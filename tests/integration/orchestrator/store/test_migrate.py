@@ -76,7 +76,7 @@ def test_a_database_that_is_up_to_date_is_not_migrated(
     def refuse(connection: Connection) -> None:
         pytest.fail("Alembic was asked")
 
-    monkeypatch.setattr(migrate, "_apply", refuse)
+    monkeypatch.setattr(migrate, "apply", refuse)
     assert migrate.upgrade(database_url) == revisions.head()
 
 
