@@ -2,7 +2,8 @@
 
 Payloads are real steps of a real executor process (`arena`), run by root and, for bubblewrap, by an ordinary user
 too. Where a test needs what no response has, it has a sandbox in this process (`inner`). The payloads name
-/workspace and /tmp, which landlock has not: that one's list is in tests/contract/sandbox.
+/workspace and /tmp, which landlock has not: what needs neither is in test_landlock, and that one's whole list in
+tests/contract/sandbox.
 """
 
 from __future__ import annotations
