@@ -345,7 +345,7 @@ for directory in ("/proc/1/fd", "/proc/1/task/1/fd"):
         try: fd = os.open(f"{directory}/{number}", os.O_WRONLY | os.O_APPEND)
         except OSError: continue
         found, null = os.fstat(fd), os.stat("/dev/null")
-        own = [os.fstat(each) for each in (1, 2)]
+        own = [os.fstat(each) for each in (0, 1, 2)]
         known = [(each.st_dev, each.st_ino) for each in (null, *own)]
         if (found.st_dev, found.st_ino) not in known and found.st_rdev != null.st_rdev: print(directory, number, found)
 print("tried")

@@ -147,7 +147,12 @@ async def test_the_executor_tells_its_tier(open_dir: Path, backend: str) -> None
         report = (await running.step("true")).effect.sandbox
     assert info.sandbox.backend == backend
     assert info.sandbox == report
-    assert {probe.name for probe in info.probes if not probe.available} <= {"cgroup", "openat2", "landlock"}
+    assert {probe.name for probe in info.probes if not probe.available} <= {
+        "cgroup",
+        "openat2",
+        "landlock",
+        "network",
+    }
 
 
 async def test_steps_of_a_killed_executor_end(open_dir: Path, backend: str) -> None:
