@@ -6,6 +6,7 @@ The whole of that backend's own list is in tests/contract/sandbox.
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tests.support.service_arena import PLANTED, Kind
 from tests.support.service_arena import ServiceArena as Arena
 
 from interlock.executor.sandbox.base import MIB, Ending
+
+HOLDS = "import time; held = b'x' * (400 << 20); time.sleep(1000)"
 
 
 @pytest.fixture(params=["of root", "of a user"])
@@ -97,7 +100,7 @@ async def test_nothing_outlives_its_time(arena: Arena) -> None:
     ("limit", "payload", "value"),
     [
         ("cpu_us", "while :; do :; done", 1_000_000),
-        ("memory_bytes", "head -c 400M /dev/zero | tail -c 400M", 64 * MIB),
+        ("memory_bytes", f"python3 -Ic {shlex.quote(HOLDS)}", 64 * MIB),
         ("processes", "bomb() { bomb | bomb & }; bomb; sleep 1000", 64),
         ("written_bytes", "head -c 8M /dev/urandom > f", 4 * MIB),
         ("output_bytes", "yes", 50 * MIB),

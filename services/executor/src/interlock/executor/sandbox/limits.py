@@ -18,6 +18,8 @@ from interlock.executor.sandbox.base import Limits
 from interlock.executor.sandbox.identity import Identity, has_capability
 
 _SLACK: Final = 64
+_UNSEEN: Final = 1 << 30
+"""Bytes that a process fills, at a few GiB a second, while nobody looks."""
 _CAP_SYS_RESOURCE: Final = 24
 # setgroups, setresgid, setresuid
 _CALLS: Final = {"x86_64": (116, 119, 117), "aarch64": (159, 149, 147)}
@@ -47,9 +49,10 @@ def rlimits(limits: Limits, *, counted: bool, others: int | None = 0) -> dict[in
         # A backstop above the limit: the cgroup or the watchdog sees the limit passed, and ends the step.
         values[resource.RLIMIT_NPROC] = limits.processes + others + _SLACK
     if not counted:
-        # Private writable memory of one process. Twice the limit because thread stacks count although mostly
-        # unused; the watchdog looks at what is really resident. RLIMIT_AS would break node, Go and Java.
-        values[resource.RLIMIT_DATA] = 2 * limits.memory_bytes
+        # A backstop for private writable memory of one process, so far above the limit that the watchdog sees the
+        # limit passed and names it, before an allocation fails and the program ends by itself with any code.
+        # RLIMIT_AS would break node, Go and Java.
+        values[resource.RLIMIT_DATA] = 2 * limits.memory_bytes + _UNSEEN
     return values
 
 
