@@ -1341,7 +1341,7 @@ class Step(_message.Message):
 
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
-        """When its first attempt started."""
+        """When its first attempt started; after it was undone and is to be tried again, the first one since."""
 
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp:
@@ -1349,7 +1349,7 @@ class Step(_message.Message):
 
     @_builtins.property
     def undone(self) -> Global___Undone:
-        """Set while what it published is not in the workspace any more."""
+        """Set while what it published is not in the workspace any more; not once it is to be tried again."""
 
     @_builtins.property
     def kept_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1357,7 +1357,7 @@ class Step(_message.Message):
 
     @_builtins.property
     def waited(self) -> _duration_pb2.Duration:
-        """Time from `started_at` on in which it did not work: it waited for a decision, or had ended and was tried again."""
+        """Time from `started_at` on in which it did not work: it waited for a decision, or had failed and was tried again."""
 
     def __init__(
         self,

@@ -86,6 +86,9 @@ def test_a_run_that_another_one_went_back_over_says_what_is_gone_and_goes_on_fro
     assert not undo.goes_back_over(journal.run, moment)
     journal.add(*decide_run.retry_step(journal.run, context(), 2))
     assert journal.run.state is RunState.PAUSED
+    waiting = views.step(journal.run, journal.run.steps[1], {})
+    assert not waiting.HasField("undone"), "that was the attempt before"
+    assert views.run(journal.run).steps_undone == 0
 
 
 def test_a_rollback_of_another_run_may_bring_back_what_was_undone_since() -> None:

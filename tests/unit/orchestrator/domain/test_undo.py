@@ -290,3 +290,19 @@ def test_a_run_that_waits_is_cancelled_like_any_other() -> None:
 def test_only_a_planned_run_waits() -> None:
     assert refused(DrivenRun(), "wait_to_start", "").reason is Reason.RUN_EMPTY_PLAN
     assert refused(three(), "wait_to_start", "").reason is Reason.RUN_WRONG_STATE
+
+
+def test_an_attempt_that_was_undone_says_nothing_of_the_one_after_it() -> None:
+    driven = three()
+    undo(driven, "revert_step", 3)
+    assert [step.undone is not None for step in driven.run.steps] == [False, False, True]
+    driven.command("retry_step", 3)
+    assert driven.run.steps[2].undone is None, "it waits to be tried again"
+    with pytest.raises(InterlockError, match="nothing of it is in the workspace"):
+        driven.command("revert_step", 3)
+    driven.command("resume")
+    driven.settle("unchanged")
+    assert driven.states() == ["SUCCEEDED"] * 3
+    assert driven.run.steps[2].undone is None, "the second attempt had nothing to publish"
+    with pytest.raises(InterlockError, match="COMPLETED"):
+        driven.command("retry_step", 3)

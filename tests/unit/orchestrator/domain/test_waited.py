@@ -76,6 +76,30 @@ def test_the_time_until_it_is_tried_again_is_not_work() -> None:
     assert timedelta(seconds=2) < worked(driven) < timedelta(seconds=2.1)
 
 
+def test_what_was_done_and_undone_begins_anew() -> None:
+    driven = one("effect")
+    driven.act(a.Prepare)
+    later(driven, hours=1)
+    driven.decide()
+    driven.settle()
+    driven.command("roll_back", to_step=0)
+    driven.settle()
+    later(driven, days=3)
+    driven.command("retry_step", 1)
+    step = driven.run.steps[0]
+    assert (step.started_at, step.ended_at, step.waited_us) == (None, None, 0)
+    later(driven, days=1)
+    driven.command("resume")
+    later(driven, seconds=2)
+    driven.act(a.Prepare)
+    later(driven, minutes=4)
+    driven.decide()
+    driven.settle()
+    assert driven.states() == ["SUCCEEDED"]
+    assert driven.run.steps[0].waited_us // 1_000_000 == 240
+    assert timedelta(seconds=2) < worked(driven) < timedelta(seconds=2.1)
+
+
 def test_one_that_never_started_did_not_wait() -> None:
     driven = one("effect")
     assert driven.run.steps[0].waited_us == 0

@@ -10,7 +10,6 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from interlock.orchestrator.convert.texts import inline
-from interlock.orchestrator.domain import effects
 from interlock.orchestrator.domain.model import (
     Budget,
     Failure,
@@ -188,7 +187,7 @@ def step(run: Run, value: Step, bodies: Bodies) -> step_pb2.Step:
 
 def undone(value: Step) -> step_pb2.Undone | None:
     """What took the step's effect out of the workspace; None stays unset."""
-    gone = effects.undone(value.effects)
+    gone = value.undone
     if gone is None:
         return None
     return step_pb2.Undone(
@@ -230,7 +229,7 @@ def steps_undone(value: Run) -> int:
     """How many steps' effects were taken out of the workspace, and are not there."""
     if not (value.undone or value.inherited):
         return 0
-    return sum(effects.undone(step.effects) is not None for step in value.steps)
+    return sum(step.undone is not None for step in value.steps)
 
 
 def waiting(value: Run) -> run_pb2.WorkspaceWait | None:

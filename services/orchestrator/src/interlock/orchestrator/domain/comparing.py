@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from interlock.common.digests import canonical_json
-from interlock.orchestrator.domain.effects import undone
 from interlock.orchestrator.domain.model import ModelCall, Run, Spent, Step
 
 SHOWN = 200
@@ -110,7 +109,7 @@ def _taken_over(line: Sequence[Run], ancestor: str) -> int | None:
 
 
 def _undone(step: Step) -> str:
-    gone = undone(step.effects)
+    gone = step.undone
     if gone is None:
         return ""
     return f"by {gone.undone_by} {gone.operation_id}" + (f" of {gone.by_run}" if gone.by_run else "")

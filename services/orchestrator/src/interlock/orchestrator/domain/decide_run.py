@@ -10,7 +10,6 @@ from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain import undo
 from interlock.orchestrator.domain.advance import budget_left, lacks_budget, next_pending
 from interlock.orchestrator.domain.context import Context
-from interlock.orchestrator.domain.effects import undone
 from interlock.orchestrator.domain.gates import check_gate
 from interlock.orchestrator.domain.model import (
     MAX_STEPS,
@@ -190,7 +189,7 @@ def retry_step(run: Run, ctx: Context, number: int) -> list[e.Event]:
     A step that has succeeded can be tried again once it was undone; a run that had ended waits to be resumed then.
     """
     target = run.step(number)
-    redo = target is not None and target.state is StepState.SUCCEEDED and undone(target.effects) is not None
+    redo = target is not None and target.undone is not None
     require_run(run, (*_AMENDABLE, *(RUN_FINAL if redo else ())), "retry a step")
     step = require_step(run, number, (*REOPENABLE, *([StepState.SUCCEEDED] if redo else [])), "retry it")
     require_attempts(run, step)

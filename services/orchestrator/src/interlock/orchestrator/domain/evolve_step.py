@@ -56,7 +56,12 @@ def _ended(step: Step, state: StepState, at: datetime, head_tree: str) -> dict[s
 
 
 def _idle(step: Step, state: StepState, at: datetime) -> dict[str, Any]:
-    """The time that it has waited, for a decision or to be tried again, when it goes on or ends."""
+    """The time that it has waited, for a decision or to be tried again, when it goes on or ends.
+
+    What had succeeded waited for nobody: when it is tried again, once undone, it begins anew.
+    """
+    if step.state is StepState.SUCCEEDED:
+        return {"started_at": None, "waited_us": 0, "idle_since": None}
     waited = (at - step.idle_since) // _MICROSECOND if step.idle_since else 0
     works = state in STEP_ACTIVE and state is not StepState.AWAITING_APPROVAL
     return {

@@ -189,7 +189,7 @@ def _require_not_retried(run: Run, step: Step, to_step: int, moment: int) -> Non
 
 
 def _nothing_of(run: Run, step: Step) -> InterlockError:
-    gone = undone(step.effects)
+    gone = step.undone
     name, metadata = f"Step {step.number} of {run.run_id}", {"run_id": run.run_id, "step": str(step.number)}
     if gone is not None:
         return InterlockError(

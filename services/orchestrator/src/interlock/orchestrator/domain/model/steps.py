@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from interlock.orchestrator.domain.effects import Effects
+from interlock.orchestrator.domain.effects import Effects, Published, undone
 from interlock.orchestrator.domain.model.reviews import Approval, Prepared, Reviewed, Superseded, Vote
 from interlock.orchestrator.domain.model.specs import Failure, StepSpec
 from interlock.orchestrator.domain.model.spending import ModelCall
@@ -69,6 +69,13 @@ class Step:
     def key(self) -> str:
         """The step's name in `context_keys`."""
         return f"step-{self.number}"
+
+    @property
+    def undone(self) -> Published | None:
+        """How what it did was taken out of the workspace, if it was; that is past once the step is tried again."""
+        gone = undone(self.effects)
+        counts = self.state is StepState.SUCCEEDED and gone is not None and gone.attempt == self.attempt
+        return gone if counts else None
 
     def review(self, gate: Gate) -> Reviewed | None:
         """What was approved at this gate of an attempt before this one."""
