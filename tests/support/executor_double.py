@@ -96,7 +96,8 @@ class Executor:
     def _compute(self, spec: StepSpec, request: str, outcome: str) -> Effect:
         base = self.head
         if outcome == "failed":
-            failure = Failure("COMMAND_FAILED", "It failed.", metadata={"exit_code": "1"})
+            said = "`interlock step retry RUN STEP` tries again."
+            failure = Failure("COMMAND_FAILED", "It failed.", fix=said, metadata={"exit_code": "1"})
             return Effect("FAILED", Prepared(request, base, digest("failed", request), exit_code=1), failure)
         writes = outcome == "changed" and spec.kind in (StepKind.EDIT_FILE, StepKind.RUN_COMMAND)
         result = self._new("result") if writes else base

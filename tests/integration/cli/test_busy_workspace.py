@@ -42,6 +42,9 @@ def test_a_rollback_is_not_told_to_wait_in_line(interlock: Installation, project
     again = plan(project, "{run_command: {command: 'true'}}")
     holder = interlock.json("run", "start", "-w", str(project), "--plan", again)["runId"]
     refused = interlock("run", "rollback", done["runId"], code=1).stderr
-    assert f"do:     Let {holder} end, or cancel it.\n" in refused
+    assert (
+        f"do:     Let {holder} end (`interlock run wait {holder}`), or cancel it: `interlock run cancel {holder}`.\n"
+        in refused
+    )
     assert "--wait-for-workspace" not in refused
     interlock("run", "cancel", holder)

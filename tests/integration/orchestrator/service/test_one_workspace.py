@@ -75,7 +75,8 @@ async def test_a_second_run_is_refused_and_told_who_has_the_workspace(database_u
         error = await refused(it.stub.StartRun(o.StartRunRequest(run_id=planned.run_id)))
         assert error.metadata["holder_run_id"] == holder.run_id
         assert error.fix == (
-            f"Let {holder.run_id} end, or cancel it; or wait in line (`on_busy`: WAIT; `--wait-for-workspace`)."
+            f"Let {holder.run_id} end (`interlock run wait {holder.run_id}`), or cancel it: `interlock run cancel "
+            f"{holder.run_id}`; or wait in line (`on_busy`: WAIT; `--wait-for-workspace`)."
         )
 
 
@@ -91,7 +92,7 @@ async def test_what_cannot_wait_in_line_is_not_told_to(database_url: str) -> Non
         await pending(it.stub, holder.run_id)
         error = await refused(it.stub.RollbackRun(o.RollbackRunRequest(run_id=done.run_id)))
         assert error.reason is Reason.WORKSPACE_BUSY
-        assert error.fix == f"Let {holder.run_id} end, or cancel it."
+        assert error.fix.endswith(f"or cancel it: `interlock run cancel {holder.run_id}`.")
 
 
 async def test_a_run_waits_visibly_and_starts_when_it_is_its_turn(database_url: str) -> None:

@@ -7,6 +7,7 @@ from tests.support.driven_run import DrivenRun, drafted, spec
 from tests.support.driven_steps import life, networked, one
 from tests.support.executor_double import digest, error
 
+from interlock.orchestrator.convert import views
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain.model import (
     RunState,
@@ -185,3 +186,13 @@ def test_cancelling_what_is_approved_and_held() -> None:
     assert driven.states() == ["CANCELLED"]
     driven.settle()
     assert driven.executor.kept() == []
+
+
+def test_the_advice_of_a_failure_names_the_run_and_the_step_that_are_shown() -> None:
+    driven = one("none")
+    driven.act(a.Prepare, "failed")
+    run = driven.run
+    advice = f"`interlock step retry {run.run_id} 1` tries again."
+    assert [views.run(run).failure.fix, views.step(run, run.steps[0], {}).failure.fix] == [advice, advice]
+    assert run.failure is not None
+    assert "RUN STEP" in run.failure.fix, "what is recorded is what the executor said"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from interlock.common.advice import named
 from interlock.common.reasons import TABLE, Reason, ReasonInfo
 
 __all__ = ["DOMAIN", "InterlockError", "Reason", "ReasonInfo", "Violation"]
@@ -35,7 +36,8 @@ class InterlockError(Exception):
         reason: why, from the documented list.
         message: one sentence for people, naming the thing it is about.
         field: path of the request field (or name of the variable) at fault, if there is one.
-        fix: what to do; the reason's default when empty.
+        fix: what to do; the reason's default when empty. In its commands (`interlock step retry RUN STEP`) names
+            that stand for ids of the metadata are replaced by them.
         metadata: further machine-readable facts, such as `state` or `oldest_cursor`; short text only.
         violations: every broken rule, for VALIDATION_FAILED.
         retry_after: seconds a caller should wait before trying again, where that is known.
@@ -56,8 +58,8 @@ class InterlockError(Exception):
         self.reason = Reason(reason)
         self.message = message
         self.field = field
-        self.fix = fix or TABLE[self.reason].fix
         self.metadata: dict[str, str] = dict(metadata or {})
+        self.fix = named(fix or TABLE[self.reason].fix, self.metadata)
         self.violations: tuple[Violation, ...] = tuple(violations)
         self.retry_after = retry_after
 

@@ -150,7 +150,7 @@ def _check_record(record: Record) -> None:
         raise InterlockError(
             Reason.EFFECT_TAMPERED,
             f"The record of step {record.key} is not what its digest was made of.",
-            fix="Prepare the step again, and find out who wrote to the executor's directory.",
+            fix="Find out who wrote to the executor's directory; then `interlock step retry RUN STEP`.",
         )
 
 
@@ -174,6 +174,6 @@ def _mismatch(field: str, given: str, known: str) -> InterlockError:
         Reason.EFFECT_DIGEST_MISMATCH,
         "The digest given is not that of the effect that was prepared.",
         field=field,
-        fix="Look at the effect as it is now, and have its digest approved.",
+        fix="Look at the effect as it is now (`interlock approvals show RUN`), and have its digest approved.",
         metadata={"given": given, "prepared": known},
     )

@@ -94,7 +94,7 @@ def _check_expected(expected: str, found: str) -> None:
             Reason.EFFECT_DIGEST_MISMATCH,
             "What would run is not what was expected: the request digest differs.",
             field="expected_request_digest",
-            fix="Propose the step again and have the new digest approved.",
+            fix="`interlock step retry RUN STEP` proposes the step again; have the new digest approved.",
             metadata={"expected": expected, "found": found},
         )
 
@@ -131,7 +131,7 @@ class _Preparation:
             raise InterlockError(
                 Reason.OUTCOME_UNKNOWN,
                 f"Step {found.key} was cut off and may have acted outside the workspace.",
-                fix="Find out what it did, then decide.",
+                fix="Find out what it did, then `interlock step retry RUN STEP` or `interlock step skip RUN STEP`.",
             )
         return None
 
@@ -246,7 +246,8 @@ class _Preparation:
         return InterlockError(
             Reason.OUTCOME_UNKNOWN,
             f"The command ran with network, and what came of it could not be kept: {why}",
-            fix="Find out what it did outside the workspace; nothing of it is published. Then decide.",
+            fix="Find out what it did outside the workspace; nothing of it is published. Then `interlock step retry "
+            "RUN STEP` or `interlock step skip RUN STEP`.",
         )
 
     def _say(self, record: Record, outcome: Outcome) -> None:

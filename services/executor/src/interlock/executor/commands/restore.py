@@ -135,7 +135,7 @@ def _roll_back(engine: Engine, ask: Restore) -> PublishResult:
             error.reason,
             f"Somebody changed what going back changes: {', '.join(paths)}. Nothing was changed.",
             fix="Put these files back as the run left them, or move them away, and go back again; or take single "
-            "steps out with `interlock step revert`.",
+            "steps out with `interlock step revert RUN STEP`.",
             metadata=error.metadata,
         ) from None
 
@@ -151,8 +151,8 @@ def _check_expected(heads: list[Head], expected: str) -> None:
         f"The workspace's head is {heads[-1].tree}, not {expected}"
         + (f": {moved.cause} {moved.key} came after it." if moved and len(since) < len(heads) else "."),
         field="expected_head",
-        fix="Undo what came after it first, or take one step out with `interlock step revert`, "
-        "or go back over it: `interlock run rollback --discard-later-changes`.",
+        fix="Undo what came after it first, or take one step out with `interlock step revert RUN STEP`, "
+        "or go back over it: `interlock run rollback RUN --discard-later-changes`.",
         metadata={"head_tree": heads[-1].tree, **({"moved_by": moved.key} if moved else {})},
     )
 
@@ -165,8 +165,8 @@ def _check_others(engine: Engine, ask: Restore) -> None:
         raise InterlockError(
             Reason.WORKSPACE_DRIFTED,
             f"Going back would also undo what somebody else changed in between: {named}. Nothing was changed.",
-            fix="Take the steps out one by one with `interlock step revert`, which keeps it, or go back over it: "
-            "`interlock run rollback --discard-later-changes`.",
+            fix="Take the steps out one by one with `interlock step revert RUN STEP`, which keeps it, or go back "
+            "over it: `interlock run rollback RUN --discard-later-changes`.",
             metadata={"paths": "\n".join(paths[:100]), "count": str(len(paths))},
         )
 

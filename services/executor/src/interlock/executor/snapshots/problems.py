@@ -49,7 +49,8 @@ def damaged(object_id: bytes) -> InterlockError:
     return InterlockError(
         Reason.EFFECT_TAMPERED,
         f"Object sha256:{object_id.hex()} in the snapshot store is damaged: its bytes do not match its id.",
-        fix="Check the disk, and who can write to the executor's directory; prepare the step again.",
+        fix="Check the disk, and who can write to the executor's directory; `interlock step retry RUN STEP` prepares "
+        "the step again.",
         metadata={"object": f"sha256:{object_id.hex()}"},
     )
 

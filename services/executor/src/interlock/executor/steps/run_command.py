@@ -117,7 +117,8 @@ def _failure(result: SandboxResult, action: RunCommand) -> Failure | None:
             reason.value,
             _passed(found),
             field=f"limits.{found.limit}",
-            fix="Make the command smaller, or ask for a higher limit (`timeout` for its time).",
+            fix="Make the command smaller, then `interlock step retry RUN STEP`; or add a step that asks for a "
+            "higher limit (`timeout` for its time).",
             metadata={
                 "limit": found.limit,
                 "allowed": str(found.allowed),
@@ -129,7 +130,7 @@ def _failure(result: SandboxResult, action: RunCommand) -> Failure | None:
         return Failure(
             Reason.COMMAND_FAILED.value,
             f"The command was ended by signal {result.signal}.",
-            fix="See its output.",
+            fix="`interlock step show RUN STEP` has its output.",
             metadata={"signal": str(result.signal)},
         )
     if result.exit_code in (0, *action.allowed_exit_codes):
@@ -137,6 +138,7 @@ def _failure(result: SandboxResult, action: RunCommand) -> Failure | None:
     return Failure(
         Reason.COMMAND_FAILED.value,
         f"The command exited with {result.exit_code}.",
-        fix="See its output; name the code in `allowed_exit_codes` if it is no failure.",
+        fix="`interlock step show RUN STEP` has its output; name the code in `allowed_exit_codes` if it is no "
+        "failure.",
         metadata={"exit_code": str(result.exit_code)},
     )

@@ -139,7 +139,7 @@ class Forks:
             raise InterlockError(
                 Reason.EFFECT_TAMPERED,
                 "The fork was changed after its effect was captured.",
-                fix="Prepare the step again.",
+                fix="Find out who wrote to the executor's directory; then `interlock step retry RUN STEP`.",
             )
 
     def _kind(self, root: Root, path: bytes) -> str:
@@ -161,6 +161,4 @@ def _open(path: Path) -> Root:
             path.chmod(0o755)  # the step closed its own /workspace; no tree holds that mode
         return Root.open(path)
     except OSError:
-        raise InterlockError(
-            Reason.EFFECT_DISCARDED, "The fork is gone: it was discarded.", fix="Prepare the step again."
-        ) from None
+        raise InterlockError(Reason.EFFECT_DISCARDED, "The fork is gone: it was discarded.") from None

@@ -70,7 +70,7 @@ def open_live(path: Path) -> Root:
         raise InterlockError(
             Reason.WORKSPACE_SOURCE_INVALID,
             f"The workspace's directory {shown(str(path))} cannot be opened: {why}.",
-            fix="Put the directory back where it was, or create a new workspace.",
+            fix="Put the directory back where it was, or make another a workspace: `interlock workspace create DIR`.",
         ) from None
 
 

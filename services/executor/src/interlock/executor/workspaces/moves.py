@@ -325,7 +325,7 @@ def _taken_back(why: InterlockError) -> TakenBack:
         Reason.EFFECT_NOT_PUBLISHABLE,
         f"{why.message} What had been published of it was taken back.",
         fix=why.fix
-        or "Look at the attributes, the owner and the mounts of that path, and try the step again.",
+        or "Look at the attributes, the owner and the mounts of that path; then `interlock step retry RUN STEP`.",
         metadata=why.metadata,
     )
 

@@ -137,7 +137,7 @@ class Parts:
             raise InterlockError(
                 Reason.WORKSPACE_BUSY,
                 f"Workspace {workspace} has running forks: {running}.",
-                fix="Wait for the step that runs in it, or cancel it.",
+                fix="Wait for the step that runs in it, or cancel its run (`interlock run list` shows it).",
                 metadata={"forks": running},
             )
 

@@ -220,7 +220,7 @@ def refuse_blocked(skipped: Sequence[bytes], changes: Sequence[Change]) -> None:
         raise InterlockError(
             Reason.EFFECT_NOT_PUBLISHABLE,
             f"A socket, fifo or device stands where this effect writes or deletes: {named}. Nothing was published.",
-            fix="Remove it from the workspace's directory and try the step again.",
+            fix="Remove it from the workspace's directory, then `interlock step retry RUN STEP`.",
             metadata={"paths": "\n".join(shown(path) for path in blocked[:20])},
         )
 
@@ -238,7 +238,7 @@ def drifted(paths: list[bytes]) -> InterlockError:
     return InterlockError(
         Reason.WORKSPACE_DRIFTED,
         f"Somebody changed what this effect changes: {named}{more}. Nothing was published.",
-        fix="Prepare the step again; the new preview stands on the directory as it is now.",
+        fix="`interlock step retry RUN STEP` prepares the step again, on the directory as it is now.",
         metadata={"paths": "\n".join(shown(path) for path in paths[:20])},
     )
 
@@ -247,7 +247,7 @@ def _head_moved(base: bytes, head: bytes) -> InterlockError:
     return InterlockError(
         Reason.WORKSPACE_HEAD_MOVED,
         f"The effect stands on {digest_text(base)}, but the workspace is at {digest_text(head)}.",
-        fix="Prepare the step again on the present head.",
+        fix="`interlock step retry RUN STEP` prepares the step again, on the present head.",
         metadata={"base": digest_text(base), "head": digest_text(head)},
     )
 

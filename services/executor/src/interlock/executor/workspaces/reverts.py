@@ -219,10 +219,10 @@ def _conflict(
     return InterlockError(
         Reason.REVERT_CONFLICT,
         f"{what} was changed again since: {named}{more}. Nothing was reverted.",
-        fix=f"Revert the later steps first, or roll the run back; or {by_hand}."
+        fix=f"Revert the later steps first (`interlock step list RUN` shows them), or roll the run back; or {by_hand}."
         if one
         else f"{by_hand.capitalize()}, as the run left them or as they are to be, and undo it again; or go back to "
-        "that very tree, without what others changed: `interlock run rollback --discard-later-changes`.",
+        "that very tree, without what others changed: `interlock run rollback RUN --discard-later-changes`.",
         metadata={
             "paths": "\n".join(shown(path) for path in paths[:MAX_PATHS]),
             "conflicts": str(len(paths)),

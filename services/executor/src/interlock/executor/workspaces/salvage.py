@@ -139,7 +139,7 @@ def quarantined(workspace: Workspace, lost: InterlockError) -> InterlockError:
         f"A publication in workspace {workspace.id} stopped half-way, and can be neither finished nor taken back. "
         f"{lost.message} Files of its directory {shown(str(workspace.live))} are of either state.",
         fix="Put the executor's store back from a backup, then use the workspace again; or move the directory "
-        "to another place, look through it, and make a new workspace of it there.",
+        "to another place, look through it, and make a new workspace of it there: `interlock workspace create DIR`.",
         metadata={
             "workspace": workspace.id,
             "directory": shown(str(workspace.live)),

@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from interlock.common.advice import named
 from interlock.orchestrator.convert.texts import inline
 from interlock.orchestrator.domain.model import (
     Budget,
@@ -71,15 +72,16 @@ def budget(value: Budget) -> policy_pb2.Budget:
     return policy_pb2.Budget(max_cost_micros=value.max_cost_micros, max_model_calls=value.max_model_calls)
 
 
-def failure(value: Failure | None) -> step_pb2.StepFailure | None:
-    """Why something failed; None stays unset."""
+def failure(run: Run, value: Failure | None, step: int) -> step_pb2.StepFailure | None:
+    """Why a step failed, or (0) the run, with advice that names them; None stays unset."""
     if value is None:
         return None
+    facts = {"run_id": run.run_id, "workspace_id": run.workspace_id, "step": str(step or "")}
     return step_pb2.StepFailure(
         reason=value.reason,
         message=value.message,
         field=value.field,
-        fix=value.fix,
+        fix=named(value.fix, facts),
         metadata=dict(value.metadata),
     )
 
@@ -168,7 +170,7 @@ def step(run: Run, value: Step, bodies: Bodies) -> step_pb2.Step:
         effect=effect(value.prepared, bodies),
         reply=reply,
         model_calls=[model_call(call) for call in value.model_calls],
-        failure=failure(value.failure),
+        failure=failure(run, value.failure, value.number),
         head_tree=value.head_tree,
         cost=cost_of(value.model_calls),
         started_at=timestamp(value.started_at),
@@ -203,7 +205,7 @@ def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:
         workspace_id=value.workspace_id,
         state=run_pb2.RunState.Value(f"RUN_STATE_{value.state.name}"),
         pause_reason=value.pause_reason,
-        failure=failure(value.failure),
+        failure=failure(value, value.failure, _failed(value)),
         steps=steps,
         steps_total=len(value.steps),
         steps_done=value.steps_done,
@@ -223,6 +225,12 @@ def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:
         waiting=waiting(value),
         steps_undone=steps_undone(value),
     )
+
+
+def _failed(value: Run) -> int:
+    """The step that a run failed with; 0 where it failed without one."""
+    step = value.step(value.cursor)
+    return step.number if step is not None and step.failure is not None else 0
 
 
 def steps_undone(value: Run) -> int:

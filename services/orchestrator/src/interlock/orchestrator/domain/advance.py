@@ -100,6 +100,7 @@ def _stopped(step: Step) -> e.Event:
     failure = Failure(
         Reason.OUTCOME_UNKNOWN.value,
         "The run was cancelled while this command was under way; what it did over the network is not known.",
-        fix="Find out what the command did outside the workspace; nothing of it was published.",
+        fix="Find out what the command did outside the workspace; nothing of it was published. Then `interlock step "
+        "retry RUN STEP` or `interlock step skip RUN STEP`.",
     )
     return e.StepOutcomeUnknown(failure, step=step.number)

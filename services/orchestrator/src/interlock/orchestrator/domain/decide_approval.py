@@ -65,7 +65,7 @@ def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list
             Reason.APPROVAL_DIGEST_MISMATCH,
             f"The decision is about {decision.digest}, but {approval_id} asks about {approval.digest}.",
             field="decision.digest",
-            fix="Look at the approval again and decide about what it shows now.",
+            fix="Look at it again, `interlock approvals show APPROVAL`, and decide about what it shows now.",
             metadata={"approval_id": approval_id, "digest": approval.digest},
         )
     if decision.verdict is Verdict.APPROVE:
@@ -171,7 +171,7 @@ def _rejected(run: Run, step: Step, decision: Decision) -> list[e.Event]:
     failure = Failure(
         Reason.STEP_REJECTED.value,
         f"{decision.subject or 'Someone'} rejected step {step.number}{said}",
-        fix=f"Retry or skip the step: `interlock step retry {run.run_id} {step.number}`.",
+        fix="Retry or skip the step: `interlock step retry RUN STEP` or `interlock step skip RUN STEP`.",
     )
     rejected = e.StepRejected(failure, step=step.number)
     if decision.action is RejectAction.SKIP_STEP:

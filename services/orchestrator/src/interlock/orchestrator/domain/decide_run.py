@@ -262,7 +262,7 @@ def _require_resumable(run: Run) -> None:
         raise InterlockError(
             Reason.RUN_WRONG_STATE,
             f"Step {step.number} of {run.run_id} has an unknown outcome; say first what is to become of it.",
-            fix=f"Check what the step did, then `interlock step retry {run.run_id} {step.number}` or `step skip`.",
+            fix="Check what the step did, then `interlock step retry RUN STEP` or `interlock step skip RUN STEP`.",
             metadata={
                 "run_id": run.run_id,
                 "current": run.state.value,
@@ -282,7 +282,7 @@ def _require_none_failed(run: Run) -> None:
             raise InterlockError(
                 Reason.RUN_WRONG_STATE,
                 f"Step {step.number} of {run.run_id} has failed; say first what is to become of it.",
-                fix=f"Retry it, `interlock step retry {run.run_id} {step.number}`, or `step skip` it.",
+                fix="Retry it, `interlock step retry RUN STEP`, or pass over it: `interlock step skip RUN STEP`.",
                 metadata={
                     "run_id": run.run_id,
                     "current": run.state.value,
@@ -310,7 +310,7 @@ def _waits(run: Run, verb: str) -> InterlockError:
     return InterlockError(
         Reason.RUN_WRONG_STATE,
         f"The run {run.run_id} is to start and waits for its workspace; to {verb} it must not wait.",
-        fix="Let it start, or cancel it and make another one.",
+        fix="Let it start (`interlock run wait RUN`), or cancel it and make another one: `interlock run cancel RUN`.",
         metadata={
             "run_id": run.run_id,
             "current": run.state.value,
@@ -325,5 +325,5 @@ def _empty_plan(what: str) -> InterlockError:
         Reason.RUN_EMPTY_PLAN,
         f"{what} has no steps to execute.",
         field="steps",
-        fix="Add steps with `interlock step add`, or let the planner make them with PlanRun.",
+        fix="Add steps with `interlock step add RUN --plan FILE`, or let the planner make them with PlanRun.",
     )

@@ -189,7 +189,7 @@ def _not_ended(run: Run, step: Step) -> InterlockError:
         Reason.STEP_WRONG_STATE,
         f"Step {step.number} of {run.run_id} is {step.state.value}; a fork can begin after steps that have ended.",
         field="at_step",
-        fix=f"Say first what is to become of it: `interlock step retry {run.run_id} {step.number}` or `step skip`."
+        fix="Say first what is to become of it: `interlock step retry RUN STEP` or `interlock step skip RUN STEP`."
         if unknown
         else f"Fork at step {step.number - 1}, or wait until step {step.number} has ended.",
         metadata={

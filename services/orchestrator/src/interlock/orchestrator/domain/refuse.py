@@ -26,12 +26,12 @@ def require_run(run: Run, allowed: Iterable[RunState], verb: str, *, during_roll
 
 def _advice(run: Run, busy: str) -> str:
     if busy or run.state not in _ADVICE:
-        return "Look at the run with `interlock run get` and wait, or choose another action."
+        return f"Look at the run with `interlock run get {run.run_id}` and wait, or choose another action."
     return _ADVICE[run.state].format(run=run.run_id)
 
 
 _ENDED = (
-    "It has ended. Undo something of it (`interlock run rollback {run}`, `interlock step revert`), "
+    "It has ended. Undo something of it (`interlock run rollback {run}`, `interlock step revert {run} STEP`), "
     "which lets it go on; or fork it, or make a new run."
 )
 _ADVICE = {
@@ -101,7 +101,8 @@ def budget_reached(run: Run, what: str) -> InterlockError:
     return InterlockError(
         Reason.RUN_BUDGET_REACHED,
         f"The budget of {run.run_id} is used up; {what} would need another model call.",
-        fix="Skip the steps that need a model, or start another run with a larger budget.",
+        fix="Skip the steps that need a model, `interlock step skip RUN STEP`, or start another run with a larger "
+        "budget.",
         metadata={
             "run_id": run.run_id,
             "model_calls": str(spent.calls),

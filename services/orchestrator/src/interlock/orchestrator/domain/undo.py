@@ -177,7 +177,7 @@ def _require_not_retried(run: Run, step: Step, to_step: int, moment: int) -> Non
         f"The tree after step {to_step} of {run.run_id} has attempt {then.attempt} of step {step.number} in it, "
         "and that step was retried since.",
         field="to_step",
-        fix="Roll back to a step before it, or go on with what was retried.",
+        fix="Roll back to a step before it, `interlock run rollback RUN --to-step N`, or go on with what was retried.",
         metadata={
             "run_id": run.run_id,
             "step": str(step.number),

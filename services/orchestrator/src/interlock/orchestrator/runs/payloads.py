@@ -59,7 +59,8 @@ class Payloads:
                 raise InterlockError(
                     Reason.EFFECT_TAMPERED,
                     f"The stored content {digest} is gone, or is not what it was when it was recorded.",
-                    fix="Find out who wrote to the database; restore it from a backup.",
+                    fix="Find out who wrote to the database, and restore it from a backup; or prepare the step anew: "
+                    "`interlock step retry RUN STEP`.",
                     metadata={"digest": digest},
                 )
         return found

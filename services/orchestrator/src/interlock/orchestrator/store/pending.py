@@ -113,7 +113,9 @@ def busy(workspace: str, holder: str) -> InterlockError:
     return InterlockError(
         Reason.WORKSPACE_BUSY,
         f"Workspace {workspace} is in the hands of {holder or 'another run'}.",
-        fix=f"Let {holder or 'it'} end, or cancel it.",
+        fix=f"Let {holder} end (`interlock run wait {holder}`), or cancel it: `interlock run cancel {holder}`."
+        if holder
+        else "Let it end, or cancel it; `interlock run list` shows it.",
         metadata={"workspace_id": workspace, "holder_run_id": holder},
     )
 
