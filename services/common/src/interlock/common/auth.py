@@ -24,7 +24,7 @@ _ROLES: Final = "x-interlock-roles"
 _SCOPE: Final = "x-interlock-scope"
 _AUTHENTICATION: Final = "x-interlock-authentication"
 _SCHEME: Final = "bearer "
-_SUBJECT_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}")
+SUBJECT_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}")
 _AUTHENTICATION_FORM: Final = re.compile(r"[!-~]{0,256}")
 
 
@@ -102,7 +102,7 @@ class TokenAuthenticator:
 def _claimed(metadata: Mapping[str, str]) -> Identity:
     """Whom the master token speaks for. Without roles they have every one of a person."""
     subject, authentication = metadata[SUBJECT], metadata.get(_AUTHENTICATION, "shared")
-    if not _SUBJECT_FORM.fullmatch(subject):
+    if not SUBJECT_FORM.fullmatch(subject):
         raise InterlockError(Reason.INVALID_ARGUMENT, "The subject is not a valid name.", field=SUBJECT)
     roles = frozenset(filter(None, metadata.get(_ROLES, ",".join(PEOPLE_ROLES)).split(",")))
     if not roles <= ROLES:

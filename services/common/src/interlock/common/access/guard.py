@@ -9,6 +9,8 @@ from typing import Final
 
 from interlock.common.access.denials import Denial, DenialLog, Sink, Write
 from interlock.common.access.issued import IssuedTokens, Lookup
+from interlock.common.access.oidc import settings
+from interlock.common.access.oidc.tokens import OidcTokens, is_signed_token
 from interlock.common.access.remote import RemoteAccess
 from interlock.common.auth import ISSUED, Authenticator, TokenAuthenticator, bearer
 from interlock.common.client import Channel
@@ -25,16 +27,23 @@ NOWHERE: Final[Sink] = _Nowhere()
 
 
 class ByForm:
-    """Chooses the authenticator by what the token looks like: an issued one, or else the shared one."""
+    """Chooses the authenticator by what the token looks like: an issued one, a provider's, or else the shared one."""
 
-    def __init__(self, shared: Authenticator, issued: Authenticator) -> None:
+    def __init__(self, shared: Authenticator, issued: Authenticator, oidc: Authenticator | None) -> None:
         self._shared = shared
         self._issued = issued
+        self._oidc = oidc
 
     async def authenticate(self, metadata: Mapping[str, str]) -> Identity:
         """The caller."""
-        chosen = self._issued if bearer(metadata).startswith(ISSUED) else self._shared
-        return await chosen.authenticate(metadata)
+        return await self._chosen(bearer(metadata)).authenticate(metadata)
+
+    def _chosen(self, token: str) -> Authenticator:
+        if token.startswith(ISSUED):
+            return self._issued
+        if self._oidc is not None and is_signed_token(token):
+            return self._oidc
+        return self._shared
 
 
 @dataclass(frozen=True)
@@ -62,13 +71,18 @@ async def asking(orchestrator: Channel, tokens: str | Sequence[str], clock: Cloc
 async def guarding(
     tokens: str | Sequence[str], lookup: Lookup, write: Write, clock: Clock
 ) -> AsyncIterator[Guard]:
-    """A guard that accepts the shared tokens and the issued ones that `lookup` knows; refusals go to `write`."""
+    """A guard that accepts the shared tokens, the issued ones that `lookup` knows, and those of the OpenID provider
+    that the environment names; refusals go to `write`. Raises INVALID_ARGUMENT naming the variable at fault."""
+    provider = settings.from_env()
+    oidc = OidcTokens(provider, clock) if provider else None
     log = DenialLog(write, clock)
     log.start()
     try:
-        yield Guard(ByForm(_shared(tokens), IssuedTokens(lookup, clock)), log)
+        yield Guard(ByForm(_shared(tokens), IssuedTokens(lookup, clock), oidc), log)
     finally:
         await log.close()
+        if oidc is not None:
+            await oidc.close()
 
 
 def _shared(tokens: str | Sequence[str]) -> Authenticator:
