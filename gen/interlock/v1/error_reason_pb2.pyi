@@ -188,6 +188,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """There is no such issued token, or none that still works."""
     ERROR_REASON_APPROVAL_ALREADY_VOTED: _ErrorReason.ValueType  # 81
     """The caller has approved this before; other people have to."""
+    ERROR_REASON_POLICY_INVALID: _ErrorReason.ValueType  # 82
+    """The policy cannot be used as it is written; metadata names file, rule, line and column."""
+    ERROR_REASON_POLICY_DENIED: _ErrorReason.ValueType  # 83
+    """A rule of the policy denies the step; metadata names rule and policy."""
+    ERROR_REASON_POLICY_CHANGED: _ErrorReason.ValueType  # 84
+    """Another policy is in force than when the step was decided about; it is previewed and decided about anew."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -360,4 +366,10 @@ ERROR_REASON_TOKEN_NOT_FOUND: ErrorReason.ValueType  # 80
 """There is no such issued token, or none that still works."""
 ERROR_REASON_APPROVAL_ALREADY_VOTED: ErrorReason.ValueType  # 81
 """The caller has approved this before; other people have to."""
+ERROR_REASON_POLICY_INVALID: ErrorReason.ValueType  # 82
+"""The policy cannot be used as it is written; metadata names file, rule, line and column."""
+ERROR_REASON_POLICY_DENIED: ErrorReason.ValueType  # 83
+"""A rule of the policy denies the step; metadata names rule and policy."""
+ERROR_REASON_POLICY_CHANGED: ErrorReason.ValueType  # 84
+"""Another policy is in force than when the step was decided about; it is previewed and decided about anew."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -98,6 +98,9 @@ def test_what_the_defaults_stand_for_is_frozen_too() -> None:
         "stages": (),
         "groups": (),
         "separate_requester": False,
+        "version": "",
+        "rules": (),
+        "named_gates": (),
     }
     assert dataclasses.asdict(created.budget) == {"max_cost_micros": 0, "max_model_calls": 0}
     added = e.decode(

@@ -47,6 +47,9 @@ class Reason(StrEnum):
     APPROVAL_DIGEST_MISMATCH = "APPROVAL_DIGEST_MISMATCH"
     APPROVAL_WRONG_STEP = "APPROVAL_WRONG_STEP"
     APPROVAL_REQUIRED = "APPROVAL_REQUIRED"
+    POLICY_INVALID = "POLICY_INVALID"
+    POLICY_DENIED = "POLICY_DENIED"
+    POLICY_CHANGED = "POLICY_CHANGED"
     WORKSPACE_NOT_FOUND = "WORKSPACE_NOT_FOUND"
     WORKSPACE_EXISTS = "WORKSPACE_EXISTS"
     WORKSPACE_SOURCE_INVALID = "WORKSPACE_SOURCE_INVALID"
@@ -353,6 +356,15 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
     _R.SECRET_UNUSABLE: ReasonInfo(_PRE, False,
         "The executor has the secret and cannot use it, or may not.",
         "Correct the secret's value or file as the message says; then `interlock step retry RUN STEP`."),
+    _R.POLICY_INVALID: ReasonInfo(_ARG, False,
+        "The policy cannot be used as it is written.",
+        "Correct the rule that the message names."),
+    _R.POLICY_DENIED: ReasonInfo(_PRE, False,
+        "A rule of the policy denies the step.",
+        "Do it another way, skip it (`interlock step skip RUN STEP`), or have whoever keeps the policy change it."),
+    _R.POLICY_CHANGED: ReasonInfo(_PRE, False,
+        "Another policy is in force than when the step was decided about.",
+        "Look at what the step asks now: `interlock approvals list`."),
     _R.TOKEN_NOT_FOUND: ReasonInfo(_NOT, False,
         "There is no such token, or none that still works.",
         "`interlock token list --all` shows those there are."),

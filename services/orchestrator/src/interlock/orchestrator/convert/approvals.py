@@ -12,12 +12,12 @@ from typing import Any
 from google.protobuf import json_format
 
 from interlock.orchestrator.convert import views
+from interlock.orchestrator.domain.asking import Deciders, deciders
 from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.events import ApprovalDecided
 from interlock.orchestrator.domain.gates import gate_note
 from interlock.orchestrator.domain.model import (
     Approval,
-    Policy,
     RejectAction,
     Reviewed,
     Run,
@@ -58,7 +58,7 @@ def requested(run: Run, step: Step, approval: Approval, at: datetime) -> Approva
         replaces=approval.replaces,
         gate_note=gate_note(step.spec, run.policy),
         votes=[_vote(each) for each in step.votes],
-        stages=_stages(run.policy, step.votes),
+        stages=_stages(deciders(run, step), step.votes),
     )
     if step.prepared is not None:
         json_format.ParseDict(dict(step.prepared.limits), record.limits)
@@ -163,15 +163,15 @@ def _vote(vote: Vote) -> decision_pb2.Vote:
     )
 
 
-def _stages(policy: Policy, votes: tuple[Vote, ...]) -> list[decision_pb2.StageProgress]:
+def _stages(who: Deciders, votes: tuple[Vote, ...]) -> list[decision_pb2.StageProgress]:
     return [
         decision_pb2.StageProgress(
             name=stage.name,
             quorum=stage.quorum,
             votes=sum(vote.stage == number for vote in votes),
-            approvers=sorted(approvers(policy, stage)),
+            approvers=sorted(approvers(who.groups, stage)),
         )
-        for number, stage in enumerate(policy.stages)
+        for number, stage in enumerate(who.stages)
     ]
 
 

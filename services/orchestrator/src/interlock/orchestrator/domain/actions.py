@@ -36,6 +36,11 @@ class StepAction(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Judge(StepAction):
+    """Ask the rules about the step before it begins."""
+
+
+@dataclass(frozen=True, slots=True)
 class AskModel(StepAction):
     """Ask the planner to analyse or summarise."""
 
@@ -175,6 +180,8 @@ def is_drafted(spec: StepSpec) -> bool:
 
 
 def _preparing(step: Step) -> StepAction:
+    if step.judge and step.ruling is None:
+        return Judge(step.number, step.attempt)
     if needs_model(step):
         kind = AskModel if step.spec.kind in MODEL_KINDS else Draft
         return kind(step.number, step.attempt)

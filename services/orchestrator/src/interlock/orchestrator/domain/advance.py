@@ -8,7 +8,7 @@ from __future__ import annotations
 from interlock.common.errors import Reason
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.actions import Apply, Prepare, is_drafted, needs_model, step_action
-from interlock.orchestrator.domain.gates import effective_gate
+from interlock.orchestrator.domain.asking import gate_of, has_rules
 from interlock.orchestrator.domain.model import (
     Failure,
     Gate,
@@ -20,15 +20,18 @@ from interlock.orchestrator.domain.model import (
 )
 
 
-def advance(run: Run) -> e.Event | None:
-    """The next event that needs nobody, or None when the run waits for something or has ended."""
+def advance(run: Run, policy: str = "") -> e.Event | None:
+    """The next event that needs nobody, or None when the run waits for something or has ended.
+
+    `policy` is the digest of the installation's policy; empty = it has none.
+    """
     if run.cancelling:
         return _cancel(run)
     if run.state is not RunState.RUNNING:
         return None
     step = run.current
     if step is None:
-        return _next_step(run)
+        return _next_step(run, policy)
     return _approved(step) if step.state is StepState.APPROVED else None
 
 
@@ -57,7 +60,7 @@ def lacks_budget(run: Run, step: Step | None) -> bool:
     return asks and not budget_left(run)
 
 
-def _next_step(run: Run) -> e.Event:
+def _next_step(run: Run, policy: str) -> e.Event:
     step = next_pending(run)
     if step is None:
         if run.steps_allowed == 0:
@@ -67,12 +70,14 @@ def _next_step(run: Run) -> e.Event:
         return e.RunPaused(PauseReason.SINGLE_STEP.value)
     if lacks_budget(run, step):
         return e.RunPaused(PauseReason.BUDGET_REACHED.value)
-    gate = effective_gate(step.spec, run.policy)
-    return e.StepStarted(step.attempt + 1, gate.value, step=step.number)
+    gate = gate_of(step.spec, run.policy)
+    return e.StepStarted(step.attempt + 1, gate.value, has_rules(run, policy), step=step.number)
 
 
 def _approved(step: Step) -> e.Event:
-    if step.gate is Gate.BOTH and not (step.prepared and step.prepared.effect_digest):
+    # Where rules decide, what it does is looked at before it is published.
+    looked_at = step.gate is Gate.BOTH or step.judge
+    if looked_at and not (step.prepared and step.prepared.effect_digest):
         return e.StepExecuting(step.attempt, step=step.number)
     return e.StepApplying(step.attempt, step.last_approval_id, step.approved_digest, step=step.number)
 

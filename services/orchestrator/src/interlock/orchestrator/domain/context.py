@@ -9,8 +9,9 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The time, a source of ids (`new_id("apr")` → `apr-…`), and who asks."""
+    """The time, a source of ids (`new_id("apr")` → `apr-…`), who asks, and the digest of the installation's policy."""
 
     now: datetime
     new_id: Callable[[str], str]
     subject: str = ""
+    policy: str = ""

@@ -10,10 +10,10 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.actions import is_drafted
 from interlock.orchestrator.domain.advance import budget_left
+from interlock.orchestrator.domain.asking import deciders, gate_of, has_rules
 from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.decide_step import failed
-from interlock.orchestrator.domain.gates import effective_gate
 from interlock.orchestrator.domain.model import (
     Approval,
     Failure,
@@ -71,7 +71,7 @@ def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list
     if decision.verdict is Verdict.APPROVE:
         check_may_approve(run, step, approval_id, decision.subject)
     else:
-        check_may_refuse(run, approval_id, decision.subject)
+        check_may_refuse(run, step, approval_id, decision.subject)
     voted = _voted(run, step, approval_id, decision)
     if voted is not None and not _enough(run, step, voted, ctx.now):
         return [voted]
@@ -87,18 +87,18 @@ def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list
         step=step.number,
     )
     before = [voted] if voted is not None else []
-    return [*before, recorded, *_CONSEQUENCES[decision.verdict](run, step, decision)]
+    return [*before, recorded, *_CONSEQUENCES[decision.verdict](run, ctx, step, decision)]
 
 
 def _voted(run: Run, step: Step, approval_id: str, decision: Decision) -> e.ApprovalVoted | None:
     """The vote, where the policy asks for several; its last one is followed by the decision."""
-    if decision.verdict is not Verdict.APPROVE or not run.policy.stages:
+    if decision.verdict is not Verdict.APPROVE or not (stages := deciders(run, step).stages):
         return None
     return e.ApprovalVoted(
         approval_id,
         decision.digest,
         decision.subject,
-        current_stage(run.policy, step.votes),
+        current_stage(stages, step.votes),
         decision.channel,
         decision.comment,
         decision.authentication,
@@ -108,7 +108,8 @@ def _voted(run: Run, step: Step, approval_id: str, decision: Decision) -> e.Appr
 
 def _enough(run: Run, step: Step, voted: e.ApprovalVoted, now: datetime) -> bool:
     votes = (*step.votes, Vote(voted.subject, voted.stage, now))
-    return current_stage(run.policy, votes) == len(run.policy.stages)
+    stages = deciders(run, step).stages
+    return current_stage(stages, votes) == len(stages)
 
 
 def expire(run: Run, ctx: Context, approval_id: str) -> list[e.Event]:
@@ -143,15 +144,15 @@ def _pending(run: Run, approval_id: str) -> tuple[Step, Approval]:
     )
 
 
-def _approved(run: Run, step: Step, decision: Decision) -> list[e.Event]:
+def _approved(run: Run, ctx: Context, step: Step, decision: Decision) -> list[e.Event]:
     return []
 
 
-def _skipped(run: Run, step: Step, decision: Decision) -> list[e.Event]:
+def _skipped(run: Run, ctx: Context, step: Step, decision: Decision) -> list[e.Event]:
     return [e.StepSkipped(decision.subject, decision.comment, step=step.number)]
 
 
-def _edited(run: Run, step: Step, decision: Decision) -> list[e.Event]:
+def _edited(run: Run, ctx: Context, step: Step, decision: Decision) -> list[e.Event]:
     if decision.input is None or decision.kind is not step.spec.kind:
         raise InterlockError(
             Reason.INVALID_ARGUMENT,
@@ -162,11 +163,11 @@ def _edited(run: Run, step: Step, decision: Decision) -> list[e.Event]:
     edited = replace(step.spec, input=decision.input)
     if is_drafted(edited) and not budget_left(run):
         raise budget_reached(run, f"step {step.number} as edited")
-    gate = effective_gate(edited, run.policy)
-    return [e.StepEdited(step.attempt + 1, decision.input, gate.value, step=step.number)]
+    gate, judge = gate_of(edited, run.policy), has_rules(run, ctx.policy)
+    return [e.StepEdited(step.attempt + 1, decision.input, gate.value, judge, step=step.number)]
 
 
-def _rejected(run: Run, step: Step, decision: Decision) -> list[e.Event]:
+def _rejected(run: Run, ctx: Context, step: Step, decision: Decision) -> list[e.Event]:
     said = f": {decision.comment}" if decision.comment else "."
     failure = Failure(
         Reason.STEP_REJECTED.value,
@@ -190,7 +191,7 @@ def _rejected(run: Run, step: Step, decision: Decision) -> list[e.Event]:
     return [rejected, e.PlanningStarted(feedback=feedback, by=decision.subject)]
 
 
-_CONSEQUENCES: dict[Verdict, Callable[[Run, Step, Decision], list[e.Event]]] = {
+_CONSEQUENCES: dict[Verdict, Callable[[Run, Context, Step, Decision], list[e.Event]]] = {
     Verdict.APPROVE: _approved,
     Verdict.REJECT: _rejected,
     Verdict.SKIP: _skipped,

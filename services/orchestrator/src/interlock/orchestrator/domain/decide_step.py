@@ -13,6 +13,7 @@ from interlock.orchestrator.domain.actions import (
     AskModel,
     Draft,
     Expire,
+    Judge,
     Prepare,
     Propose,
     StepAction,
@@ -21,6 +22,7 @@ from interlock.orchestrator.domain.actions import (
     wants,
 )
 from interlock.orchestrator.domain.advance import budget_left
+from interlock.orchestrator.domain.asking import Question, at_command, at_effect, gate_of, has_rules, refusal
 from interlock.orchestrator.domain.chain import time_text
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import (
@@ -28,12 +30,12 @@ from interlock.orchestrator.domain.model import (
     MAX_SUPERSEDED,
     Approval,
     Failure,
-    Gate,
     Kept,
     ModelCall,
     OnFailure,
     PauseReason,
     Prepared,
+    Ruling,
     Run,
     RunState,
     Step,
@@ -70,6 +72,17 @@ _NO_EFFECT = Failure(
 )
 
 
+def judged(run: Run, ctx: Context, number: int, attempt: int, ruling: Ruling) -> list[e.Event]:
+    """The rules said what is to become of a step before it began: it has its gate, or is refused."""
+    if run.cancelling or not wants(run, number, attempt, Judge):
+        return []
+    step = run.steps[number - 1]
+    gate = gate_of(step.spec, run.policy, ruling)
+    known = e.StepRuled(attempt, ruling, gate.value, step=number)
+    refused = refusal(step, ruling)
+    return [known, *(failed(step, refused, may_retry=False) if refused else [])]
+
+
 def replied(
     run: Run, ctx: Context, number: int, attempt: int, reply_payload: str, calls: Sequence[ModelCall]
 ) -> list[e.Event]:
@@ -96,17 +109,21 @@ def proposed(run: Run, ctx: Context, number: int, attempt: int, prepared: Prepar
     if run.cancelling or not wants(run, number, attempt, Propose):
         return []
     known = e.StepProposed(attempt, prepared, step=number)
-    return [
-        *drift(run, prepared.base_tree),
-        known,
-        _ask(run, ctx, number, attempt, Gate.COMMAND, prepared.request_digest),
-    ]
+    step = run.steps[number - 1]
+    question = at_command(step, step.ruling)
+    return [*drift(run, prepared.base_tree), known, _ask(run, ctx, step, question, prepared.request_digest)]
 
 
 def prepared(
-    run: Run, ctx: Context, number: int, attempt: int, effect: Prepared, failure: Failure | None = None
+    run: Run,
+    ctx: Context,
+    number: int,
+    attempt: int,
+    effect: Prepared,
+    failure: Failure | None = None,
+    ruling: Ruling | None = None,
 ) -> list[e.Event]:
-    """The executor computed the effect, or the step failed in its fork.
+    """The executor computed the effect, or the step failed in its fork; `ruling` is what the rules say about it.
 
     A run that is being cancelled records how far it had come and publishes nothing.
     """
@@ -121,8 +138,10 @@ def prepared(
     if failure is not None:
         return [*known, *failed(step, failure)]
     if step.approved_request and effect.request_digest != step.approved_request:
-        return [*known, *_moved(run, step, _OTHER_REQUEST, ran=True)]
-    return [*known, *_after_prepared(run, ctx, step, effect)]
+        return [*known, *_moved(run, ctx, step, _OTHER_REQUEST, ran=True)]
+    if ruling is not None:
+        known.append(e.StepRuled(attempt, ruling, step.gate.value, step=number))
+    return [*known, *_after_prepared(run, ctx, step, effect, ruling)]
 
 
 def applied(
@@ -170,7 +189,7 @@ def action_failed(
         stopping = (number, attempt) in run.discards
         return called if stopping else [*called, *failed(step, failure, may_retry=False, stop=False)]
     if failure.reason in _MOVED:
-        return [*called, *_moved(run, step, failure, ran=step.computed == attempt)]
+        return [*called, *_moved(run, ctx, step, failure, ran=step.computed == attempt)]
     return [*called, *failed(step, failure)]
 
 
@@ -183,11 +202,14 @@ def failed(step: Step, failure: Failure, *, may_retry: bool = True, stop: bool =
     return [event, e.RunFailed(failure)]
 
 
-def _after_prepared(run: Run, ctx: Context, step: Step, effect: Prepared) -> list[e.Event]:
-    # An edit without a change has nothing to approve; a command has its outputs, which later steps read.
-    shows = effect.changes_tree or step.spec.kind is not StepKind.EDIT_FILE
-    if step.state is StepState.PREPARING and step.gate in (Gate.EFFECT, Gate.BOTH) and shows:
-        return [_ask(run, ctx, step.number, step.attempt, Gate.EFFECT, effect.effect_digest)]
+def _after_prepared(
+    run: Run, ctx: Context, step: Step, effect: Prepared, ruling: Ruling | None
+) -> list[e.Event]:
+    question = at_effect(step, effect, ruling)
+    if question.refused is not None:
+        return failed(step, question.refused, may_retry=False)
+    if step.state is StepState.PREPARING and question.asks:
+        return [_ask(run, ctx, step, question, effect.effect_digest)]
     if step.spec.kind is StepKind.READ_FILE or not effect.changes_tree:
         return [e.StepSucceeded(step.attempt, effect.base_tree, step=step.number)]
     if step.state is StepState.APPLYING:
@@ -195,16 +217,16 @@ def _after_prepared(run: Run, ctx: Context, step: Step, effect: Prepared) -> lis
     return [e.StepApplying(step.attempt, digest=effect.effect_digest, step=step.number)]
 
 
-def _ask(run: Run, ctx: Context, number: int, attempt: int, gate: Gate, digest: str) -> e.Event:
+def _ask(run: Run, ctx: Context, step: Step, question: Question, digest: str) -> e.Event:
     timeout = run.policy.approval_timeout_us
     expires = time_text(ctx.now + timedelta(microseconds=timeout)) if timeout else ""
-    before = run.steps[number - 1].review(gate)
+    before = step.review(question.gate)
     replaces = before.approval.approval_id if before else ""
-    approval = Approval(ctx.new_id("apr"), gate, digest, attempt, expires, replaces)
-    return e.ApprovalRequested(approval, step=number)
+    approval = Approval(ctx.new_id("apr"), question.gate, digest, step.attempt, expires, replaces)
+    return e.ApprovalRequested(approval, step=step.number)
 
 
-def _moved(run: Run, step: Step, failure: Failure, *, ran: bool) -> list[e.Event]:
+def _moved(run: Run, ctx: Context, step: Step, failure: Failure, *, ran: bool) -> list[e.Event]:
     """A new preview on what the workspace is now, where that is harmless; else the attempt has failed.
 
     A command with network that ran would act outside a second time, so it is left to retries and to people.
@@ -222,7 +244,13 @@ def _moved(run: Run, step: Step, failure: Failure, *, ran: bool) -> list[e.Event
     named = tuple(path for path in str(failure.metadata.get("paths", "")).split("\n") if path)
     return [
         e.PreviewSuperseded(
-            step.attempt + 1, failure.reason, failure.message, void, named[:_NAMED_PATHS], step=step.number
+            step.attempt + 1,
+            failure.reason,
+            failure.message,
+            void,
+            named[:_NAMED_PATHS],
+            has_rules(run, ctx.policy),
+            step=step.number,
         )
     ]
 

@@ -73,6 +73,7 @@ def _idle(step: Step, state: StepState, at: datetime) -> dict[str, Any]:
 _SAME_ATTEMPT = (
     e.StepProposed,
     e.StepPrepared,
+    e.StepRuled,
     e.StepExecuting,
     e.StepApplying,
     e.StepSucceeded,
@@ -147,6 +148,7 @@ def _superseded(step: Step, event: e.PreviewSuperseded) -> dict[str, Any]:
     return {
         **_FRESH,
         "attempt": event.attempt,
+        "judge": event.judge,
         "superseded": Superseded(event.reason, times, event.paths),
     }
 
@@ -157,6 +159,9 @@ _FRESH: dict[str, Any] = {
     "approved_digest": "",
     "draft_payload": "",
     "prepared": None,
+    "judge": False,
+    "ruling": None,
+    "observed": None,
 }
 """What a new attempt starts without: everything that was about the attempt before."""
 
@@ -170,7 +175,12 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
         **_UNREVIEWED,
         "attempt": ev.attempt,
         "gate": Gate(ev.gate),
+        "judge": ev.judge,
         "failure": None,
+    },
+    e.StepRuled: lambda s, ev: {
+        "observed" if ev.ruling.observed else "ruling": ev.ruling,
+        "gate": Gate(ev.gate),
     },
     e.StepDrafted: lambda s, ev: {"draft_payload": ev.draft_payload},
     e.StepProposed: lambda s, ev: {"prepared": ev.prepared},
@@ -189,6 +199,7 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
         "attempt": ev.attempt,
         "spec": replace(s.spec, input=ev.input),
         "gate": Gate(ev.gate),
+        "judge": ev.judge,
     },
     e.PreviewSuperseded: _superseded,
     e.ModelCalled: lambda s, ev: {"model_calls": (*s.model_calls, ev.call)},

@@ -59,6 +59,7 @@ _REOPENABLE = (S.FAILED, S.REJECTED, S.OUTCOME_UNKNOWN)
 
 STEP: dict[str, dict[S, tuple[S, ...]]] = {
     "step.started": {S.PENDING: (S.PREPARING,)},
+    "step.ruled": {S.PREPARING: (S.PREPARING,), S.APPLYING: (S.APPLYING,)},
     "step.drafted": {S.PREPARING: (S.PREPARING,)},
     "step.proposed": {S.PREPARING: (S.PREPARING,)},
     "step.prepared": {S.PREPARING: (S.PREPARING,), S.APPLYING: (S.APPLYING,)},

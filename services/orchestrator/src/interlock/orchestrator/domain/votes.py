@@ -7,24 +7,25 @@ some stage may reject, skip and edit at any time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.orchestrator.domain.model import Policy, Run, Stage, Step, Vote
+from interlock.orchestrator.domain.asking import deciders
+from interlock.orchestrator.domain.model import Group, Policy, Run, Stage, Step, Vote
 
 GROUP = "group:"
 
 
-def current_stage(policy: Policy, votes: Iterable[Vote]) -> int:
+def current_stage(stages: Sequence[Stage], votes: Iterable[Vote]) -> int:
     """The first stage that has not enough votes, from 0; the number of stages when all have."""
     count = Counter(vote.stage for vote in votes)
-    short = (number for number, stage in enumerate(policy.stages) if count[number] < stage.quorum)
-    return next(short, len(policy.stages))
+    short = (number for number, stage in enumerate(stages) if count[number] < stage.quorum)
+    return next(short, len(stages))
 
 
-def approvers(policy: Policy, stage: Stage) -> frozenset[str]:
+def approvers(of: Iterable[Group], stage: Stage) -> frozenset[str]:
     """Who may vote in a stage, groups resolved; empty = everyone with the role."""
-    groups = {group.name: group.subjects for group in policy.groups}
+    groups = {group.name: group.subjects for group in of}
     found: set[str] = set()
     for name in stage.approvers:
         found.update(groups.get(name[len(GROUP) :], ()) if name.startswith(GROUP) else (name,))
@@ -33,7 +34,8 @@ def approvers(policy: Policy, stage: Stage) -> frozenset[str]:
 
 def check_may_approve(run: Run, step: Step, approval_id: str, subject: str) -> None:
     """Raises PERMISSION_DENIED unless the subject may vote now; APPROVAL_ALREADY_VOTED when it has."""
-    if run.policy.separate_requester and subject in (run.created_by, *step.authors):
+    who = deciders(run, step)
+    if who.separate_requester and subject in (run.created_by, *step.authors):
         asked = "created the run" if subject == run.created_by else "asked for the step or edited it"
         raise InterlockError(
             Reason.PERMISSION_DENIED,
@@ -47,18 +49,19 @@ def check_may_approve(run: Run, step: Step, approval_id: str, subject: str) -> N
             f"{subject} has approved {approval_id} before.",
             metadata={"approval_id": approval_id, "subject": subject},
         )
-    number = current_stage(run.policy, step.votes)
-    if number < len(run.policy.stages):
-        stage = run.policy.stages[number]
-        _check_named(approvers(run.policy, stage), stage, number, approval_id, subject)
+    number = current_stage(who.stages, step.votes)
+    if number < len(who.stages):
+        stage = who.stages[number]
+        _check_named(approvers(who.groups, stage), stage, number, approval_id, subject)
 
 
-def check_may_refuse(run: Run, approval_id: str, subject: str) -> None:
+def check_may_refuse(run: Run, step: Step, approval_id: str, subject: str) -> None:
     """Raises PERMISSION_DENIED unless the subject may vote in some stage, or created the run."""
-    named = [approvers(run.policy, stage) for stage in run.policy.stages]
+    who = deciders(run, step)
+    named = [approvers(who.groups, stage) for stage in who.stages]
     if not named or subject == run.created_by or any(not each or subject in each for each in named):
         return
-    stage = run.policy.stages[0]
+    stage = who.stages[0]
     _check_named(frozenset().union(*named), stage, 0, approval_id, subject)
 
 
@@ -86,7 +89,7 @@ def check_stages(policy: Policy) -> None:
             raise _bad(
                 field, f"names {unknown[0]!r}, which is not among the policy's groups", "Add the group."
             )
-        people = approvers(policy, stage)
+        people = approvers(policy.groups, stage)
         if people and len(people) < stage.quorum:
             why = f"wants {stage.quorum} people to approve and names {len(people)}"
             raise _bad(field, why, "Name more of them, or lower the quorum.")

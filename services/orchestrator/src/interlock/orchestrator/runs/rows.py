@@ -39,10 +39,10 @@ class Change:
         """Whether one of its events is of this type."""
         return any(sealed.type == type_ for sealed in self.sealed)
 
-    def settle(self, at: datetime) -> Run:
-        """Adds what follows by itself; the run after it."""
+    def settle(self, at: datetime, policy: str = "") -> Run:
+        """Adds what follows by itself under the installation's policy (its digest); the run after it."""
         assert self.after is not None
-        while (event := advance(self.after)) is not None:
+        while (event := advance(self.after, policy)) is not None:
             self.add(event, at)
         return self.after
 

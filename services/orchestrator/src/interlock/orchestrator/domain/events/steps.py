@@ -5,15 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from interlock.orchestrator.domain.event import Event
-from interlock.orchestrator.domain.model import Failure, Json, Prepared
+from interlock.orchestrator.domain.model import Failure, Json, Prepared, Ruling
 
 
 @dataclass(frozen=True, slots=True)
 class StepStarted(Event):
-    """It is the step's turn; a new attempt begins, with the gate in force."""
+    """It is the step's turn; a new attempt begins, at the gate in force; with `judge`, rules have yet to name it."""
 
     type = "step.started"
     attempt: int
+    gate: str = "none"
+    judge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepRuled(Event):
+    """What the rules say about the attempt; `gate` is the one in force now."""
+
+    type = "step.ruled"
+    attempt: int
+    ruling: Ruling
     gate: str = "none"
 
 
@@ -51,6 +62,7 @@ class StepEdited(Event):
     attempt: int
     input: Json
     gate: str = "none"
+    judge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,7 @@ class PreviewSuperseded(Event):
     message: str
     approval_ids: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    judge: bool = False
 
 
 @dataclass(frozen=True, slots=True)

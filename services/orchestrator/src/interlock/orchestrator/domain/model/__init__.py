@@ -14,6 +14,12 @@ from interlock.orchestrator.domain.model.reviews import (
     Superseded,
     Vote,
 )
+from interlock.orchestrator.domain.model.rulings import (
+    PolicyRef,
+    PolicyVerdict,
+    RuleHit,
+    Ruling,
+)
 from interlock.orchestrator.domain.model.runs import (
     ZERO_DIGEST,
     Planning,
@@ -31,6 +37,7 @@ from interlock.orchestrator.domain.model.specs import (
     Group,
     Json,
     Policy,
+    Rule,
     Stage,
     StepSpec,
 )
@@ -48,6 +55,7 @@ from interlock.orchestrator.domain.model.states import (
     OnFailure,
     PauseReason,
     RejectAction,
+    RuleEffect,
     RunState,
     StepKind,
     StepState,
@@ -83,11 +91,17 @@ __all__ = [
     "PauseReason",
     "Planning",
     "Policy",
+    "PolicyRef",
+    "PolicyVerdict",
     "Prepared",
     "RejectAction",
     "Revert",
     "Reviewed",
     "Rollback",
+    "Rule",
+    "RuleEffect",
+    "RuleHit",
+    "Ruling",
     "Run",
     "RunState",
     "Spent",

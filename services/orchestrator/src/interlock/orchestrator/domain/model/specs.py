@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dataclasses import field as default
 from typing import Any
 
-from interlock.orchestrator.domain.model.states import Gate, OnFailure, StepKind
+from interlock.orchestrator.domain.model.states import Gate, OnFailure, RuleEffect, StepKind
 
 MAX_STEPS = 10_000
 """Most steps of one run."""
@@ -40,10 +40,27 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of a run's own policy: `when` is a CEL expression (docs/policy.md)."""
+
+    name: str
+    effect: RuleEffect
+    when: str
+    reason: str = ""
+    gate: Gate | None = None
+    stages: tuple[Stage, ...] = ()
+    separate_requester: bool = False
+    always: bool = False
+    network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Gates of the dangerous kinds, how long approvals stay open (microseconds; None = for ever), and who approves.
 
-    With `separate_requester` neither who created the run nor who edited the step can approve it.
+    With `separate_requester` neither who created the run nor who edited the step can approve it. `rules` are the
+    run's own, besides those of its installation; their approvers are subjects and `group:NAME`. `named_gates` are the
+    kinds whose gate was named, though it may be the usual one: no rule of the installation opens those.
     """
 
     name: str = "default"
@@ -54,6 +71,9 @@ class Policy:
     stages: tuple[Stage, ...] = ()
     groups: tuple[Group, ...] = ()
     separate_requester: bool = False
+    version: str = ""
+    rules: tuple[Rule, ...] = ()
+    named_gates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

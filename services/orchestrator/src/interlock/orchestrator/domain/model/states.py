@@ -54,6 +54,14 @@ class Gate(StrEnum):
     BOTH = "both"
 
 
+class RuleEffect(StrEnum):
+    """What a rule says about the steps that it is about; the first of these that any rule says counts."""
+
+    DENY = "deny"
+    REQUIRE = "require"
+    ALLOW = "allow"
+
+
 class OnFailure(StrEnum):
     """What follows a failed step."""
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from interlock.orchestrator.domain.effects import Effects, Published, undone
 from interlock.orchestrator.domain.model.reviews import Approval, Prepared, Reviewed, Superseded, Vote
+from interlock.orchestrator.domain.model.rulings import Ruling
 from interlock.orchestrator.domain.model.specs import Failure, StepSpec
 from interlock.orchestrator.domain.model.spending import ModelCall
 from interlock.orchestrator.domain.model.states import Gate, StepState
@@ -29,7 +30,8 @@ class Step:
     workspace was when the step ended, empty before. `reviewed` is what was approved last at each gate since the
     step was started or edited; with `superseded`, people have seen that and not what replaces it. `waited_us` is
     how long it did not work after it had started, up to `idle_since` where that is set. `votes` are about the
-    open approval, `authors` are those who asked for the step or have changed its input.
+    open approval, `authors` are those who asked for the step or have changed its input. `judge`: rules decide about
+    the attempt; `ruling` is what they said before it began, `observed` what they said about what it did.
     """
 
     number: int
@@ -44,6 +46,9 @@ class Step:
     asked_at: datetime | None = None
     votes: tuple[Vote, ...] = ()
     authors: tuple[str, ...] = ()
+    judge: bool = False
+    ruling: Ruling | None = None
+    observed: Ruling | None = None
     approved_request: str = ""
     approved_digest: str = ""
     reviewed: tuple[Reviewed, ...] = ()
