@@ -358,7 +358,7 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
         "Correct the secret's value or file as the message says; then `interlock step retry RUN STEP`."),
     _R.POLICY_INVALID: ReasonInfo(_ARG, False,
         "The policy cannot be used as it is written.",
-        "Correct the rule that the message names."),
+        "Correct the rule that the message names, in the file of INTERLOCK_POLICY or in the plan."),
     _R.POLICY_DENIED: ReasonInfo(_PRE, False,
         "A rule of the policy denies the step.",
         "Do it another way, skip it (`interlock step skip RUN STEP`), or have whoever keeps the policy change it."),
