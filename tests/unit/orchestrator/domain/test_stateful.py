@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.support.driven_run import DrivenRun, drafted, spec
 from tests.support.executor_double import Result
+from tests.support.verifying import verifier_tells_the_same
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain import actions as a
@@ -380,6 +381,7 @@ def _long_run(seed: int, things: int) -> None:
     chance = Chance(seed)
     for _ in range(things):
         chance.one()
+    verifier_tells_the_same(chance.machine.run)
     chance.machine.teardown()
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from interlock.verify.effects import Presence, differs
+
 _STATES = {
     "step.succeeded": "SUCCEEDED",
     "step.rejected": "REJECTED",
@@ -47,6 +49,7 @@ class Facts:
         self.head = ""
         self.seq = 0
         self.tree = ""
+        self.presence = Presence()
         self._until = until
 
     def __call__(self, seq: int, event: dict[str, Any], digest: str) -> None:
@@ -61,6 +64,7 @@ class Facts:
 
     def _take(self, seq: int, event: dict[str, Any]) -> None:
         kind, data, number = event["type"], event["data"], event["step"]
+        self.presence.take(seq, event, self.steps.get(number), self.tree)
         if kind == "run.created" and seq == 1 and data.get("fork"):
             fork = data["fork"]
             self.origin = Origin(
@@ -69,7 +73,8 @@ class Facts:
             self.tree = self.origin.tree
         elif kind == "run.steps_inherited":
             for at, step in enumerate(data["steps"], data["first"]):
-                self.inherited[at] = self.steps[at] = dict(step)
+                self.inherited[at], self.steps[at] = step, dict(step)
+                self.presence.inherit(at, step, event["at"])
         elif kind == "run.steps_added":
             for at, spec in enumerate(data["specs"], data["first"]):
                 self.steps[at] = {"spec": spec, "state": "PENDING"}
@@ -127,6 +132,8 @@ def broken(child: Facts, parent: Facts, parent_run: str) -> list[str]:
             found.append(f"{parent_run} had no step {number}")
             continue
         names = [name for name in _COMPARED if (claimed.get(name) or None) != (known.get(name) or None)]
+        if differs(claimed, parent.presence.told(number, parent.seq, parent_run)):
+            names.append("effects")
         if names:
             found.append(f"inherited step {number} is not as it was in {parent_run}: {', '.join(names)}")
     return found

@@ -10,7 +10,7 @@ from interlock.orchestrator.domain.model import MAX_ATTEMPTS, Run, RunState, Ste
 
 def require_run(run: Run, allowed: Iterable[RunState], verb: str, *, during_rollback: bool = False) -> None:
     """Raises RUN_WRONG_STATE unless the run is in one of the states, and not busy cancelling or undoing."""
-    states = sorted(state.value for state in allowed)
+    states = sorted({state.value for state in allowed})
     busy = "being cancelled" if run.cancelling else "" if during_rollback else _undoing(run)
     if run.state.value in states and not busy:
         return
@@ -59,7 +59,7 @@ def require_step(run: Run, number: int, allowed: Iterable[StepState], verb: str)
             field="step",
             metadata={"run_id": run.run_id, "step": str(number)},
         )
-    states = sorted(state.value for state in allowed)
+    states = sorted({state.value for state in allowed})
     if step.state.value in states:
         return step
     raise InterlockError(
