@@ -67,6 +67,13 @@ def spaces(open_spaces: Callable[..., Workspaces]) -> Workspaces:
     return open_spaces()
 
 
+@pytest.fixture(params=[5, pytest.param(1, marks=pytest.mark.torture)], ids=["one in five", "every one"])
+def stride(request: pytest.FixtureRequest) -> int:
+    """From one point of a matrix to the next that is tried: `make torture` tries every one."""
+    assert isinstance(request.param, int)
+    return request.param
+
+
 class Program:
     """Runs `tests/support/workspace_program.py`; `uid` None is this process's user."""
 

@@ -91,11 +91,11 @@ BACK = ["publish.turned", "publish.back.live.entry:4", "publish.back.base.entry:
 @pytest.mark.parametrize("gone", [False, True])
 @pytest.mark.parametrize("point", FORWARD)
 def test_a_move_that_lacks_what_it_goes_to_is_whole_or_taken_back(
-    room: Path, program: Any, point: str, gone: bool
+    room: Path, program: Any, point: str, gone: bool, stride: int
 ) -> None:
     scene = Damage(room, program)
     ends = {}
-    for kind, lost in scene.only_new:
+    for kind, lost in scene.only_new[::stride]:
         scene.restore()
         assert program.run("publish", point, **scene.ids) is None
         scene.damage(lost, gone=gone)
@@ -105,7 +105,7 @@ def test_a_move_that_lacks_what_it_goes_to_is_whole_or_taken_back(
             assert again["error"] in ("EFFECT_TAMPERED", "TREE_NOT_FOUND"), "a move anew is refused whole"
             assert again["object"] == digest_text(lost)
             scene.both(OLD)
-    assert len(ends) > 4
+    assert len(ends) > 4 // stride
     if point == "publish.live.entry:5":
         assert set(ends.values()) == {"new"}, "the base has all of it"
     elif point == "publish.recorded":
@@ -115,10 +115,12 @@ def test_a_move_that_lacks_what_it_goes_to_is_whole_or_taken_back(
 
 
 @pytest.mark.parametrize("point", FORWARD)
-def test_a_move_that_lacks_what_it_comes_from_goes_on(room: Path, program: Any, point: str) -> None:
+def test_a_move_that_lacks_what_it_comes_from_goes_on(
+    room: Path, program: Any, point: str, stride: int
+) -> None:
     scene = Damage(room, program)
     ends = {}
-    for kind, lost in scene.only_old:
+    for kind, lost in scene.only_old[::stride]:
         scene.restore()
         assert program.run("publish", point, **scene.ids) is None
         scene.damage(lost, gone=False)
@@ -130,11 +132,12 @@ def test_a_move_that_lacks_what_it_comes_from_goes_on(room: Path, program: Any, 
 
 @pytest.mark.parametrize("point", BACK)
 def test_a_way_back_that_lacks_something_is_whole_or_quarantined(
-    room: Path, program: Any, point: str
+    room: Path, program: Any, point: str, stride: int
 ) -> None:
     scene = Damage(room, program)
+    tried = (*scene.only_new, *scene.only_old)[::stride]
     ends = {}
-    for lost in (*scene.only_new, *scene.only_old):
+    for lost in tried:
         scene.restore()
         assert program.run("blocked", point, at=9, **scene.ids) is None
         scene.damage(lost[1], gone=False)
@@ -143,9 +146,9 @@ def test_a_way_back_that_lacks_something_is_whole_or_quarantined(
             scene.repair(lost[1])
             assert scene.recover() == "old", "with the object back, it is taken back"
     assert "new" not in ends.values()
-    assert {ends[lost] for lost in scene.only_new} == {"old"}
+    assert {ends[lost] for lost in tried if lost in scene.only_new} == {"old"}
     if point == "publish.turned":
-        assert {ends[lost] for lost in scene.only_old if lost[0] == FILE} == {"old"}, (
+        assert {ends[lost] for lost in tried if lost in scene.only_old and lost[0] == FILE} == {"old"}, (
             "what was displaced has it"
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -83,68 +84,64 @@ class Scene:
 
 @pytest.mark.parametrize("look", ["everything", "affected"])
 def test_a_publication_killed_anywhere_is_done_whole_or_not_at_all(
-    room: Path, program: Any, look: str
+    room: Path, program: Any, look: str, stride: int
 ) -> None:
     scene = Scene(room, program)
     old, new = scene.ids["base"], scene.ids["result"]
-    kills = 0
-    while True:
+    for kill in count(1, stride):
         scene.restore()
-        if program.run("publish", f"*:{kills + 1}", look=look, **scene.ids) is not None:
+        if program.run("publish", f"*:{kill}", look=look, **scene.ids) is not None:
             break
-        kills += 1
         found = program.run("recover")
         head = found["heads"][scene.ids["workspace"]]
         assert found["kept"] == []
         assert found["failed"] == []
         scene.both(scene.new if head == new else OLD)
         # A kill after the record was written ends in the new tree: nobody has to ask again.
-        assert head == new if kills > 1 else head in (old, new)
+        assert head == new if kill > 1 else head in (old, new)
         again = program.run("publish", look=look, **scene.ids)
         assert again["head"] == new
         scene.both(scene.new)
     scene.both(scene.new)
-    assert kills > 40
+    assert kill > 40
 
 
-def test_a_recovery_killed_anywhere_is_taken_up_again(room: Path, program: Any) -> None:
+def test_a_recovery_killed_anywhere_is_taken_up_again(room: Path, program: Any, stride: int) -> None:
     scene = Scene(room, program)
     assert program.run("publish", "publish.live.entry:6", **scene.ids) is None
     scene.save()
-    kills = 0
-    while True:
+    for kill in count(1, stride):
         scene.restore()
-        if program.run("recover", f"*:{kills + 1}") is not None:
+        if program.run("recover", f"*:{kill}") is not None:
             break
-        kills += 1
         found = program.run("recover")
         assert found["heads"] == {scene.ids["workspace"]: scene.ids["result"]}
         assert found["kept"] == []
         scene.both(scene.new)
-    assert kills > 20
+    assert kill > 20
 
 
-def test_a_rollback_killed_anywhere_is_done_whole_or_not_at_all(room: Path, program: Any) -> None:
+def test_a_rollback_killed_anywhere_is_done_whole_or_not_at_all(
+    room: Path, program: Any, stride: int
+) -> None:
     scene = Scene(room, program)
     program.run("publish", **scene.ids)
     scene.save()
-    kills = 0
     ask = {"workspace": scene.ids["workspace"], "tree": scene.ids["base"]}
-    while True:
+    for kill in count(1, stride):
         scene.restore()
-        if program.run("rollback", f"*:{kills + 1}", **ask) is not None:
+        if program.run("rollback", f"*:{kill}", **ask) is not None:
             break
-        kills += 1
         found = program.run("recover")
         head = found["heads"][scene.ids["workspace"]]
         scene.both(OLD if head == scene.ids["base"] else scene.new)
         assert program.run("rollback", **ask)["head"] == scene.ids["base"]
         scene.both(OLD)
     scene.both(OLD)
-    assert kills > 40
+    assert kill > 40
 
 
-def test_a_revert_killed_anywhere_is_done_whole_or_not_at_all(room: Path, program: Any) -> None:
+def test_a_revert_killed_anywhere_is_done_whole_or_not_at_all(room: Path, program: Any, stride: int) -> None:
     """With an edit of the user's beside it, which becomes the head first, and stays whenever the kill comes."""
     scene = Scene(room, program)
     program.run("publish", **scene.ids)
@@ -152,13 +149,12 @@ def test_a_revert_killed_anywhere_is_done_whole_or_not_at_all(room: Path, progra
     program.give(scene.live / "mine")
     scene.save()
     mine = {b"mine": ("f", 0o644, b"mine\n")}
-    kills, known = 0, [scene.ids["result"], tree_id({**scene.new, **mine}), tree_id({**OLD, **mine})]
+    known = [scene.ids["result"], tree_id({**scene.new, **mine}), tree_id({**OLD, **mine})]
     reached: list[int] = []
-    while True:
+    for kill in count(1, stride):
         scene.restore()
-        if program.run("revert", f"*:{kills + 1}", **scene.ids) is not None:
+        if program.run("revert", f"*:{kill}", **scene.ids) is not None:
             break
-        kills += 1
         found = program.run("recover")
         reached.append(known.index(found["heads"][scene.ids["workspace"]]))
         reverted = reached[-1] == 2
@@ -168,7 +164,7 @@ def test_a_revert_killed_anywhere_is_done_whole_or_not_at_all(room: Path, progra
     scene.both({**OLD, **mine})
     assert reached == sorted(reached), "a later kill ends no further back"
     assert {1, 2} <= set(reached)
-    assert kills > 40
+    assert kill > 40
 
 
 def test_an_import_killed_anywhere_leaves_nothing_and_can_be_repeated(room: Path, program: Any) -> None:
@@ -189,21 +185,21 @@ def test_an_import_killed_anywhere_leaves_nothing_and_can_be_repeated(room: Path
     assert read_tree(live) == OLD
 
 
-def test_adopting_drift_killed_anywhere_leaves_the_live_directory_alone(room: Path, program: Any) -> None:
+def test_adopting_drift_killed_anywhere_leaves_the_live_directory_alone(
+    room: Path, program: Any, stride: int
+) -> None:
     scene = Scene(room, program)
     mutate(bytes(scene.live), CHANGES)
     program.give(scene.live)
     scene.save()
-    kills = 0
-    while True:
+    for kill in count(1, stride):
         scene.restore()
-        if program.run("fork", f"*:{kills + 1}", workspace=scene.ids["workspace"]) is not None:
+        if program.run("fork", f"*:{kill}", workspace=scene.ids["workspace"]) is not None:
             break
-        kills += 1
         assert read_tree(scene.live) == scene.new
         program.run("fork", workspace=scene.ids["workspace"])
         scene.both(scene.new)
-    assert kills > 15
+    assert kill > 15
 
 
 def test_what_somebody_edits_between_the_kill_and_the_recovery_is_kept(room: Path, program: Any) -> None:
