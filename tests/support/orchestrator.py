@@ -58,12 +58,16 @@ async def planner_server(servicer: Any, orchestrator: Address | None = None) -> 
 
 @asynccontextmanager
 async def orchestrator(
-    database_url: str, executor: Address, planner: Address = NOWHERE, *, lease_seconds: float = 2.0
+    database_url: str,
+    executor: Address,
+    planner: Address = NOWHERE,
+    *,
+    lease_seconds: float = 2.0,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
-    """A whole orchestrator; leaving the block stops it as SIGTERM would."""
-    config = Config(
-        database_url, parse_address(ANY_PORT), executor, planner, TOKEN, lease_seconds=lease_seconds
-    )
+    """A whole orchestrator; leaving the block stops it as SIGTERM would. `settings`: more of its Config."""
+    settings["lease_seconds"] = lease_seconds
+    config = Config(database_url, parse_address(ANY_PORT), executor, planner, TOKEN, **settings)
     async with server.parts(config) as deps, server.guarded(config, deps) as guard:
         spec = ServerSpec(
             "orchestrator",

@@ -51,10 +51,15 @@ class ApprovalFilter(_message.Message):
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    FOR_ME_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Only this run."""
     workspace_id: _builtins.str
     """Only this workspace."""
+    for_me: _builtins.bool
+    """Only what the caller may approve, now or in a later stage: it has the role approver, is among those whom a stage
+    names where stages name anybody, and is not kept apart as who asked (`ApprovalRecord.excluded`).
+    """
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_step_pb2.StepKind.ValueType]:
         """Only these kinds of step; empty = all."""
@@ -70,10 +75,11 @@ class ApprovalFilter(_message.Message):
         workspace_id: _builtins.str = ...,
         kinds: _abc.Iterable[_step_pb2.StepKind.ValueType] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        for_me: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds", "labels", b"labels", "run_id", b"run_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["for_me", b"for_me", "kinds", b"kinds", "labels", b"labels", "run_id", b"run_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -233,10 +239,15 @@ class SubscribeResponse(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     CAUGHT_UP_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    RESET_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Opaque; continues after this message."""
     caught_up: _builtins.bool
     """True once everything that was pending at the start has been sent."""
+    reset: _builtins.bool
+    """True in a fresh snapshot that stands in for what an expired cursor would have continued: forget
+    what was pending before it. CURSOR_EXPIRED follows; subscribe again with its cursor.
+    """
     @_builtins.property
     def event(self) -> _decision_pb2.ApprovalEvent:
         """What happened; absent in a heartbeat, sent after 10 seconds of silence."""
@@ -252,10 +263,11 @@ class SubscribeResponse(_message.Message):
         cursor: _builtins.str = ...,
         caught_up: _builtins.bool = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
+        reset: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "caught_up", b"caught_up", "cursor", b"cursor", "event", b"event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "caught_up", b"caught_up", "cursor", b"cursor", "event", b"event", "reset", b"reset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

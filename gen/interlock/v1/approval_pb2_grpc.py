@@ -81,7 +81,9 @@ class ApprovalServicer:
         """First what is pending, then everything that happens to approvals, in one order. Every message
         carries a cursor; a call with that cursor continues without gap or duplicate, also after a
         restart of any service. A subscriber that does not keep up is ended with RESOURCE_EXHAUSTED
-        and its cursor in the metadata. Errors: CURSOR_EXPIRED (OUT_OF_RANGE), CURSOR_INVALID.
+        and its cursor in the metadata. A cursor older than what is kept gets what is pending now, in
+        messages with `reset`, and is then ended with CURSOR_EXPIRED (OUT_OF_RANGE), with the cursor to
+        go on from in the metadata. Errors: CURSOR_EXPIRED, CURSOR_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,9 @@ class ApprovalStub:
     """First what is pending, then everything that happens to approvals, in one order. Every message
     carries a cursor; a call with that cursor continues without gap or duplicate, also after a
     restart of any service. A subscriber that does not keep up is ended with RESOURCE_EXHAUSTED
-    and its cursor in the metadata. Errors: CURSOR_EXPIRED (OUT_OF_RANGE), CURSOR_INVALID.
+    and its cursor in the metadata. A cursor older than what is kept gets what is pending now, in
+    messages with `reset`, and is then ended with CURSOR_EXPIRED (OUT_OF_RANGE), with the cursor to
+    go on from in the metadata. Errors: CURSOR_EXPIRED, CURSOR_INVALID.
     """
     Decide: _grpc.UnaryUnaryMultiCallable[_approval_pb2.DecideRequest, _approval_pb2.DecideResponse]
     """Records a decision. The first one wins. Errors: APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED
@@ -66,7 +68,9 @@ class ApprovalAsyncStub(ApprovalStub):
     """First what is pending, then everything that happens to approvals, in one order. Every message
     carries a cursor; a call with that cursor continues without gap or duplicate, also after a
     restart of any service. A subscriber that does not keep up is ended with RESOURCE_EXHAUSTED
-    and its cursor in the metadata. Errors: CURSOR_EXPIRED (OUT_OF_RANGE), CURSOR_INVALID.
+    and its cursor in the metadata. A cursor older than what is kept gets what is pending now, in
+    messages with `reset`, and is then ended with CURSOR_EXPIRED (OUT_OF_RANGE), with the cursor to
+    go on from in the metadata. Errors: CURSOR_EXPIRED, CURSOR_INVALID.
     """
     Decide: _aio.UnaryUnaryMultiCallable[_approval_pb2.DecideRequest, _approval_pb2.DecideResponse]  # type: ignore[assignment]
     """Records a decision. The first one wins. Errors: APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED
@@ -104,7 +108,9 @@ class ApprovalServicer(metaclass=_abc_1.ABCMeta):
         """First what is pending, then everything that happens to approvals, in one order. Every message
         carries a cursor; a call with that cursor continues without gap or duplicate, also after a
         restart of any service. A subscriber that does not keep up is ended with RESOURCE_EXHAUSTED
-        and its cursor in the metadata. Errors: CURSOR_EXPIRED (OUT_OF_RANGE), CURSOR_INVALID.
+        and its cursor in the metadata. A cursor older than what is kept gets what is pending now, in
+        messages with `reset`, and is then ended with CURSOR_EXPIRED (OUT_OF_RANGE), with the cursor to
+        go on from in the metadata. Errors: CURSOR_EXPIRED, CURSOR_INVALID.
         """
 
     @_abc_1.abstractmethod

@@ -122,6 +122,8 @@ class _ApprovalEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_App
     """
     APPROVAL_EVENT_KIND_VOTED: _ApprovalEventKind.ValueType  # 5
     """Someone approved, and more have to: see `approval.votes`. It is still PENDING."""
+    APPROVAL_EVENT_KIND_APPLIED: _ApprovalEventKind.ValueType  # 6
+    """The step that it let through took effect: its effect is published, where it has one."""
 
 class ApprovalEventKind(_ApprovalEventKind, metaclass=_ApprovalEventKindEnumTypeWrapper):
     """What happened to an approval."""
@@ -140,6 +142,8 @@ names it in `replaces` is REQUESTED next, unless the step ends before that.
 """
 APPROVAL_EVENT_KIND_VOTED: ApprovalEventKind.ValueType  # 5
 """Someone approved, and more have to: see `approval.votes`. It is still PENDING."""
+APPROVAL_EVENT_KIND_APPLIED: ApprovalEventKind.ValueType  # 6
+"""The step that it let through took effect: its effect is published, where it has one."""
 Global___ApprovalEventKind: _TypeAlias = ApprovalEventKind  # noqa: Y015
 
 @_typing.final
@@ -365,6 +369,7 @@ class ApprovalRecord(_message.Message):
     WORKSPACE_LABELS_FIELD_NUMBER: _builtins.int
     VOTES_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
+    EXCLUDED_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """`apr-…`."""
     run_id: _builtins.str
@@ -441,6 +446,12 @@ class ApprovalRecord(_message.Message):
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageProgress]:
         """What the policy asks for, stage by stage; empty = one person with the role approver."""
 
+    @_builtins.property
+    def excluded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who may not approve it, because the policy keeps them apart: who created the run, and who added or edited the
+        step. They may still refuse it.
+        """
+
     def __init__(
         self,
         *,
@@ -469,10 +480,11 @@ class ApprovalRecord(_message.Message):
         workspace_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         votes: _abc.Iterable[Global___Vote] | None = ...,
         stages: _abc.Iterable[Global___StageProgress] | None = ...,
+        excluded: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "expires_at", b"expires_at", "limits", b"limits", "preview", b"preview", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "stages", b"stages", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "votes", b"votes", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "excluded", b"excluded", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "stages", b"stages", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "votes", b"votes", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

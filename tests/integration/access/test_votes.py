@@ -127,3 +127,28 @@ async def test_a_policy_that_nobody_could_satisfy_is_refused(services: Services)
     with pytest.raises(InterlockError) as caught, rpc_errors():
         await create(services.orchestrator.stub, command(), policy=policy)
     assert (caught.value.reason, caught.value.field) == (Reason.INVALID_ARGUMENT, "policy.stages[0]")
+
+
+async def test_what_a_person_may_approve_can_be_asked_for(services: Services) -> None:
+    theirs = await waiting(services, policy_pb2.Policy(separate_requester=True))
+    assert list(theirs.excluded) == [theirs.excluded[0]]
+    named = await waiting(services, TWO_OF_THREE)
+    chosen = a.ApprovalFilter(for_me=True)
+    found: dict[str, set[str]] = {}
+    for name in ("ada", "mallory", theirs.excluded[0]):
+        person = await voter(services, name)
+        with rpc_errors():
+            listed = {
+                r.approval_id
+                for r in (await person.ListApprovals(a.ListApprovalsRequest(filter=chosen))).approvals
+            }
+        call = person.Subscribe(a.SubscribeRequest(filter=chosen))
+        told: set[str] = set()
+        async for message in call:
+            if message.caught_up:
+                break
+            told.add(message.event.approval.approval_id)
+        call.cancel()
+        assert told == listed
+        found[name] = told & {theirs.approval_id, named.approval_id}
+    assert list(found.values()) == [{theirs.approval_id, named.approval_id}, {theirs.approval_id}, set()]

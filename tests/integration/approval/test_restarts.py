@@ -11,7 +11,9 @@ from tests.support.approvals import (
     CONFIG,
     PENDING,
     REQUESTED,
+    RESOLVED,
     Caller,
+    Reader,
     Seen,
     approvals,
 )
@@ -22,6 +24,15 @@ from interlock.common.addresses import Address, parse_address
 from interlock.common.client import channel
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.server import running
+from interlock.v1 import approval_pb2 as pb
+
+
+async def _until(reader: Reader, last: Seen) -> list[Seen]:
+    """What it hears up to one event, with it."""
+    heard: list[Seen] = []
+    while last not in heard:
+        heard += await reader.events(1)
+    return heard
 
 
 class TestRestarts:
@@ -70,7 +81,7 @@ class TestRestarts:
                 assert await reader.events(1) == total[-1:]
                 reader.stop()
 
-    async def test_cursor_inside_a_snapshot_does_not_survive_a_restart_and_says_so(
+    async def test_cursor_inside_a_snapshot_gets_a_fresh_one_after_a_restart(
         self, fake: FakeOrchestrator, upstream: str
     ) -> None:
         await fake.request(record(1), record(2))
@@ -80,9 +91,14 @@ class TestRestarts:
             assert await reader.next() == (PENDING, 1)
         async with approvals(upstream) as second:
             await second.wait_healthy()
-            error = await second.subscribe(reader.cursor).fails()
-        assert error.reason is Reason.CURSOR_EXPIRED
-        assert "without a cursor" in error.fix
+            again = second.subscribe(reader.cursor)
+            error = await again.fails()
+            assert error.reason is Reason.CURSOR_EXPIRED
+            assert again.heard == [(PENDING, 1), (PENDING, 2)]
+            assert (again.last.reset, again.last.caught_up) == (True, True)
+            assert error.metadata["cursor"] == again.cursor
+            await fake.request(record(3))
+            assert await second.subscribe(error.metadata["cursor"]).events(1) == [(REQUESTED, 3)]
 
     async def test_relayed_subscriber_is_handed_over_and_hears_the_rest(
         self, fake: FakeOrchestrator, upstream: str
@@ -119,8 +135,16 @@ class TestRestarts:
         fake.oldest = 3
         async with approvals(upstream) as second:
             await second.wait_healthy()
-            error = await second.subscribe(reader.cursor).fails()
-        assert error.reason is Reason.CURSOR_EXPIRED
+            late = second.subscribe(reader.cursor, filter=pb.ApprovalFilter(run_id="run-1"))
+            await fake.resolve(2)
+            error = await late.fails()
+            assert error.reason is Reason.CURSOR_EXPIRED
+            # What happens between the snapshot and the next call is not lost, whichever of the two tells it.
+            rest = second.subscribe(error.metadata["cursor"])
+            await fake.request(record(5))
+            told = late.heard + await _until(rest, (REQUESTED, 5))
+        assert {n for kind, n in told if kind == PENDING} - {2} == {1, 3, 4}
+        assert ((PENDING, 2) in told) == ((RESOLVED, 2) in told)
 
     async def test_feed_that_expired_starts_anew_and_tells_its_subscribers(
         self, fake: FakeOrchestrator, caller: Caller

@@ -11,6 +11,7 @@ from interlock.approval.domain.cursor import Cursor, decode
 from interlock.approval.domain.log import Entry, Log
 from interlock.approval.domain.view import View
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.identity import Identity
 from interlock.common.paging import encode_cursor
 
 Make = Callable[..., Change]
@@ -162,3 +163,39 @@ class TestLog:
         log = Log("base", 10, 1000)
         log.append([Entry(change(Kind.REQUESTED, 20, 1), "u")])
         assert log.locate(Cursor("now", 0), "now") == 1
+
+
+class TestForMe:
+    """A filter of what its subscriber may approve."""
+
+    ADA = Identity("ada", frozenset({"approver"}))
+
+    @pytest.mark.parametrize(
+        ("who", "stages", "excluded", "wanted"),
+        [
+            (ADA, (), (), True),
+            (Identity("ada", frozenset({"admin"})), (), (), True),
+            (Identity("ada", frozenset({"viewer", "operator"})), (), (), False),
+            (ADA, (), ("ada",), False),
+            (ADA, (), ("bob",), True),
+            (ADA, ({"bob"},), (), False),
+            (ADA, ({"bob"}, {"ada", "eve"}), (), True),
+            (ADA, ({"bob"}, set()), (), True),
+            (ADA, ({"ada"},), ("ada",), False),
+        ],
+    )
+    def test_role_stages_and_separation(
+        self, who: Identity, stages: tuple[set[str], ...], excluded: tuple[str, ...], wanted: bool
+    ) -> None:
+        named = tuple(frozenset(stage) for stage in stages)
+        item = Item("apr-1", stages=named, excluded=frozenset(excluded))
+        assert Filter(approver=who).matches(item) is wanted
+        assert Filter().matches(item)
+
+    def test_filters_of_different_people_are_different(self) -> None:
+        bob = Identity("bob", frozenset({"approver"}))
+        keys = {Filter(approver=self.ADA).key, Filter(approver=bob).key, Filter().key}
+        assert len(keys) == 3
+        assert Filter(labels={"a": "b"}, step_kinds=frozenset({1})).key == (
+            Filter(labels={"a": "b"}, step_kinds=frozenset({1})).key
+        )

@@ -93,6 +93,19 @@ async def test_a_slow_reader_goes_on_where_it_was() -> None:
     assert opened == ["", "c4"]
 
 
+async def test_an_expired_cursor_goes_on_after_the_snapshot_that_stands_in_for_it() -> None:
+    opened: list[str] = []
+
+    async def open_at(cursor: str) -> AsyncIterator[Message]:
+        opened.append(cursor)
+        yield Message("snapshot" if cursor == "old" else "after")
+        if cursor == "old":
+            raise InterlockError(Reason.CURSOR_EXPIRED, "old", metadata={"cursor": "snapshot"})
+
+    assert [m.cursor async for m in resuming(open_at, "old", FAST.delays)] == ["snapshot", "after"]
+    assert opened == ["old", "snapshot"]
+
+
 @pytest.mark.parametrize("reason", [Reason.CURSOR_EXPIRED, Reason.RUN_NOT_FOUND, Reason.UNAUTHENTICATED])
 async def test_other_errors_are_raised_at_once(reason: Reason) -> None:
     open_at, opened = server(MESSAGES, [2], reason)

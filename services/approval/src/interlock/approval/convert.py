@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind
 from interlock.approval.ports import Answer
 from interlock.approval.queries.subscribe import Message
+from interlock.common.identity import Identity
 from interlock.v1 import approval_pb2, decision_pb2, orchestrator_pb2, step_pb2
 
 _KINDS = {
@@ -18,6 +18,7 @@ _KINDS = {
     decision_pb2.APPROVAL_EVENT_KIND_RESOLVED: Kind.RESOLVED,
     decision_pb2.APPROVAL_EVENT_KIND_REPLACED: Kind.REPLACED,
     decision_pb2.APPROVAL_EVENT_KIND_VOTED: Kind.VOTED,
+    decision_pb2.APPROVAL_EVENT_KIND_APPLIED: Kind.APPLIED,
 }
 _WIRE_KINDS = {kind: number for number, kind in _KINDS.items()}
 _STEP_KINDS = {
@@ -57,12 +58,16 @@ def item(record: decision_pb2.ApprovalRecord) -> Item:
         workspace_labels=dict(record.workspace_labels),
         step=record.step,
         traceparent=record.traceparent,
+        stages=tuple(frozenset(stage.approvers) for stage in record.stages),
+        excluded=frozenset(record.excluded),
     )
 
 
-def chosen(wire: approval_pb2.ApprovalFilter, scope: Mapping[str, str]) -> Filter:
+def chosen(wire: approval_pb2.ApprovalFilter, caller: Identity) -> Filter:
     """A subscriber's filter, within its scope."""
-    return Filter(wire.run_id, wire.workspace_id, frozenset(wire.kinds), dict(wire.labels), scope)
+    kinds = frozenset(wire.kinds)
+    approver = caller if wire.for_me else None
+    return Filter(wire.run_id, wire.workspace_id, kinds, dict(wire.labels), caller.scope, approver)
 
 
 def answer(request: approval_pb2.DecideRequest) -> Answer:
@@ -100,7 +105,9 @@ def subscribe_response(
     message: Message, record: decision_pb2.ApprovalRecord | None, now: datetime
 ) -> approval_pb2.SubscribeResponse:
     """What a subscriber gets; `record` is the approval in the form it asked for."""
-    response = approval_pb2.SubscribeResponse(cursor=message.cursor, caught_up=message.caught_up)
+    response = approval_pb2.SubscribeResponse(
+        cursor=message.cursor, caught_up=message.caught_up, reset=message.reset
+    )
     if message.change is None:
         stamp = Timestamp()
         stamp.FromDatetime(now)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from interlock.approval.audience import Audience
 from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind
 from interlock.approval.domain.cursor import Cursor
 from interlock.approval.domain.log import Entry, Log
@@ -44,7 +45,7 @@ class Hub:
     def __init__(self, ids: Ids, limits: Limits | None = None) -> None:
         self._ids = ids
         self._limits = limits or Limits()
-        self._subscriptions: set[Subscription] = set()
+        self._audience = Audience()
         self._ready = asyncio.Event()
         self._closing = False
         self.restart()
@@ -58,7 +59,7 @@ class Hub:
         self._upstream = ""
         self._position = 0
         self._ready.clear()
-        self._end_all(Ended.GAP)
+        self._audience.end_all(Ended.GAP)
 
     @property
     def upstream(self) -> str:
@@ -100,15 +101,10 @@ class Hub:
             self._view.apply(change)
             self._position = change.position
             entries.append(Entry(change, upstream, repeats))
+        since = log.end
         log.append(entries)
-        if entries:
-            self._wake_all()
-
-    def _wake_all(self) -> None:
-        slow = [subscription for subscription in self._subscriptions if not subscription.notice()]
-        self._subscriptions.difference_update(slow)
-        if slow:
-            _log.warning("subscribers cut off", count=len(slow), position=self._position)
+        if entries and (slow := self._audience.tell(since, entries)):
+            _log.warning("subscribers cut off", count=slow, position=self._position)
 
     def set_ready(self, ready: bool) -> None:
         """Say whether the feed is followed at present."""
@@ -138,8 +134,7 @@ class Hub:
                 "More approvals are open than a subscription can start with.",
                 fix="List them with ListApprovals and decide some.",
             )
-        subscription = Subscription(log, log.end, chosen, saw_snapshot=True, on_cut=on_cut)
-        self._add(subscription)
+        subscription = self._subscribe(log, log.end, chosen, True, on_cut)
         return Begun(subscription, self.head, self._snapshot(chosen, self.head, ""))
 
     def resume(self, chosen: Filter, cursor: Cursor, on_cut: Callable[[], None]) -> Begun | None:
@@ -149,8 +144,7 @@ class Hub:
         number = log.locate(cursor, self._upstream)
         if number is None or (cursor.after is not None and not same_view):
             return None
-        subscription = Subscription(log, number, chosen, saw_snapshot=same_view, on_cut=on_cut)
-        self._add(subscription)
+        subscription = self._subscribe(log, number, chosen, same_view, on_cut)
         owed = [] if cursor.after is None else self._snapshot(chosen, cursor, cursor.after)
         return Begun(subscription, cursor, owed)
 
@@ -160,13 +154,13 @@ class Hub:
 
     def remove(self, subscription: Subscription) -> None:
         """Stop telling a subscriber; it is gone."""
-        self._subscriptions.discard(subscription)
+        self._audience.remove(subscription)
 
     def close(self) -> None:
         """End every subscription; the service drains."""
         self._closing = True
         self._ready.set()
-        self._end_all(Ended.CLOSING)
+        self._audience.end_all(Ended.CLOSING)
 
     def _followed(self) -> Log:
         if self._log is None:
@@ -176,12 +170,12 @@ class Hub:
     def _snapshot(self, chosen: Filter, start: Cursor, after: str) -> list[Change]:
         return [c for c in self._view.snapshot(start.position, after) if chosen.matches(c.item)]
 
-    def _add(self, subscription: Subscription) -> None:
-        if len(self._subscriptions) >= self._limits.subscribers:
+    def _subscribe(
+        self, log: Log, number: int, chosen: Filter, saw_snapshot: bool, on_cut: Callable[[], None]
+    ) -> Subscription:
+        if len(self._audience) >= self._limits.subscribers:
             raise InterlockError(Reason.RESOURCE_EXHAUSTED, "The approval service has too many subscribers.")
-        self._subscriptions.add(subscription)
-
-    def _end_all(self, why: Ended) -> None:
-        for subscription in self._subscriptions:
-            subscription.end(why)
-        self._subscriptions.clear()
+        group = self._audience.group(chosen)
+        subscription = Subscription(log, number, group.wants, saw_snapshot=saw_snapshot, on_cut=on_cut)
+        self._audience.add(subscription, chosen, group)
+        return subscription

@@ -28,7 +28,8 @@ def build(config: Config) -> ServerSpec:
     upstream = channel(config.orchestrator, config.token, retry=RETRIED)
     orchestrator = GrpcOrchestrator(upstream)
     health = Health()
-    hub = Hub(ids, Limits(log_entries=config.log_entries))
+    limits = Limits(log_entries=config.log_entries)
+    hub = Hub(ids, limits)
     feed = Feed(hub, orchestrator, health.set)
     subscriptions = Subscriptions(hub, orchestrator, heartbeat_seconds=config.heartbeat_seconds)
     following: list[asyncio.Task[None]] = []
@@ -63,6 +64,7 @@ def build(config: Config) -> ServerSpec:
         on_drain=drain,
         on_stop=stop,
         grace_seconds=config.grace_seconds,
+        max_concurrent_rpcs=limits.subscribers + 4096,
         untraced=frozenset({f"{SERVICE}/Subscribe"}),
         ready_file=config.ready_file,
         ready_fd=config.ready_fd,

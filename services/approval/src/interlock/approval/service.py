@@ -8,11 +8,12 @@ from typing import Any
 
 from interlock.approval import convert, tracing
 from interlock.approval.commands.decide import decide
-from interlock.approval.domain.changes import Kind
+from interlock.approval.domain.changes import STILL_OPEN
+from interlock.approval.frames import Frames
 from interlock.approval.hub import Hub
 from interlock.approval.ports import Orchestrator, Page
 from interlock.approval.queries.subscribe import Message, Subscriptions, cancel_later
-from interlock.common import logs
+from interlock.common import logs, telemetry
 from interlock.common.clock import Clock
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
@@ -34,6 +35,7 @@ class ApprovalService(approval_pb2_grpc.ApprovalServicer):
         self._subscriptions = subscriptions
         self._clock = clock
         self._ids = ids
+        self._frames = Frames()
 
     async def ListApprovals(
         self, request: approval_pb2.ListApprovalsRequest, context: Any
@@ -50,12 +52,13 @@ class ApprovalService(approval_pb2_grpc.ApprovalServicer):
         """One approval with its preview."""
         return approval_pb2.GetApprovalResponse(approval=await self._orchestrator.get(request.approval_id))
 
-    async def Subscribe(
+    # Bytes: the server's codec takes messages that are encoded already.
+    async def Subscribe(  # type: ignore[override]
         self, request: approval_pb2.SubscribeRequest, context: Any
-    ) -> AsyncIterator[approval_pb2.SubscribeResponse]:
-        """What is open, then everything that happens."""
+    ) -> AsyncIterator[bytes]:
+        """What is open, then everything that happens: SubscribeResponse, encoded."""
         messages = self._subscriptions.messages(
-            convert.chosen(request.filter, current_identity().scope),
+            convert.chosen(request.filter, current_identity()),
             request.cursor,
             cancel_later(_CUT_SECONDS),
         )
@@ -70,14 +73,22 @@ class ApprovalService(approval_pb2_grpc.ApprovalServicer):
             record = await decide(self._orchestrator, self._ids, current_identity(), convert.answer(request))
         return approval_pb2.DecideResponse(approval=record)
 
-    async def _response(self, message: Message, with_preview: bool) -> approval_pb2.SubscribeResponse:
+    async def _response(self, message: Message, with_preview: bool) -> bytes:
         change = message.change
-        if change is None or change.kind in (Kind.RESOLVED, Kind.REPLACED):
-            record = await self._shown(message, with_preview)
-            return convert.subscribe_response(message, record, self._clock.now())
+        if change is None or change.kind not in STILL_OPEN or not telemetry.enabled():
+            return await self._frame(message, with_preview)
         with tracing.delivery(change.item):
-            record = await self._shown(message, with_preview)
-            return convert.subscribe_response(message, record, self._clock.now())
+            return await self._frame(message, with_preview)
+
+    async def _frame(self, message: Message, with_preview: bool) -> bytes:
+        key = (message.cursor, with_preview, message.reset)
+        if message.change is None:
+            return convert.subscribe_response(message, None, self._clock.now()).SerializeToString()
+        if (frame := self._frames.get(key)) is not None:
+            return frame
+        record = await self._shown(message, with_preview)
+        frame = convert.subscribe_response(message, record, self._clock.now()).SerializeToString()
+        return self._frames.put(key, frame)
 
     async def _shown(self, message: Message, with_preview: bool) -> Any:
         change = message.change

@@ -11,6 +11,7 @@ from interlock.v1 import approval_pb2 as pb
 from interlock.v1.decision_pb2 import (
     ApprovalEventKind,
     ApprovalRecord,
+    ApprovalState,
     Approve,
     Decision,
     Edit,
@@ -57,7 +58,11 @@ class ApprovalCalls(Connection):
     async def subscribe_approvals(
         self, matching: pb.ApprovalFilter | None = None, *, cursor: str = "", with_preview: bool = True
     ) -> AsyncIterator[pb.SubscribeResponse]:
-        """What is pending, then every change, for ever; resumes by itself. Includes heartbeats."""
+        """What is pending, then every change, for ever; resumes by itself. Includes heartbeats.
+
+        A cursor older than what is kept is followed by messages with `reset`: what is pending now, instead of what
+        was missed. `for_me` in the filter chooses what the caller may approve.
+        """
 
         def open_at(position: str) -> AsyncIterator[pb.SubscribeResponse]:
             request = pb.SubscribeRequest(filter=matching, cursor=position, with_preview=with_preview)
@@ -74,13 +79,27 @@ class ApprovalCalls(Connection):
         run_id: str = "",
         workspace_id: str = "",
         labels: Mapping[str, str] | None = None,
+        for_me: bool = False,
         with_preview: bool = True,
     ) -> AsyncIterator[ApprovalRecord]:
-        """Approvals that wait for a decision: those pending now, then each new one as it is asked."""
-        chosen = pb.ApprovalFilter(run_id=run_id, workspace_id=workspace_id, labels=labels or {})
+        """Approvals that wait for a decision: those pending now, then each new one as it is asked, each once.
+
+        With `for_me` only those that the caller may approve.
+        """
+        chosen = pb.ApprovalFilter(
+            run_id=run_id, workspace_id=workspace_id, labels=labels or {}, for_me=for_me
+        )
+        told: set[str] = set()
         async for message in self.subscribe_approvals(chosen, with_preview=with_preview):
-            if message.HasField("event") and message.event.kind in _ASKING:
-                yield message.event.approval
+            if not message.HasField("event"):
+                continue
+            approval = message.event.approval
+            if message.event.kind not in _ASKING:
+                if approval.state != ApprovalState.APPROVAL_STATE_PENDING:
+                    told.discard(approval.approval_id)
+            elif approval.approval_id not in told:
+                told.add(approval.approval_id)
+                yield approval
 
     async def decide(
         self,

@@ -35,7 +35,8 @@ async def resuming(
     """The messages of a stream, reopened at the last cursor when it breaks. Ends when the server ends it.
 
     The tries, whose waits `begin` makes, count anew after every message. A reader that was too slow
-    (RESOURCE_EXHAUSTED) goes on where it was. Raises the last InterlockError when the tries are used up, and any
+    (RESOURCE_EXHAUSTED) goes on where it was, and one whose cursor had expired (CURSOR_EXPIRED) after the snapshot that
+    it was given instead, if it was given one. Raises the last InterlockError when the tries are used up, and any
     other one at once.
     """
     delays = begin()
@@ -54,6 +55,8 @@ async def resuming(
 
 
 def _resumable(error: InterlockError) -> bool:
+    if error.reason is Reason.CURSOR_EXPIRED:
+        return "cursor" in error.metadata
     return may_repeat(error) or error.reason is Reason.RESOURCE_EXHAUSTED
 
 

@@ -25,6 +25,8 @@ class Config:
             by default, 0 is never.
         retention_days: INTERLOCK_RUN_RETENTION_DAYS, how long the trees of ended runs are kept: 1 to 3,650, 30 by
             default.
+        feed_hours: INTERLOCK_FEED_RETENTION_HOURS, how old a cursor of the approvals' feed may be: 168 by default.
+        feed_events: INTERLOCK_FEED_RETENTION_EVENTS, and how many events behind: 1,000,000 by default.
         ready_file: INTERLOCK_READY_FILE, written with the bound address.
     """
 
@@ -37,6 +39,8 @@ class Config:
     pool: int = 8
     collect_seconds: float = 21_600.0
     retention_days: int = 30
+    feed_hours: float = 168.0
+    feed_events: int = 1_000_000
     ready_file: Path | None = None
 
 
@@ -63,5 +67,7 @@ def from_env() -> Config:
             "INTERLOCK_COLLECT_INTERVAL_SECONDS", 21_600.0, minimum=0.0, maximum=30 * 86_400.0
         ),
         retention_days=env_int("INTERLOCK_RUN_RETENTION_DAYS", 30, minimum=1, maximum=3650),
+        feed_hours=env_float("INTERLOCK_FEED_RETENTION_HOURS", 168.0, minimum=0.0, maximum=87_600.0),
+        feed_events=env_int("INTERLOCK_FEED_RETENTION_EVENTS", 1_000_000, minimum=1, maximum=1_000_000_000),
         ready_file=Path(ready) if ready else None,
     )

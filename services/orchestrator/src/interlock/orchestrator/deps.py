@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from interlock.common.clock import Clock
@@ -12,7 +12,7 @@ from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.store.engine import Database
-from interlock.orchestrator.store.feed import Feed
+from interlock.orchestrator.store.feed import Feed, Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +29,4 @@ class Deps:
     clock: Clock
     ids: Ids
     retention: timedelta = timedelta(days=30)
+    reach: Reach = field(default_factory=Reach)

@@ -25,7 +25,7 @@ from interlock.orchestrator.service.access import AccessService
 from interlock.orchestrator.service.orchestrator import OrchestratorService
 from interlock.orchestrator.store import access, installation
 from interlock.orchestrator.store.engine import Database
-from interlock.orchestrator.store.feed import Feed
+from interlock.orchestrator.store.feed import Feed, Reach
 from interlock.orchestrator.store.journal import Journal
 from interlock.orchestrator.store.migrate import check_revision
 from interlock.orchestrator.store.notifier import Notifier
@@ -115,4 +115,5 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
             clock,
             ids,
             retention,
+            Reach(timedelta(hours=config.feed_hours), config.feed_events),
         )

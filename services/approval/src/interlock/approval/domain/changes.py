@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Any, Final
+
+from interlock.common.access.deciding import may_approve
+from interlock.common.access.scope import covers
+from interlock.common.identity import Identity
 
 
 class Kind(Enum):
@@ -19,6 +23,12 @@ class Kind(Enum):
     """Someone approved where several have to; it is still open."""
     REPLACED = "replaced"
     """Its preview was replaced by another one, about which a new approval asks."""
+    APPLIED = "applied"
+    """What it let through took effect."""
+
+
+STILL_OPEN: Final = frozenset({Kind.PENDING, Kind.REQUESTED, Kind.VOTED})
+"""After these an approval waits for a decision; after every other one it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,10 @@ class Item:
     step: int = 0
     traceparent: str = ""
     """Of the run: what is done about the approval belongs into the run's trace, however much later."""
+    stages: tuple[frozenset[str], ...] = ()
+    """Who may approve in each stage; nobody named = everyone with the role."""
+    excluded: frozenset[str] = frozenset()
+    """Who may not approve, having asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +86,24 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which approvals a subscriber wants. Every non-empty field narrows; `workspace_labels` is the caller's scope."""
+    """Which approvals a subscriber wants. Every non-empty field narrows.
+
+    `workspace_labels` is the caller's scope; `approver` is the caller, where only what it may approve is wanted.
+    """
 
     run_id: str = ""
     workspace_id: str = ""
     step_kinds: frozenset[int] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)
     workspace_labels: Mapping[str, str] = field(default_factory=dict)
+    approver: Identity | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for filters that choose the same."""
+        who = (self.approver.subject, self.approver.roles) if self.approver is not None else None
+        labels, scope = frozenset(self.labels.items()), frozenset(self.workspace_labels.items())
+        return self.run_id, self.workspace_id, self.step_kinds, labels, scope, who
 
     def matches(self, item: Item) -> bool:
         """Whether the approval passes every set field."""
@@ -87,5 +112,6 @@ class Filter:
             and (not self.workspace_id or item.workspace_id == self.workspace_id)
             and (not self.step_kinds or item.step_kind in self.step_kinds)
             and all(item.labels.get(key) == value for key, value in self.labels.items())
-            and all(item.workspace_labels.get(key) == value for key, value in self.workspace_labels.items())
+            and covers(self.workspace_labels, item.workspace_labels)
+            and (self.approver is None or may_approve(self.approver, item.stages, item.excluded))
         )

@@ -8,6 +8,7 @@ from there and skipping what was seen.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from interlock.common.paging import decode_cursor, encode_cursor
 
@@ -35,13 +36,18 @@ class Cursor:
         return replace(self, after=after)
 
     def encode(self) -> str:
-        """As opaque text."""
-        payload: dict[str, str | int | bool | None] = {"u": self.upstream, "p": str(self.position)}
-        if self.generation:
-            payload["g"] = self.generation
-        if self.after is not None:
-            payload["a"] = self.after
-        return encode_cursor(_SCOPE, payload)
+        """As opaque text. Remembered: whoever stands at the same place gets the same text."""
+        return _encoded(self)
+
+
+@lru_cache(maxsize=1024)
+def _encoded(cursor: Cursor) -> str:
+    payload: dict[str, str | int | bool | None] = {"u": cursor.upstream, "p": str(cursor.position)}
+    if cursor.generation:
+        payload["g"] = cursor.generation
+    if cursor.after is not None:
+        payload["a"] = cursor.after
+    return encode_cursor(_SCOPE, payload)
 
 
 def decode(text: str) -> Cursor:

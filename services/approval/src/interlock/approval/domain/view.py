@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from interlock.approval.domain.changes import Change, Item, Kind
+from interlock.approval.domain.changes import STILL_OPEN, Change, Item, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class View:
         known = self._open.pop(approval_id, None)
         if known is not None:
             self._bytes -= known.change.size
-        if change.kind in (Kind.RESOLVED, Kind.REPLACED):
+        if change.kind not in STILL_OPEN:
             return
         if len(self._open) >= self._max_pending:
             self.complete = False

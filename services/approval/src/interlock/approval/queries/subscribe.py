@@ -24,11 +24,15 @@ from interlock.common.errors import InterlockError, Reason
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is sent: a change or (None) a heartbeat, and the cursor after it."""
+    """What is sent: a change or (None) a heartbeat, and the cursor after it.
+
+    `reset`: it belongs to a snapshot that stands in for what an expired cursor would have continued.
+    """
 
     change: Change | None
     cursor: str
     caught_up: bool
+    reset: bool = False
 
 
 class Subscriptions:
@@ -62,11 +66,47 @@ class Subscriptions:
     ) -> AsyncGenerator[Message, None]:
         """Everything the filter chooses after a cursor's text (empty: first what is open). Ends by an error only.
 
-        Raises CURSOR_INVALID, CURSOR_EXPIRED, RESOURCE_EXHAUSTED with `cursor` in the metadata for a subscriber
-        that was too slow, UNAVAILABLE when there is no feed.
+        Raises CURSOR_INVALID; CURSOR_EXPIRED after a fresh snapshot, with the cursor after it in the metadata;
+        RESOURCE_EXHAUSTED with `cursor` in the metadata for a subscriber that was too slow; UNAVAILABLE when there
+        is no feed.
         """
         cursor = decode(text) if text else None
         await self._hub.wait_ready(self._ready_seconds)
+        expired: InterlockError
+        try:
+            async with aclosing(self._after(chosen, cursor, on_cut)) as messages:
+                async for message in messages:
+                    yield message
+            return
+        except InterlockError as error:
+            if error.reason is not Reason.CURSOR_EXPIRED:
+                raise
+            expired = error
+        async with aclosing(self._anew(chosen, expired, on_cut)) as snapshot:
+            async for message in snapshot:
+                yield message
+
+    async def _anew(
+        self, chosen: Filter, expired: InterlockError, on_cut: Callable[[], None]
+    ) -> AsyncGenerator[Message, None]:
+        """What is open now, for someone whose cursor has expired; then that error, with the cursor to go on from."""
+        begun = self._hub.begin(chosen, on_cut)
+        self._hub.remove(begun.subscription)  # it comes back with the cursor
+        text = begun.start.encode()
+        for change in begun.snapshot:
+            yield Message(change, begun.start.within_snapshot(change.item.approval_id).encode(), False, True)
+        yield Message(None, text, True, True)
+        raise InterlockError(
+            Reason.CURSOR_EXPIRED,
+            str(expired),
+            field="cursor",
+            fix="Forget what was open, take what was just sent, and subscribe again with the cursor in the metadata.",
+            metadata={"cursor": text},
+        )
+
+    async def _after(
+        self, chosen: Filter, cursor: Cursor | None, on_cut: Callable[[], None]
+    ) -> AsyncGenerator[Message, None]:
         if cursor is None:
             begun = self._hub.begin(chosen, on_cut)
         else:
@@ -166,7 +206,6 @@ def _expired() -> InterlockError:
         Reason.CURSOR_EXPIRED,
         "The cursor points into a list of open approvals that is no longer kept.",
         field="cursor",
-        fix="Subscribe again without a cursor.",
     )
 
 

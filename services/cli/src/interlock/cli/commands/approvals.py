@@ -21,6 +21,7 @@ APPROVAL = Annotated[
 ]
 RUN = Annotated[str, typer.Option("--run", help="Only this run.")]
 WORKSPACE = Annotated[str, typer.Option("--workspace", help="Only this workspace: id or directory.")]
+MINE = Annotated[bool, typer.Option("--mine", help="Only what you may approve.")]
 COMMENT = Annotated[str, typer.Option("--comment", "-m", help="Why; shown to everyone and journaled.")]
 DIGEST = Annotated[
     str, typer.Option(help="Digest that was reviewed; refused if something else is pending by now.")
@@ -36,6 +37,7 @@ async def list_(
     ] = None,
     run: RUN = "",
     workspace: WORKSPACE = "",
+    mine: MINE = False,
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
 ) -> None:
     """List approvals, oldest first; those that are pending unless --state says otherwise."""
@@ -47,7 +49,8 @@ async def list_(
 
     states = [parse_enum(ApprovalState, each, "state") for each in state or ()]
     async with connect(settings) as client:
-        matching = ApprovalFilter(run_id=run, workspace_id=await workspace_id(client, workspace))
+        where = await workspace_id(client, workspace)
+        matching = ApprovalFilter(run_id=run, workspace_id=where, for_me=mine)
         found = await client.list_approvals(states=states, matching=matching, limit=limit)
         list_approvals(settings, found)
 
@@ -57,6 +60,7 @@ async def watch(
     settings: Settings,
     run: RUN = "",
     workspace: WORKSPACE = "",
+    mine: MINE = False,
     preview: Annotated[bool, typer.Option("--preview", help="Include each pending one's preview.")] = False,
 ) -> None:
     """Show what is pending, then every change, until Ctrl-C.
@@ -69,9 +73,11 @@ async def watch(
     from interlock.cli.show.approvals import approval_lines, approval_state, approval_title
     from interlock.cli.values import workspace_id
     from interlock.v1.approval_pb2 import ApprovalFilter
+    from interlock.v1.decision_pb2 import ApprovalEventKind
 
     async with connect(settings) as client:
-        matching = ApprovalFilter(run_id=run, workspace_id=await workspace_id(client, workspace))
+        chosen = await workspace_id(client, workspace)
+        matching = ApprovalFilter(run_id=run, workspace_id=chosen, for_me=mine)
         async for message in client.subscribe_approvals(matching, with_preview=preview):
             if not message.HasField("event"):
                 continue
@@ -80,7 +86,9 @@ async def watch(
                 write_json(message_dict(message.event), settings.output)
                 continue
             where = f"{record.approval_id} {record.run_id} step {record.step}"
-            print(escape(f"{approval_state(record):<10} {where} {approval_title(record)}"), flush=True)
+            applied = message.event.kind == ApprovalEventKind.APPROVAL_EVENT_KIND_APPLIED
+            what = "APPLIED" if applied else approval_state(record)
+            print(escape(f"{what:<10} {where} {approval_title(record)}"), flush=True)
             if preview and record.HasField("preview"):
                 print("\n".join(approval_lines(record, colour=use_colour(), full=False)), flush=True)
 

@@ -76,7 +76,8 @@ class Codec:
         serialize, limit = handler.response_serializer, self._max_bytes
 
         def encode(message: Any) -> bytes:
-            raw: bytes = message if serialize is None else serialize(message)
+            # What goes to many callers is encoded once, by the handler itself.
+            raw: bytes = message if serialize is None or isinstance(message, bytes) else serialize(message)
             if len(raw) > limit:
                 raise _too_large("response", len(raw), limit)
             return raw

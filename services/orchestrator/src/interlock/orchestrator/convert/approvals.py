@@ -59,6 +59,7 @@ def requested(run: Run, step: Step, approval: Approval, at: datetime) -> Approva
         gate_note=gate_note(step.spec, run.policy),
         votes=[_vote(each) for each in step.votes],
         stages=_stages(deciders(run, step), step.votes),
+        excluded=sorted({run.created_by, *step.authors}) if deciders(run, step).separate_requester else (),
     )
     if step.prepared is not None:
         json_format.ParseDict(dict(step.prepared.limits), record.limits)
@@ -109,9 +110,9 @@ def superseded(run: Run, step: Step, given: Reviewed, by: str = "") -> ApprovalU
     return replace(row, doc=_doc(record, preview_digest(row.doc)))
 
 
-def decided_state(decided: ApprovalDecided) -> ApprovalState:
+def decided_state(verdict: Verdict) -> ApprovalState:
     """The state a decision leads to."""
-    return _STATE_OF[decided.verdict]
+    return _STATE_OF[verdict]
 
 
 def record_of(doc: Mapping[str, Any]) -> decision_pb2.ApprovalRecord:

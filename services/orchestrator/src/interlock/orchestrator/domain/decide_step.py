@@ -151,7 +151,11 @@ def applied(
     if not wants(run, number, attempt, Apply):
         return []
     paths, total = kept
-    return [e.StepSucceeded(attempt, head_tree, merged, kept_paths=paths, kept_total=total, step=number)]
+    approved = _approved(run.steps[number - 1])
+    done = e.StepSucceeded(
+        attempt, head_tree, merged, kept_paths=paths, kept_total=total, approval_id=approved, step=number
+    )
+    return [done]
 
 
 def discarded(run: Run, ctx: Context, number: int, attempt: int) -> list[e.Event]:
@@ -211,10 +215,18 @@ def _after_prepared(
     if step.state is StepState.PREPARING and question.asks:
         return [_ask(run, ctx, step, question, effect.effect_digest)]
     if step.spec.kind is StepKind.READ_FILE or not effect.changes_tree:
-        return [e.StepSucceeded(step.attempt, effect.base_tree, step=step.number)]
+        return [
+            e.StepSucceeded(step.attempt, effect.base_tree, approval_id=_approved(step), step=step.number)
+        ]
     if step.state is StepState.APPLYING:
         return []
     return [e.StepApplying(step.attempt, digest=effect.effect_digest, step=step.number)]
+
+
+def _approved(step: Step) -> str:
+    """The approval that this attempt of the step was last given; empty where it was given none."""
+    given = [each.approval for each in step.reviewed if each.approval.attempt == step.attempt]
+    return given[-1].approval_id if given else ""
 
 
 def _ask(run: Run, ctx: Context, step: Step, question: Question, digest: str) -> e.Event:

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
+from interlock.common.access.deciding import may_approve
 from interlock.common.access.scope import covers
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
@@ -18,6 +19,7 @@ from interlock.common.paging import (
 )
 from interlock.orchestrator.convert import approvals as convert
 from interlock.orchestrator.deps import Deps
+from interlock.orchestrator.domain.model import Verdict
 from interlock.orchestrator.store.readers import approvals, events, others
 from interlock.orchestrator.store.records import FeedRow
 from interlock.v1 import approval_pb2, decision_pb2, step_pb2
@@ -28,6 +30,8 @@ _SCOPE = "WatchApprovals"
 _PENDING_PAGE = 200
 _FRAME = 50
 _RESOLVED = frozenset({"approval.decided", "approval.expired", "approval.cancelled"})
+_APPROVED = b'"approval_id":'
+"""In the canonical form of an event only a field's name reads like this: a quote inside a string is escaped."""
 Row = approvals.ApprovalRow
 
 
@@ -76,6 +80,10 @@ def matches(given: approval_pb2.ApprovalFilter, view: decision_pb2.ApprovalRecor
         return False
     if given.kinds and approval_kind(view) not in given.kinds:
         return False
+    if given.for_me and not may_approve(
+        current_identity(), [stage.approvers for stage in view.stages], view.excluded
+    ):
+        return False
     return all(view.labels.get(key) == value for key, value in given.labels.items())
 
 
@@ -111,6 +119,13 @@ async def _everything(
         position = decode_cursor(_SCOPE, message.cursor).integer("position")
         if position > deps.feed.position:
             position = await _known_position(deps, position)
+        if not await deps.feed.reaches(position, deps.reach, deps.clock.now()):
+            raise InterlockError(
+                Reason.CURSOR_EXPIRED,
+                "The cursor is older than what the feed keeps.",
+                field="cursor",
+                fix="Watch again without a cursor.",
+            )
     else:
         position = deps.feed.position
         async for frame in _pending(deps, position):
@@ -170,11 +185,26 @@ async def _event(deps: Deps, row: FeedRow, known: set[str]) -> decision_pb2.Appr
     elif row.type == "approval.voted":
         return await _voted(deps, row)
     elif row.type in _RESOLVED:
+        return await _resolved(deps, row)
+    elif row.type == "step.succeeded" and _APPROVED in row.canonical:
         approval_id = json.loads(row.canonical)["data"]["approval_id"]
         view = await record_view(deps, await approvals.get(deps.database, approval_id), with_preview=False)
-        kind = decision_pb2.APPROVAL_EVENT_KIND_RESOLVED
+        kind = decision_pb2.APPROVAL_EVENT_KIND_APPLIED
     else:
         return None
+    return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
+
+
+async def _resolved(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent:
+    """An approval as its end left it: that its preview was replaced later has an event of its own."""
+    data = json.loads(row.canonical)["data"]
+    found = await approvals.get(deps.database, data["approval_id"])
+    state = row.type.removeprefix("approval.")
+    if state == "decided":
+        state = convert.decided_state(Verdict(data["verdict"]))
+    view = await record_view(deps, found._replace(state=state), with_preview=False)
+    view.ClearField("superseded_by")
+    kind = decision_pb2.APPROVAL_EVENT_KIND_RESOLVED
     return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
 
 

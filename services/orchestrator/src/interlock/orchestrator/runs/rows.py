@@ -83,7 +83,7 @@ class Change:
         assert step.approval is not None
         asked = approvals.requested(before, step, step.approval, step.asked_at or at)
         if isinstance(event, e.ApprovalDecided):
-            row = approvals.resolved(asked, approvals.decided_state(event), at, event)
+            row = approvals.resolved(asked, approvals.decided_state(event.verdict), at, event)
         else:
             row = approvals.resolved(
                 asked, "expired" if isinstance(event, e.ApprovalExpired) else "cancelled", at

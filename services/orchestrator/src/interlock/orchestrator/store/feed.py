@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from interlock.common.errors import InterlockError
@@ -20,6 +22,14 @@ from interlock.orchestrator.store.records import FeedRow, Flushed
 
 _log = logging.getLogger(__name__)
 _PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back a follower may go on from: at most so long ago, and at most so many events of all runs."""
+
+    age: timedelta = timedelta(days=7)
+    events: int = 1_000_000
 
 
 class Feed:
@@ -79,6 +89,15 @@ class Feed:
                 yield rows
         finally:
             self._wakes.discard(wake)
+
+    async def reaches(self, position: int, reach: Reach, now: datetime) -> bool:
+        """Whether everything after a position is still kept for followers: the journal itself keeps it for ever."""
+        if position >= self.position:
+            return True
+        if self.position - position > reach.events:
+            return False
+        missed = await events.time_of(self.database, position + 1)
+        return missed is None or missed >= now - reach.age
 
     def run_tail(self, run_id: str, after_seq: int, *, idle: float = 15.0) -> RunTail:
         """The same for one run, by seq."""

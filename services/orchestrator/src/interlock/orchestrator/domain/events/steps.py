@@ -104,6 +104,8 @@ class StepSucceeded(Event):
     """The step is done; its effect, if it has one, is published and `head_tree` is the head.
 
     `kept_paths` (at most 100 of `kept_total`) were saved by somebody while it was being published, and left alone.
+    `approval_id` is the approval that let this attempt take effect, the last one where there were two gates; empty
+    where nobody was asked, and in journals of releases that did not record it.
     """
 
     type = "step.succeeded"
@@ -113,6 +115,7 @@ class StepSucceeded(Event):
     reply_payload: str = ""
     kept_paths: tuple[str, ...] = ()
     kept_total: int = 0
+    approval_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

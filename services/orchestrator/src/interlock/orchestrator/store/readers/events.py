@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import Select, select
 
 from interlock.orchestrator.store.engine import Database
@@ -32,6 +34,12 @@ async def position(database: Database) -> int:
     """The position of the last durable event; 0 if there is none."""
     row = await database.first(select(feed.c.position))
     return int(row[0]) if row else 0
+
+
+async def time_of(database: Database, position: int) -> datetime | None:
+    """When the event at a position was recorded; None if there is none."""
+    row = await database.first(select(journal.c.at).where(journal.c.position == position))
+    return row[0] if row else None
 
 
 async def _rows(database: Database, query: Select[tuple[object, ...]]) -> list[FeedRow]:

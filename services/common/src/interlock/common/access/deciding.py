@@ -1,0 +1,24 @@
+"""Who may approve, as far as an approval's record tells it. The orchestrator has the last word on each decision."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from interlock.common.access.roles import has_role
+from interlock.common.identity import Identity
+
+
+def may_approve(identity: Identity, stages: Iterable[Collection[str]], excluded: Collection[str]) -> bool:
+    """Whether the caller may approve at some stage, now or later.
+
+    It stays the same for as long as the approval is open: whoever was told of it is told what becomes of it.
+
+    Args:
+        identity: the caller.
+        stages: for each stage who may approve in it, groups resolved; nobody named = everyone with the role.
+        excluded: who is kept apart because they asked.
+    """
+    if not has_role(identity, "approver") or identity.subject in excluded:
+        return False
+    named = list(stages)
+    return not named or any(not each or identity.subject in each for each in named)
