@@ -238,7 +238,7 @@ SAMPLES: tuple[e.Event, ...] = (
         "00-1-2-00",
         ForkOf("run-0", 1, _digest("4"), _digest("5")),
     ),
-    e.StepSucceeded(1, _digest("0"), approval_id="apr-1", step=2),
+    e.StepSucceeded(1, _digest("0"), True, _digest("7"), ("a.txt",), 1, "apr-1", step=2),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 
