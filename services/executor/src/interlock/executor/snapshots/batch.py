@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
+from interlock.executor.snapshots import rowform
 from interlock.executor.snapshots.encoding import encode_directory, encode_times
 from interlock.executor.snapshots.model import Entry, Times
 
@@ -17,18 +17,11 @@ if TYPE_CHECKING:
 BIG_BYTES: Final = 1 << 20
 """Objects larger than this are files of their own."""
 
-RAW, ZLIB, FILE = 0, 1, 2
-OVERHEAD: Final = 48
-"""Bytes that an object costs beside its own: what the database needs to find it."""
-
 Pending = dict[bytes, bytes | int]
 """Objects by id; of one that is a file, its size."""
 Trees = dict[bytes, Mapping[bytes, Entry]]
 AllTimes = dict[bytes, Mapping[bytes, Times]]
 """What directory and times objects among the pending ones decode to."""
-
-Row = tuple[bytes, int, int, bytes]
-"""id, form, size, data (empty for a file)."""
 
 
 class Screen(Protocol):
@@ -119,7 +112,7 @@ class Batch:
 
     def _write(self, pending: Pending, trees: Trees, times: AllTimes) -> None:
         known = self.store.known_still(pending.keys())
-        rows = [_row(key, value) for key, value in pending.items() if key not in known]
+        rows = [rowform.row(key, value) for key, value in pending.items() if key not in known]
         if rows:
             self.store.write_rows(rows)
         self.store.remember(trees, times)
@@ -138,22 +131,6 @@ class Batch:
                 _write_all(file.fileno(), chunk)
             os.fsync(file.fileno())
         return digest.digest(), size
-
-
-def stored_bytes(row: Row) -> int:
-    """What a row counts against the store's cap."""
-    return (row[2] if row[1] == FILE else len(row[3])) + OVERHEAD
-
-
-def _row(object_id: bytes, value: bytes | int) -> Row:
-    """An object (or the size of one that is a file) as the database holds it, compressed where that is smaller."""
-    if isinstance(value, int):
-        return object_id, FILE, value, b""
-    if len(value) > 64:
-        packed = zlib.compress(value, 1)
-        if len(packed) < len(value):
-            return object_id, ZLIB, len(value), packed
-    return object_id, RAW, len(value), value
 
 
 def _write_all(fd: int, data: bytes) -> None:

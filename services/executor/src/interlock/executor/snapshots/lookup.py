@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
-from interlock.executor.snapshots.batch import ZLIB
 from interlock.executor.snapshots.problems import damaged
+from interlock.executor.snapshots.rowform import ZLIB
 
 _AT_ONCE: Final = 256
 _MARKS: Final = ",".join("?" * _AT_ONCE)

@@ -6,9 +6,9 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from interlock.executor.snapshots.batch import FILE, OVERHEAD
 from interlock.executor.snapshots.database import columns, transaction
 from interlock.executor.snapshots.problems import newer
+from interlock.executor.snapshots.rowform import FILE, OVERHEAD
 
 VERSION: Final = 1
 """Of the layout, in the file's `user_version`: 0 had neither `added` nor `totals`."""

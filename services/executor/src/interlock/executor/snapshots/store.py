@@ -20,7 +20,7 @@ from typing import NamedTuple
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files import failpoints
 from interlock.executor.snapshots import lookup
-from interlock.executor.snapshots.batch import BIG_BYTES, FILE, OVERHEAD, Batch, Row, Screen, stored_bytes
+from interlock.executor.snapshots.batch import BIG_BYTES, Batch, Screen
 from interlock.executor.snapshots.bigfiles import BigFiles
 from interlock.executor.snapshots.cache import Lru
 from interlock.executor.snapshots.database import (
@@ -35,6 +35,7 @@ from interlock.executor.snapshots.model import Entry, Times
 from interlock.executor.snapshots.objects import count, upgrade
 from interlock.executor.snapshots.problems import missing, newer, store_full
 from interlock.executor.snapshots.room import Reserve
+from interlock.executor.snapshots.rowform import FILE, OVERHEAD, Row, stored_bytes
 from interlock.executor.snapshots.sessions import Sessions
 
 __all__ = ["BIG_BYTES", "Batch", "Store", "StoreSize", "Stored", "connect", "missing", "newer", "store_full"]
