@@ -25,7 +25,7 @@ def build(config: Config) -> ServerSpec:
     """The service as `interlock.common.server` runs it. Call it inside the event loop."""
     clock = SystemClock()
     ids = UlidIds(clock)
-    upstream = channel(config.orchestrator, config.token, retry=RETRIED)
+    upstream = channel(config.orchestrator, config.token, retry=RETRIED, service="orchestrator")
     orchestrator = GrpcOrchestrator(upstream)
     health = Health()
     limits = Limits(log_entries=config.log_entries)

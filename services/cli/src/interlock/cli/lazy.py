@@ -20,6 +20,7 @@ COMMANDS = {
     "journal": "Show, export and verify what happened.",
     "workspace": "Create and look at workspaces.",
     "token": "Issue and revoke tokens; see which calls were refused.",
+    "certs": "Make and look at certificates for TLS between the services.",
     "whoami": "Show who the services take you for.",
 }
 

@@ -17,6 +17,7 @@ from interlock.common import telemetry
 from interlock.common.addresses import Address
 from interlock.common.interceptors.codec import TRANSPORT_SLACK
 from interlock.common.status import error_from_rpc
+from interlock.common.tls import TlsFiles, channel_credentials, from_env, target
 
 __all__ = ["NO_DEADLINE", "Channel", "channel", "error_from_rpc", "rpc_errors"]
 
@@ -34,7 +35,8 @@ def channel(
     max_message_bytes: int = 16 * 1024 * 1024,
     retry: Sequence[str] = (),
     metadata: Sequence[tuple[str, str]] = (),
-    credentials: grpc.ChannelCredentials | None = None,
+    service: str = "",
+    tls: TlsFiles | None = None,
 ) -> Channel:
     """Open a channel; it connects at the first call, and again after failures.
 
@@ -47,13 +49,19 @@ def channel(
             are repeated up to three times on UNAVAILABLE; only idempotent ones (every mutation with a
             `request_id` is).
         metadata: sent with every call, for example `x-interlock-subject`.
-        credentials: TLS; None talks in the clear.
+        service: the service that is meant. With TLS, only one with its certificate is talked to; without a name, the
+            certificate has to be for the address.
+        tls: by default the files that the environment names; without any, and on a unix socket, in the clear. Raises
+            INVALID_ARGUMENT when they cannot be used.
     """
     options = _options(max_message_bytes, retry)
-    if credentials is None:
+    files = tls or from_env()
+    if files is None or str(address).startswith("unix:"):
         inner = grpc.aio.insecure_channel(str(address), options)
     else:
-        inner = grpc.aio.secure_channel(str(address), credentials, options)
+        inner = grpc.aio.secure_channel(
+            str(address), channel_credentials(files), [*options, *target(service)]
+        )
     fixed = ((("authorization", f"Bearer {token}"),) if token else ()) + tuple(metadata)
     return Channel(inner, fixed, timeout)
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import grpc
 from grpc_reflection.v1alpha import reflection
 
-from interlock.common import logs
+from interlock.common import logs, tls
 from interlock.common.access.guard import Guard, asking, shared_only
 from interlock.common.access.scope import Closed, Scope
 from interlock.common.addresses import Address, parse_address
@@ -38,6 +38,7 @@ from interlock.common.interceptors.errors import ErrorMapping
 from interlock.common.interceptors.tracing import Tracing
 from interlock.common.interceptors.validation import Validation
 from interlock.common.listening import announce, bind, withdraw
+from interlock.common.tls import TlsFiles
 
 Hook = Callable[[], Awaitable[None]]
 Service = tuple[Any, Callable[[Any, Any], None], str]
@@ -69,7 +70,8 @@ class ServerSpec:
         guard: tells callers apart; by default the shared token's holders, and with `orchestrator` also everyone else.
         orchestrator: where issued tokens are asked about, and refusals are recorded.
         scope: looks at the calls of those whose token is limited to labels; by default they may make none.
-        credentials: TLS for the port; None listens in the clear.
+        tls: certificates on both sides of each connection, by default as the environment names them; without, the
+            port is in the clear. A unix socket needs none.
     """
 
     name: str
@@ -90,7 +92,12 @@ class ServerSpec:
     guard: Guard | None = None
     orchestrator: Address | str | None = None
     scope: Scope = field(default_factory=Closed)
-    credentials: grpc.ServerCredentials | None = None
+    tls: TlsFiles | None = field(default_factory=tls.from_env)
+
+    @property
+    def mutual(self) -> TlsFiles | None:
+        """The certificates of the port; None where it has none."""
+        return None if _address(self).is_unix else self.tls
 
 
 async def serve(spec: ServerSpec, *, stop: asyncio.Event | None = None, signals: bool = True) -> None:
@@ -114,7 +121,7 @@ async def _served(
     server: grpc.aio.Server, spec: ServerSpec, hurry: asyncio.Event | None
 ) -> AsyncIterator[Address]:
     try:
-        address = bind(server, _address(spec), spec.credentials)
+        address = _bound(server, spec)
         if spec.on_start is not None:
             await spec.on_start()
         await server.start()
@@ -131,6 +138,12 @@ async def _served(
         _log.info("stopped")
 
 
+def _bound(server: grpc.aio.Server, spec: ServerSpec) -> Address:
+    address, files = _address(spec), spec.mutual
+    tls.check_clear(address, files is not None, f"INTERLOCK_{spec.name.upper()}_ADDRESS")
+    return bind(server, address, tls.server_credentials(files) if files else None)
+
+
 @contextlib.asynccontextmanager
 async def _guard(spec: ServerSpec) -> AsyncIterator[Guard]:
     if spec.guard is not None or spec.orchestrator is None:
@@ -138,7 +151,7 @@ async def _guard(spec: ServerSpec) -> AsyncIterator[Guard]:
         return
     token = spec.token if isinstance(spec.token, str) else spec.token[0]
     async with (
-        channel(spec.orchestrator, token) as opened,
+        channel(spec.orchestrator, token, service="orchestrator", tls=spec.tls) as opened,
         asking(opened, spec.token, SystemClock()) as guard,
     ):
         yield guard
@@ -152,7 +165,7 @@ def build(spec: ServerSpec, guard: Guard) -> grpc.aio.Server:
             Tracing(spec.untraced),
             AccessLog(clock, UlidIds(clock)),
             ErrorMapping(),
-            Authentication(guard.authenticator, clock),
+            Authentication(guard.authenticator, clock, certificates=spec.mutual is not None),
         ],
         codec=Codec(spec.max_message_bytes),
         inner=[Authorization(guard.denials, spec.scope), Validation()],

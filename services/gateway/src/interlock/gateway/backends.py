@@ -25,7 +25,9 @@ class Backends:
     """Calls rpcs by path with messages as bytes. Failures are InterlockErrors."""
 
     def __init__(self, addresses: Mapping[str, Address]) -> None:
-        self._channels: dict[str, Channel] = {name: channel(each) for name, each in addresses.items()}
+        self._channels: dict[str, Channel] = {
+            name: channel(each, service=name) for name, each in addresses.items()
+        }
         self._local: dict[str, Local] = {}
 
     def channel(self, name: str) -> Channel:

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.common.addresses import Address
-from interlock.common.config import bad_variable, env_float, env_int, env_list, service_address
+from interlock.common.config import (
+    bad_variable,
+    env_float,
+    env_int,
+    env_list,
+    env_path,
+    env_text,
+    service_address,
+)
 
 BACKENDS = ("orchestrator", "executor", "planner", "approval")
 """The services behind the gateway."""
@@ -45,6 +53,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Https:
+    """The certificate that browsers see, with those between it and an authority, and its key. PEM files."""
+
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Where to listen, who is behind, who may come from where."""
 
@@ -56,6 +72,7 @@ class Config:
     grace_seconds: float = 10.0
     ready_file: Path | None = None
     ready_fd: int | None = None
+    https: Https | None = None
 
 
 def load(
@@ -64,7 +81,7 @@ def load(
     """Read INTERLOCK_GATEWAY_ADDRESS, the addresses of the other services, INTERLOCK_GATEWAY_HOSTS (names under which
     it may be asked, besides loopback and its own), INTERLOCK_GATEWAY_ORIGINS (of pages on other servers that may call
     it), the limits INTERLOCK_GATEWAY_MAX_REQUESTS, _TIMEOUT_SECONDS, _MAX_TIMEOUT_SECONDS, _WRITE_SECONDS,
-    _HEAD_SECONDS and _HEARTBEAT_SECONDS, and INTERLOCK_GRACE_SECONDS.
+    _HEAD_SECONDS and _HEARTBEAT_SECONDS, INTERLOCK_GRACE_SECONDS, and for HTTPS INTERLOCK_GATEWAY_TLS_CERT and _KEY.
     """
     origins = env_list("INTERLOCK_GATEWAY_ORIGINS", env=env)
     for origin in origins:
@@ -79,7 +96,19 @@ def load(
         grace_seconds=env_float("INTERLOCK_GRACE_SECONDS", 10.0, minimum=0, maximum=3600, env=env),
         ready_file=ready_file,
         ready_fd=ready_fd,
+        https=_https(env),
     )
+
+
+def _https(env: Mapping[str, str] | None) -> Https | None:
+    names = ("INTERLOCK_GATEWAY_TLS_CERT", "INTERLOCK_GATEWAY_TLS_KEY")
+    given = [env_text(name, env=env) for name in names]
+    if not any(given):
+        return None
+    for name, text in zip(names, given, strict=True):
+        if not text:
+            raise bad_variable(name, text, "set, as the other one of the pair is")
+    return Https(*(env_path(name, Path("/"), env) for name in names))
 
 
 def _limits(env: Mapping[str, str] | None) -> Limits:

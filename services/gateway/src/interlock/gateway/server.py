@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import ssl
 from collections.abc import Iterator
 from socket import socket
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 
-from interlock.common import logs
+from interlock.common import logs, tasks, tls
 from interlock.common.clock import SystemClock
 from interlock.common.ids import UlidIds
 from interlock.common.listening import announce, withdraw
@@ -20,6 +21,7 @@ from interlock.gateway import health, pages
 from interlock.gateway.app import App
 from interlock.gateway.backends import Backends
 from interlock.gateway.config import Config
+from interlock.gateway.http import https
 from interlock.gateway.http.guard import Hosts
 from interlock.gateway.http.listening import bind
 from interlock.gateway.http.protocol import Connection
@@ -36,9 +38,12 @@ async def serve(config: Config, *, stop: asyncio.Event | None = None, signals: b
     backends = Backends(config.backends)
     backends.serve(SERVICE, AgentRuns(backends))
     streaming = Streaming(backends)
+    tls.check_clear(config.address, config.https is not None, "INTERLOCK_GATEWAY_ADDRESS")
+    secure = https.context(config.https) if config.https else None
     listener, address = bind(config.address)
-    server = _Server(_uvicorn(config, _application(config, backends, streaming)))
+    server = _Server(_uvicorn(config, _application(config, backends, streaming), secure))
     with _signals(stopping, hurry) if signals else contextlib.nullcontext():
+        watching = asyncio.ensure_future(_renewed(secure, config))
         try:
             running = asyncio.ensure_future(server.serve([listener]))
             await _started(server, running)
@@ -47,6 +52,7 @@ async def serve(config: Config, *, stop: asyncio.Event | None = None, signals: b
             await _until(stopping, running)
             await _drained(server, streaming, running, hurry)
         finally:
+            await tasks.stop(watching)
             withdraw(config.ready_file)
             listener.close()
             await backends.close()
@@ -75,9 +81,14 @@ def _application(config: Config, backends: Backends, streaming: Streaming) -> An
     )
 
 
-def _uvicorn(config: Config, app: Any) -> uvicorn.Config:
+async def _renewed(secure: ssl.SSLContext | None, config: Config) -> None:
+    if secure is not None and config.https is not None:
+        await https.keep_current(secure, config.https)
+
+
+def _uvicorn(config: Config, app: Any, secure: ssl.SSLContext | None) -> uvicorn.Config:
     limits = config.limits
-    return uvicorn.Config(
+    made = uvicorn.Config(
         app,
         http=Connection.made(limits.head_seconds, limits.connections),
         ws="none",
@@ -91,6 +102,9 @@ def _uvicorn(config: Config, app: Any) -> uvicorn.Config:
         timeout_keep_alive=int(limits.idle_seconds) or 1,
         timeout_graceful_shutdown=int(config.grace_seconds) or 1,
     )
+    made.load()
+    made.ssl = secure  # ours, so that its certificate can be changed
+    return made
 
 
 class _Server(uvicorn.Server):

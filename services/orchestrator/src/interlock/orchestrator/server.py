@@ -87,8 +87,12 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         for part in (journal, notifier, feed):
             await part.start()
             stack.push_async_callback(part.close)
-        executor_channel = await stack.enter_async_context(channel(config.executor, config.token))
-        planner_channel = await stack.enter_async_context(channel(config.planner, config.token))
+        executor_channel = await stack.enter_async_context(
+            channel(config.executor, config.token, service="executor")
+        )
+        planner_channel = await stack.enter_async_context(
+            channel(config.planner, config.token, service="planner")
+        )
         executor = ExecutorClient(executor_channel)
         stack.push_async_callback(executor.session.close)
         transactions = Transactions(

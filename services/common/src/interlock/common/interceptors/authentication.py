@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from interlock.common import tasks
+from interlock.common.access.peers import confined
 from interlock.common.auth import Authenticator
 from interlock.common.clock import Clock
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import Identity, set_identity
 from interlock.common.interceptors.base import Call, Rpc, metadata_of
+from interlock.common.tls import peer_names
 
 RECHECK_SECONDS: Final = 10.0
 
@@ -19,25 +21,34 @@ RECHECK_SECONDS: Final = 10.0
 class Authentication:
     """Sets the identity of the call, or refuses it before the first message is read.
 
-    A stream can outlive its caller's token, so the caller of one is looked at again every `recheck_seconds`.
+    A stream can outlive its caller's token, so the caller of one is looked at again every `recheck_seconds`. With
+    `certificates` callers have one, and are confined to what it is for.
     """
 
     def __init__(
-        self, authenticator: Authenticator, clock: Clock, recheck_seconds: float = RECHECK_SECONDS
+        self,
+        authenticator: Authenticator,
+        clock: Clock,
+        recheck_seconds: float = RECHECK_SECONDS,
+        *,
+        certificates: bool = False,
     ) -> None:
         self._authenticator = authenticator
         self._clock = clock
         self._recheck_seconds = recheck_seconds
+        self._certificates = certificates
 
     def wrap(self, rpc: Rpc, proceed: Call) -> Call:
         """Adds the check around a call."""
         if rpc.is_infrastructure:
             return proceed
-        authenticate = self._authenticator.authenticate
+        authenticate, certificates = self._authenticator.authenticate, self._certificates
 
         async def call(request: Any, context: Any) -> Any:
             metadata = metadata_of(context)
             identity = await authenticate(metadata)
+            if certificates:
+                identity = confined(identity, metadata, peer_names(context))
             set_identity(identity)
             if identity.authentication == "shared" or not (rpc.response_streaming or rpc.request_streaming):
                 return await proceed(request, context)

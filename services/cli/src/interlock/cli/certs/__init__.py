@@ -1,0 +1,1 @@
+"""A development authority, and the certificates that it makes for the services and for people's programs."""
