@@ -207,6 +207,34 @@ CHANGE_KIND_RENAMED: ChangeKind.ValueType  # 5
 """The same content under another path; `old_path` says which."""
 Global___ChangeKind: _TypeAlias = ChangeKind  # noqa: Y015
 
+class _EntryType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EntryTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ENTRY_TYPE_UNSPECIFIED: _EntryType.ValueType  # 0
+    """Nothing stands there; or, of both sides of a change, what is recorded does not say."""
+    ENTRY_TYPE_FILE: _EntryType.ValueType  # 1
+    """A regular file."""
+    ENTRY_TYPE_DIRECTORY: _EntryType.ValueType  # 2
+    """A directory."""
+    ENTRY_TYPE_SYMLINK: _EntryType.ValueType  # 3
+    """A symbolic link."""
+
+class EntryType(_EntryType, metaclass=_EntryTypeEnumTypeWrapper):
+    """What stands at a path, before or after a change. (`FileType` says the same of the entries of a tree.)"""
+
+ENTRY_TYPE_UNSPECIFIED: EntryType.ValueType  # 0
+"""Nothing stands there; or, of both sides of a change, what is recorded does not say."""
+ENTRY_TYPE_FILE: EntryType.ValueType  # 1
+"""A regular file."""
+ENTRY_TYPE_DIRECTORY: EntryType.ValueType  # 2
+"""A directory."""
+ENTRY_TYPE_SYMLINK: EntryType.ValueType  # 3
+"""A symbolic link."""
+Global___EntryType: _TypeAlias = EntryType  # noqa: Y015
+
 @_typing.final
 class ReadFileInput(_message.Message):
     """Input of a read_file step."""
@@ -575,6 +603,8 @@ class FileChange(_message.Message):
     OLD_SIZE_FIELD_NUMBER: _builtins.int
     NEW_SIZE_FIELD_NUMBER: _builtins.int
     BINARY_FIELD_NUMBER: _builtins.int
+    OLD_TYPE_FIELD_NUMBER: _builtins.int
+    NEW_TYPE_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """Path relative to the workspace root. Bytes that are not UTF-8 appear as `\\xNN`."""
     kind: Global___ChangeKind.ValueType
@@ -591,6 +621,12 @@ class FileChange(_message.Message):
     """Size after, bytes."""
     binary: _builtins.bool
     """True when the content before or after is not text."""
+    old_type: Global___EntryType.ValueType
+    """What stood there before; unset when the path was absent. Where it differs from `new_type`, which is then set, the
+    change is MODIFIED, and one thing took the place of another.
+    """
+    new_type: Global___EntryType.ValueType
+    """What stands there after; unset when the path is gone."""
     def __init__(
         self,
         *,
@@ -602,10 +638,12 @@ class FileChange(_message.Message):
         old_size: _builtins.int = ...,
         new_size: _builtins.int = ...,
         binary: _builtins.bool = ...,
+        old_type: Global___EntryType.ValueType = ...,
+        new_type: Global___EntryType.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "kind", b"kind", "new_mode", b"new_mode", "new_size", b"new_size", "old_mode", b"old_mode", "old_path", b"old_path", "old_size", b"old_size", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "kind", b"kind", "new_mode", b"new_mode", "new_size", b"new_size", "new_type", b"new_type", "old_mode", b"old_mode", "old_path", b"old_path", "old_size", b"old_size", "old_type", b"old_type", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,6 +12,7 @@ from tests.support.scripted_executor import Script, ScriptedExecutor
 from tests.support.stack import COMMAND, EFFECT, FREE, Stack, command
 from tests.support.trees import read_tree
 
+from interlock.cli.show.workspaces import change_line
 from interlock.client import parse_plan, run_request
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1 import decision_pb2, executor_pb2, policy_pb2, step_pb2
@@ -125,9 +126,12 @@ async def test_the_preview_shows_everything_there_is(stack: Stack, live: Path) -
     (live / "gone").write_text("gone\n")
     (live / "link").symlink_to("gone")
     (live / "picture").write_bytes(bytes(range(256)))
+    (live / "turns").write_text("a file\n")
+    (live / "turns-back").mkdir()
     line = """
         mv old-name new-name; chmod 755 script; rm gone; ln -sfn script link; mkdir -p empty/dir
         printf '\\000\\001\\002' > picture; echo text > added
+        rm turns; mkdir turns; echo in > turns/in; rmdir turns-back; ln -s added turns-back
         echo to stdout; echo to stderr >&2; exit 3
     """
     step = command(line, gate=EFFECT)
@@ -144,8 +148,18 @@ async def test_the_preview_shows_everything_there_is(stack: Stack, live: Path) -
         "new-name": "RENAMED",
         "picture": "MODIFIED",
         "script": "MODE_CHANGED",
+        "turns": "MODIFIED",
+        "turns-back": "MODIFIED",
+        "turns/in": "ADDED",
     }
     by_path = {c.path: c for c in effect.changes}
+    assert [change_line(by_path[name]) for name in ("turns", "turns-back", "empty", "link", "gone")] == [
+        "replaced turns (file → directory)",
+        "replaced turns-back (directory → link)",
+        "added directory empty",
+        "modified link link (4 B → 6 B)",
+        "deleted gone (5 B)",
+    ]
     assert by_path["new-name"].old_path == "old-name"
     assert (by_path["script"].old_mode, by_path["script"].new_mode) == (0o644, 0o755)
     assert by_path["picture"].binary

@@ -11,11 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.trees import Tree, mutate, programs, read_tree, trees, write_tree
 
+from interlock.executor.convert.effects import change
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.diff import Diff, DiffLimits, diff_trees
 from interlock.executor.snapshots.model import Limits, Snapshot
 from interlock.executor.snapshots.scan import StatCache, scan
 from interlock.executor.snapshots.store import Store
+from interlock.v1 import step_pb2
 
 
 @pytest.fixture
@@ -185,3 +187,26 @@ def test_renames_pair_equal_content_once(store: Store, tmp_path: Path) -> None:
     assert kinds["d/x"] == ("renamed", "a")
     assert kinds["d/y"] == ("added", "d/y")
     assert kinds["void"] == ("deleted", "void"), "empty files are alike by accident"
+
+
+AS: dict[str, Tree] = {
+    "f": {b"x": ("f", 0o644, b"\0data")},
+    "d": {b"x": ("d", 0o755), b"x/in": ("f", 0o644, b"1\n")},
+    "l": {b"x": ("l", b"away")},
+    "": {},
+}
+
+
+@pytest.mark.parametrize(("old", "new"), [(a, b) for a in AS for b in AS if a != b])
+def test_what_takes_the_place_of_what_is_told(store: Store, tmp_path: Path, old: str, new: str) -> None:
+    found = diff_of(store, tmp_path, AS[old], AS[new])
+    (file,) = (file for file in found.files if file.path == "x")
+    assert (file.old_type, file.new_type) == (old, new)
+    assert file.kind == ("modified" if old and new else "added" if new else "deleted")
+    assert file.binary == ("f" in (old, new)), "also where a directory takes its place"
+    shown = change(file)
+    sides = [
+        step_pb2.EntryType.Name(side).removeprefix("ENTRY_TYPE_") for side in (shown.old_type, shown.new_type)
+    ]
+    names = {"f": "FILE", "d": "DIRECTORY", "l": "SYMLINK", "": "UNSPECIFIED"}
+    assert sides == [names[old], names[new]]

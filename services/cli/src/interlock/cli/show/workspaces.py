@@ -20,7 +20,7 @@ from interlock.cli.settings import Output, Settings
 from interlock.cli.show.diff import print_diff
 from interlock.cli.text import enum_text, labels_text, short_digest, size_text, time_text
 from interlock.v1.executor_pb2 import DiffTreesResponse
-from interlock.v1.step_pb2 import ChangeKind, FileChange
+from interlock.v1.step_pb2 import ChangeKind, EntryType, FileChange
 from interlock.v1.workspace_pb2 import FileEntry, FileType, Snapshot, Workspace
 
 
@@ -85,15 +85,39 @@ def list_files(settings: Settings, entries: Sequence[FileEntry]) -> None:
 
 
 def change_line(change: FileChange) -> str:
-    """`modified src/a.py (1.2 KiB → 1.3 KiB)`, `added lib`, safe for a terminal."""
-    kind = enum_text(ChangeKind, change.kind).lower().replace("_", " ")
+    """`modified a.py (1.2 KiB → 1.3 KiB)`, `added directory lib`, `replaced a (file → link)`, safe for a terminal."""
     name = f"{change.old_path} → {change.path}" if change.old_path else change.path
+    what = name if is_replaced(change) or not _type(change) else f"{_type(change)} {name}"
     details = ", ".join(_change_details(change))
-    return escape(f"{kind} {name} ({details})" if details else f"{kind} {name}")
+    return escape(f"{_did(change)} {what} ({details})" if details else f"{_did(change)} {what}")
+
+
+def is_replaced(change: FileChange) -> bool:
+    """Whether one kind of thing took the place of another; previews of early releases do not say."""
+    return bool(change.old_type and change.new_type and change.old_type != change.new_type)
+
+
+_TYPES = {
+    EntryType.ENTRY_TYPE_FILE: "file",
+    EntryType.ENTRY_TYPE_DIRECTORY: "directory",
+    EntryType.ENTRY_TYPE_SYMLINK: "link",
+}
+
+
+def _did(change: FileChange) -> str:
+    return "replaced" if is_replaced(change) else enum_text(ChangeKind, change.kind).lower().replace("_", " ")
+
+
+def _type(change: FileChange) -> str:
+    """What it is, where it is no file."""
+    known = change.new_type or change.old_type
+    return "" if known == EntryType.ENTRY_TYPE_FILE else _TYPES.get(known, "")
 
 
 def _change_details(change: FileChange) -> Iterator[str]:
-    if change.old_mode and change.new_mode:
+    if is_replaced(change):
+        yield f"{_TYPES.get(change.old_type, '?')} → {_TYPES.get(change.new_type, '?')}"
+    elif (change.old_type and change.new_type) or (change.old_mode and change.new_mode):
         if change.old_size != change.new_size:
             yield f"{size_text(change.old_size)} → {size_text(change.new_size)}"
         if change.old_mode != change.new_mode:

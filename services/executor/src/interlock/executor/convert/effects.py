@@ -14,6 +14,7 @@ from interlock.executor.effects.hub import Piece
 from interlock.executor.effects.store import Record
 from interlock.executor.sandbox.base import StreamOutput, TierReport, Usage
 from interlock.executor.snapshots.diff import Diff, FileDiff
+from interlock.executor.snapshots.model import DIRECTORY, FILE, SYMLINK
 from interlock.executor.steps.base import Outcome
 from interlock.v1 import executor_pb2, step_pb2
 
@@ -47,6 +48,12 @@ _CHANGES = {
     "deleted": step_pb2.CHANGE_KIND_DELETED,
     "mode": step_pb2.CHANGE_KIND_MODE_CHANGED,
     "renamed": step_pb2.CHANGE_KIND_RENAMED,
+}
+_TYPES = {
+    "": step_pb2.ENTRY_TYPE_UNSPECIFIED,
+    FILE: step_pb2.ENTRY_TYPE_FILE,
+    DIRECTORY: step_pb2.ENTRY_TYPE_DIRECTORY,
+    SYMLINK: step_pb2.ENTRY_TYPE_SYMLINK,
 }
 
 
@@ -172,6 +179,8 @@ def change(file: FileDiff) -> step_pb2.FileChange:
         old_size=file.old_size,
         new_size=file.new_size,
         binary=file.binary,
+        old_type=_TYPES[file.old_type],
+        new_type=_TYPES[file.new_type],
     )
 
 

@@ -40,7 +40,8 @@ class FileDiff:
     """One changed path.
 
     `kind` is `added`, `modified`, `mode`, `deleted` or `renamed` (then `old_path` differs from `path`).
-    Modes are permission bits, None where the path is not on that side. `added` and `removed` count lines (0 when
+    Types are those of entries (FILE, DIRECTORY, SYMLINK), empty where the path is not on that side; modes are
+    permission bits, None there. `added` and `removed` count lines (0 when
     `binary` or not compared). `patch` is the text with its headers; `truncated` tells that text was left out.
     """
 
@@ -56,6 +57,8 @@ class FileDiff:
     removed: int
     truncated: bool
     patch: bytes
+    old_type: str = ""
+    new_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,8 @@ def _file(store: Store, pair: Paired, limits: DiffLimits) -> FileDiff:
         removed=0,
         truncated=False,
         patch=b"",
+        old_type=old.kind if old else "",
+        new_type=new.kind if new else "",
     )
     if _is_dir(old) or _is_dir(new):
         return _directory(store, pair, empty, limits)
@@ -196,7 +201,8 @@ def _directory(store: Store, pair: Paired, file: FileDiff, limits: DiffLimits) -
             inner = _file(store, Paired(pair.path, pair.path, kind, *sides), limits)
             truncated = truncated or inner.truncated
             parts.append(inner.patch)
-            file = replace(file, added=file.added + inner.added, removed=file.removed + inner.removed)
+            added, removed = file.added + inner.added, file.removed + inner.removed
+            file = replace(file, added=added, removed=removed, binary=inner.binary)
     return replace(file, truncated=truncated, patch=b"".join(parts))
 
 
