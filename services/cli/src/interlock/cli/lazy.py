@@ -21,6 +21,7 @@ COMMANDS = {
     "workspace": "Create and look at workspaces.",
     "token": "Issue and revoke tokens; see which calls were refused.",
     "certs": "Make and look at certificates for TLS between the services.",
+    "matrix-bot": "Ask in Matrix rooms; take reactions and replies as decisions.",
     "whoami": "Show who the services take you for.",
 }
 
@@ -40,7 +41,7 @@ class LazyGroup(TyperGroup):
         """The command, imported now; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"interlock.cli.commands.{cmd_name}")
+        module = import_module(f"interlock.cli.commands.{cmd_name.replace('-', '_')}")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
