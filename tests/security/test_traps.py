@@ -127,7 +127,7 @@ async def test_three_no_mount_target_is_below_the_workspace(arena: Arena, open_d
     for target in ("/workspace", "/workspace/x", "/workspace/../workspace/x", "//workspace/x"):
         with pytest.raises(InterlockError):
             parse_mounts([f"{open_dir}:{target}"])
-    options = arena.sandbox._options(SandboxSpec(command="true", fork=arena.fork()), {})
+    options = arena.sandbox._options(SandboxSpec(command="true", fork=arena.fork()), {}, None)
     mounting = {
         "--ro-bind",
         "--bind",

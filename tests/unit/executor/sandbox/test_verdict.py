@@ -94,6 +94,41 @@ def test_limits_that_show_at_the_end(change: dict[str, object], limit: str) -> N
     assert (result.ending, result.exceeded.limit, result.exit_code) == (Ending.LIMIT, limit, None)
 
 
+@pytest.mark.parametrize(
+    ("code", "signal", "ending", "limit"),
+    [
+        (153, 25, Ending.LIMIT, "file_bytes"),
+        (153, 0, Ending.EXITED, None),
+        (153, 9, Ending.SIGNALED, None),
+        (152, 0, Ending.EXITED, None),
+        (137, 0, Ending.EXITED, None),
+        (137, 9, Ending.SIGNALED, None),
+        (0, 0, Ending.EXITED, None),
+    ],
+)
+def test_an_exit_code_is_no_signal_where_the_runner_knows(
+    code: int, signal: int, ending: Ending, limit: str | None
+) -> None:
+    result = verdict(SPEC, dataclasses.replace(SEEN, code=code, signal=signal))
+    assert (result.ending, result.exceeded and result.exceeded.limit) == (ending, limit)
+    assert result.exit_code == (code if ending is Ending.EXITED else None)
+    assert result.signal == (signal if ending is Ending.SIGNALED else 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "limit"),
+    [
+        ({"counted": Group(oom=1)}, "memory_bytes"),
+        ({"usage": Usage(1, 900_000, 100_000, 1, 1)}, "cpu_us"),
+    ],
+)
+def test_a_shell_whose_child_was_ended_at_a_limit(change: dict[str, object], limit: str) -> None:
+    """It exits with 137 by itself; what was counted says why."""
+    result = verdict(SPEC, dataclasses.replace(SEEN, code=137, signal=0, **change))  # type: ignore[arg-type]
+    assert result.exceeded is not None
+    assert (result.ending, result.exceeded.limit) == (Ending.LIMIT, limit)
+
+
 def test_a_kill_within_the_limit_is_a_signal() -> None:
     assert verdict(SPEC, dataclasses.replace(SEEN, code=137)).ending is Ending.SIGNALED
 

@@ -189,8 +189,8 @@ class SandboxResult:
     Args:
         ending: how it ended.
         exit_code: as the program gave it; absent when a signal or a limit ended it.
-        signal: number of the signal that ended the command by itself (programs report it as 128 + number, so a
-            program that exits with 129..192 is reported as signalled), else 0.
+        signal: number of the signal that ended the command, else 0. Where the runner does not tell the two apart
+            (docs/sandbox.md), a program that exits with 129..192 is reported as signalled.
         exceeded: for LIMIT and TIMED_OUT, which one.
         argv: what ran.
         enforced: for each limit, what enforced it: `cgroup-v1`, `cgroup-v2`, `rlimit`, `watchdog`, `mount`; `absent`

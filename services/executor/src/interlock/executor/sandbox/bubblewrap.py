@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from interlock.executor.domain.model import JsonValue
-from interlock.executor.sandbox import cgroups, seccomp
+from interlock.executor.sandbox import cgroups, ends, seccomp
 from interlock.executor.sandbox.base import FILES, WORKSPACE, Capabilities, Check, Level, Probe, SandboxSpec
 from interlock.executor.sandbox.binary import find_binary
 from interlock.executor.sandbox.confinement import Confinement
@@ -60,6 +60,9 @@ class BubblewrapSandbox(Confined):
         super().__init__(confinement, "bubblewrap")
         self.binary = find_binary(confinement.private)
         write_etc(confinement.private / "etc")
+        self._holds = confinement.private / "holds"
+        self._holds.mkdir(mode=0o711, exist_ok=True)
+        self._holds.chmod(0o711)
         self._system = self._system_arguments()
         self._taken = (*top_level(confinement.rootfs), *(mount.target for mount in confinement.mounts))
 
@@ -80,18 +83,28 @@ class BubblewrapSandbox(Confined):
         return self_test(self, [found, *forks], self.controller)
 
     def start(self, spec: SandboxSpec, group: cgroups.Group | None) -> Started:
-        with ExitStack() as stack:
+        hold = ends.Hold(self._holds) if ends.can_tell() else None
+        with ExitStack() as stack, ExitStack() as failed:
+            if hold is not None:
+                failed.callback(hold.close)
             files = {path: memory_file(stack, "file", content) for path, content in spec.files.items()}
             spawned = spawn(
                 self.binary,
-                self._options(spec, files),
+                self._options(spec, files, hold),
                 self.resolve_argv(spec),
                 seccomp.program(),
                 self.identity,
                 self.name,
                 tuple(files.values()),
             )
-        return Started(Tree(spawned), spawned.stdout, spawned.stderr)
+            failed.pop_all()
+        return Started(Tree(spawned, hold), spawned.stdout, spawned.stderr)
+
+    def end_orphans(self) -> int:
+        ended = super().end_orphans()
+        for left in self._holds.iterdir():
+            left.unlink(missing_ok=True)
+        return ended
 
     def _system_arguments(self) -> list[str]:
         config = self.confinement
@@ -100,7 +113,7 @@ class BubblewrapSandbox(Confined):
             system += ["--ro-bind", str(mount.source), mount.target]
         return system
 
-    def _options(self, spec: SandboxSpec, files: Mapping[str, int]) -> list[str]:
+    def _options(self, spec: SandboxSpec, files: Mapping[str, int], hold: ends.Hold | None) -> list[str]:
         # --unshare-all alone only tries the user namespace; --unshare-user fails where there is none.
         options = [
             "--unshare-user",
@@ -118,6 +131,7 @@ class BubblewrapSandbox(Confined):
         options += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
         for path in INIT_MEMORY:
             options += ["--ro-bind", "/dev/null", path]
+        options += hold.options() if hold is not None else []
         options += ["--size", str(spec.limits.tmp_bytes), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
         options += ["--perms", "0755", "--dir", HOME]
         options += ["--size", str(spec.limits.shm_bytes), "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108

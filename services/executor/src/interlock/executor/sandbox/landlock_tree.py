@@ -69,6 +69,7 @@ class RulesTree:
         self._supervisor = os.pidfd_open(spawned.process.pid)
         self.root, self.waiting, self.beside = spawned.process.pid, 0, 0
         self.user_us = self.system_us = self.max_rss = 0
+        self.signal: int | None = None
         self.scratch: Path | None = scratch
 
     async def meet(self, identity: Identity) -> bool:
@@ -126,9 +127,10 @@ class RulesTree:
         if "max-rss" not in facts and self.waiting:
             # It was killed itself: what was below it is now below this process.
             orphans.end_adopted()
+            self.signal = signal.SIGKILL
             return 128 + signal.SIGKILL
         self.user_us, self.system_us = facts.get("user-us", 0), facts.get("system-us", 0)
-        self.max_rss = facts.get("max-rss", 0)
+        self.max_rss, self.signal = facts.get("max-rss", 0), facts.get("signal")
         return self._status.exit_code
 
     def not_started(self, said: str) -> NotStarted:

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.sandbox.binary import Binary
+from interlock.executor.sandbox.ends import Hold
 from interlock.executor.sandbox.identity import Identity, check_identity
 from interlock.executor.sandbox.verdict import NotStarted
 
@@ -195,12 +196,16 @@ def memory_file(stack: ExitStack, name: str, data: bytes) -> int:
 
 
 class Tree:
-    """A started runner, its child (init of the step's namespace), and their end. See `running.Tree`."""
+    """A started runner, its child (init of the step's namespace), and their end. See `running.Tree`.
+
+    `hold`: what keeps init from waiting for the command before that is known; owned by this object.
+    """
 
     scratch: Path | None = None
 
-    def __init__(self, spawned: Spawned) -> None:
-        self._spawned = spawned
+    def __init__(self, spawned: Spawned, hold: Hold | None = None) -> None:
+        self._spawned, self._hold = spawned, hold
+        self.signal: int | None = None
         self._status = Status(spawned.status)
         self._runner_fd = os.pidfd_open(spawned.process.pid)
         self._init_fd = -1
@@ -249,6 +254,8 @@ class Tree:
 
     async def ended(self) -> None:
         """Wait until the runner and every process of the namespace are gone."""
+        if self._hold is not None and self.root:
+            await self._hold.meet(self.root, (self._runner_fd, self._init_fd))
         await readable(self._runner_fd)
         if self._init_fd >= 0:
             # Readable only after the kernel has ended and reaped every other process of the namespace.
@@ -277,7 +284,9 @@ class Tree:
         if self.root:
             self._account(self.root)
         if self._status.exit_code is None and self.root and end is not None and os.WIFSIGNALED(end):
-            return 128 + os.WTERMSIG(end)  # somebody killed the runner itself
+            self.signal = os.WTERMSIG(end)  # somebody killed the runner itself
+            return 128 + self.signal
+        self.signal = self._hold.signal() if self._hold is not None else None
         return self._status.exit_code
 
     def _account(self, pid: int) -> int | None:
@@ -302,6 +311,8 @@ class Tree:
     def close(self) -> None:
         """Close every descriptor but the output pipes, which their pumps own."""
         self._status.close()
+        if self._hold is not None:
+            self._hold.close()
         for fd in (self._runner_fd, self._init_fd, self._spawned.gate_write, self._spawned.map_write):
             if fd >= 0:
                 os.close(fd)

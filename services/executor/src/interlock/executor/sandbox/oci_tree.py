@@ -122,6 +122,7 @@ class ContainerTree:
         self._process, self._entrances, self._files = process, entrances, files or {}
         self.root = self.waiting = self.beside = 0
         self.user_us = self.system_us = self.max_rss = 0
+        self.signal: int | None = None
         self._failed = ""
         self._code: int | None = None
         stdin, self._gate = os.pipe()
@@ -232,7 +233,7 @@ class ContainerTree:
     def _collect_step(self) -> None:
         if self._code is None and (status := self._account(self.beside)) is not None:
             code = os.waitstatus_to_exitcode(status)
-            self._code = code if code >= 0 else 128 - code
+            self._code, self.signal = (code, 0) if code >= 0 else (128 - code, -code)
 
     async def quiesce(self) -> None:
         try:

@@ -53,6 +53,7 @@ class Tree(Protocol):
         waiting: the process that becomes the command, or is as the command will be; it waits at the gate.
         beside: a process of the step that is not below the root, once there is one; else 0.
         user_us, system_us, max_rss: the accounts, after `reap`.
+        signal: after `reap`, the signal that ended the command, 0 for none, None when the runner does not tell.
         scratch: a directory on disk that stands in for /tmp, or None.
     """
 
@@ -62,6 +63,7 @@ class Tree(Protocol):
     user_us: int
     system_us: int
     max_rss: int
+    signal: int | None
     scratch: Path | None
 
     async def meet(self, identity: Identity) -> bool:
@@ -280,6 +282,7 @@ class _Step:
             ending=ending,
             exceeded=exceeded,
             code=code,
+            signal=tree.signal,
             counted=self._group,
             disk=after,
             usage=self._usage(tree, watchdog, int(wall * 1_000_000)),

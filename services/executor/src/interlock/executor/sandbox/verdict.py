@@ -33,7 +33,11 @@ class NotStarted:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Everything seen of one run. `code` is 128 + n for signal n, None for a command that was never executed."""
+    """Everything seen of one run.
+
+    `code` is 128 + n for signal n, None for a command that was never executed. `signal` is what ended the command, 0
+    for none; None when the runner does not tell that from an exit with 128 + n, and it is taken for a signal.
+    """
 
     ending: Ending
     exceeded: Exceeded | None
@@ -47,6 +51,13 @@ class Observation:
     tier: TierReport
     live_dropped: int
     tmp_is_mount: bool = True
+    signal: int | None = None
+
+    def ended_by(self) -> int:
+        """The signal that ended the command, or 0."""
+        if self.signal is not None:
+            return self.signal
+        return self.code - 128 if self.code is not None and 128 < self.code <= 128 + _LAST_SIGNAL else 0
 
 
 def start_error(spec: SandboxSpec, argv: tuple[str, ...], why: NotStarted) -> InterlockError:
@@ -77,9 +88,9 @@ def verdict(spec: SandboxSpec, seen: Observation) -> SandboxResult:
     ending, exceeded = seen.ending, seen.exceeded
     if ending is Ending.EXITED and (late := _late(spec.limits, seen)) is not None:
         ending, exceeded = Ending.LIMIT, late
-    signal = 0
-    if ending is Ending.EXITED and seen.code is not None and 128 < seen.code <= 128 + _LAST_SIGNAL:
-        ending, signal = Ending.SIGNALED, seen.code - 128
+    signal = seen.ended_by() if ending is Ending.EXITED else 0
+    if signal:
+        ending = Ending.SIGNALED
     return SandboxResult(
         ending=ending,
         exit_code=seen.code if ending is Ending.EXITED else None,
@@ -100,9 +111,10 @@ def _late(limits: Limits, seen: Observation) -> Exceeded | None:
     if seen.counted is not None and (found := counted(seen.counted, limits)) is not None:
         return found
     used = seen.usage.user_us + seen.usage.system_us
+    # Also a shell whose child it was: that as much was used is a fact.
     if seen.code in (128 + _SIGXCPU, 128 + _SIGKILL) and used >= limits.cpu_us:
         return Exceeded("cpu_us", limits.cpu_us, used)
-    if seen.code == 128 + _SIGXFSZ:
+    if seen.ended_by() == _SIGXFSZ:
         return Exceeded("file_bytes", limits.file_bytes, limits.file_bytes)
     if (written := seen.stdout.total + seen.stderr.total) > limits.output_bytes:
         return Exceeded("output_bytes", limits.output_bytes, written)

@@ -107,6 +107,14 @@ def _passed(found: Exceeded) -> str:
     return f"The command passed its limit of {found.allowed:,} {name}: {found.measured:,} was measured."
 
 
+def _as_shells(code: int | None) -> str:
+    """What a shell means by a code of 128 + n."""
+    number = (code or 0) - 128
+    if not 0 < number <= 64:
+        return ""
+    return f" (a shell exits with this when a program that it ran was ended by signal {number})"
+
+
 def _failure(result: SandboxResult, action: RunCommand) -> Failure | None:
     if result.ending in (Ending.TIMED_OUT, Ending.LIMIT) and result.exceeded is not None:
         found = result.exceeded
@@ -138,7 +146,7 @@ def _failure(result: SandboxResult, action: RunCommand) -> Failure | None:
     return Failure(
         Reason.COMMAND_FAILED.value,
         f"The command exited with {result.exit_code}.",
-        fix="`interlock step show RUN STEP` has its output; name the code in `allowed_exit_codes` if it is no "
-        "failure.",
+        fix=f"`interlock step show RUN STEP` has its output{_as_shells(result.exit_code)}; name the code in "
+        "`allowed_exit_codes` if it is no failure.",
         metadata={"exit_code": str(result.exit_code)},
     )

@@ -185,7 +185,7 @@ class _Supervisor:
             "max-rss": peak * 1024,
         }
         if code is not None:
-            document["exit-code"] = code if code >= 0 else 128 - code
+            document["exit-code"], document["signal"] = (code, 0) if code >= 0 else (128 - code, -code)
         self._tell(document)
         os._exit(0)
 
