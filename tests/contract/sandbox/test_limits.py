@@ -180,6 +180,39 @@ async def test_bytes_written(arena: Arena) -> None:
     exceeded(await arena.run(line, written_bytes=40 * MIB), "written_bytes")
 
 
+KEEPING = """
+import mmap, os, time
+file = os.open("file", os.O_RDWR | os.O_CREAT)
+os.unlink("file")
+for _ in range(24): os.write(file, bytes(2 << 20))
+"""
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        "",
+        "keep = mmap.mmap(file, 48 << 20); os.closerange(3, 64)",
+        "os.truncate('/proc/self/fd/%d' % file, 49 << 20)",
+    ],
+    ids=["open", "mapped", "changed by its descriptor"],
+)
+async def test_bytes_written_to_a_file_that_is_deleted(arena: Arena, keep: str) -> None:
+    if keep.startswith("keep") and os.geteuid():
+        pytest.skip("only root may look at what others have mapped")
+    result = await arena.python(KEEPING + keep + "\ntime.sleep(1000)", written_bytes=40 * MIB)
+    exceeded(result, "written_bytes")
+
+
+async def test_a_file_of_the_base_that_is_deleted_was_not_written(arena: Arena) -> None:
+    if arena.sandbox.tier.backend != "bubblewrap":
+        pytest.skip("one kind of overlay tells for all, and it takes as long as twenty looks")
+    arena.write("large", bytes(48 * MIB))
+    line = "exec 3<large; rm large; i=0; while [ $i -lt 24 ]; do sleep 0.1; i=$((i+1)); done; wc -c <&3"
+    result = await arena.run(line, written_bytes=40 * MIB)
+    assert result.stdout.head == b"50331648\n", result.exceeded
+
+
 async def test_files_written(arena: Arena) -> None:
     line = "i=0; while :; do echo > f$i; i=$((i+1)); done"
     exceeded(await arena.run(line, written_files=500), "written_files")

@@ -11,16 +11,18 @@ import ctypes
 import functools
 import os
 import resource
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from interlock.executor.sandbox import unlinked
 from interlock.executor.sandbox.base import Limits
 from interlock.executor.sandbox.identity import Identity, has_capability
 
 _SLACK: Final = 64
 _UNSEEN: Final = 1 << 30
 """Bytes that a process fills, at a few GiB a second, while nobody looks."""
-_CAP_SYS_RESOURCE: Final = 24
+_CAP_SYS_PTRACE, _CAP_SYS_RESOURCE = 19, 24
 # setgroups, setresgid, setresuid
 _CALLS: Final = {"x86_64": (116, 119, 117), "aarch64": (159, 149, 147)}
 
@@ -76,27 +78,45 @@ def apply_rlimits(pid: int, limits: Limits, *, counted: bool, others: int | None
         resource.prlimit(pid, number, (capped, capped))
 
 
-class Limiter:
-    """Sets limits on processes of the step's uid.
+def prefer_as_victim(pid: int) -> None:
+    """When the machine itself runs out of memory, a step goes before the executor."""
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:
+        return
 
-    prlimit(2) on another user's process needs CAP_SYS_RESOURCE, which root in a container usually lacks; one's own
-    processes may always be limited. Credentials belong to threads, so for that case one thread of this process
-    becomes the step's uid for good, by raw system calls (libc's setresuid would change every thread), and makes
-    the calls.
+
+class Limiter:
+    """Sets limits on processes of the step's uid, and looks into them.
+
+    prlimit(2) on another user's process needs CAP_SYS_RESOURCE, and /proc/PID/fd CAP_SYS_PTRACE, which root in a
+    container usually lacks; with one's own processes both may be done always. Credentials belong to threads, so for
+    that case one thread of this process becomes the step's uid for good, by raw system calls (libc's setresuid would
+    change every thread), and makes the calls.
     """
 
     def __init__(self, identity: Identity) -> None:
         self._thread = None
-        if identity.switch and not has_capability(_CAP_SYS_RESOURCE):
+        self._may_limit, self._may_look = (
+            not identity.switch or has_capability(number) for number in (_CAP_SYS_RESOURCE, _CAP_SYS_PTRACE)
+        )
+        if not (self._may_limit and self._may_look):
             self._thread = ThreadPoolExecutor(1, "interlock-limiter", _become, (identity.uid, identity.gid))
 
     async def apply(self, pid: int, limits: Limits, *, counted: bool, others: int | None = 0) -> None:
         """See `apply_rlimits`."""
         call = functools.partial(apply_rlimits, pid, limits, counted=counted, others=others)
-        if self._thread is None:
+        if self._thread is None or self._may_limit:
             call()
             return
         await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def deleted(self, pids: Iterable[int], disk: unlinked.Disk) -> unlinked.Found:
+        """See `unlinked.look`. Blocks; not on the event loop's thread."""
+        if self._thread is None or self._may_look:
+            return unlinked.look(pids, disk)
+        return self._thread.submit(unlinked.look, pids, disk).result()
 
 
 def _become(uid: int, gid: int) -> None:

@@ -35,7 +35,7 @@ from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.environment import check_spec
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.launch import become_subreaper
-from interlock.executor.sandbox.limits import Limiter, tasks_of
+from interlock.executor.sandbox.limits import Limiter, prefer_as_victim, tasks_of
 from interlock.executor.sandbox.network.link import Link
 from interlock.executor.sandbox.output import Delivery, Pump
 from interlock.executor.sandbox.selftest import fork_checks
@@ -314,7 +314,7 @@ class _Step:
                 f"A step's limits cannot be set: {error.strerror}.",
                 fix="See `interlock doctor`.",
             ) from None
-        _prefer_as_victim(pid)
+        prefer_as_victim(pid)
 
     async def _limit(self, pid: int) -> None:
         counted = self._group is not None
@@ -336,6 +336,7 @@ class _Step:
             beside=lambda: tree.beside,
             scratch=str(tree.scratch) if tree.scratch else None,
             own=self._sandbox.overhead,
+            look=self._sandbox.limiter.deleted,
         )
 
     async def _wait(
@@ -381,15 +382,6 @@ class _Step:
             max_rss_bytes=peak or max(tree.max_rss, watchdog.memory_peak),
             processes_peak=max(1, watchdog.tasks_peak),
         )
-
-
-def _prefer_as_victim(pid: int) -> None:
-    """When the machine itself runs out of memory, a step goes before the executor."""
-    try:
-        with open(f"/proc/{pid}/oom_score_adj", "w") as file:
-            file.write("1000")
-    except OSError:
-        return
 
 
 async def _outlive(task: asyncio.Task[SandboxResult]) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from interlock.executor.sandbox import disk, tree
+from interlock.executor.sandbox import disk, tree, unlinked
 from interlock.executor.sandbox.base import NO_OVERHEAD, Exceeded, Limits, Overhead
 from interlock.executor.sandbox.cgroups import Group
 
 INTERVAL: Final = 0.05
 """Seconds between two looks; longer where a look takes long, so that looking costs at most a fifth of a core."""
+_NOTICED: Final = 4 << 20
+_EVERY: Final = 20
+"""Deleted files are looked for when the disk lost this many bytes more than are seen, and every so many looks."""
+
+Look = Callable[[Iterable[int], unlinked.Disk], unlinked.Found]
 
 
 class Watchdog:
@@ -28,6 +33,7 @@ class Watchdog:
         beside: returns a process of the step that is not below `root`, or 0.
         scratch: a directory on disk in place of /tmp, if it is no mount with a size of its own.
         own: what the runner itself takes of what is counted here.
+        look: finds deleted files that the step keeps.
     """
 
     def __init__(
@@ -41,10 +47,14 @@ class Watchdog:
         scratch: str | None = None,
         beside: Callable[[], int] = lambda: 0,
         own: Overhead = NO_OVERHEAD,
+        look: Look = unlinked.look,
     ) -> None:
         self._root, self._limits, self._group = root, limits, group
         self._upper, self._output, self._held, self._scratch = upper, output, held, scratch
-        self._beside, self._own = beside, own
+        self._beside, self._own, self._find = beside, own, look
+        self._disk = unlinked.Disk.of(upper) if upper is not None else None
+        self._pids: tuple[int, ...] = ()
+        self._looks = 0
         self.user_us = self.system_us = self.memory_peak = self.tasks_peak = 0
 
     async def watch(self) -> Exceeded:
@@ -61,10 +71,11 @@ class Watchdog:
     def look(self) -> Exceeded | None:
         """One look at everything; blocks for as long as it takes."""
         self._sample()
-        return self._counted() or self._sampled() or self.check_disk()
+        return self._counted() or self._sampled() or self._check_scratch() or self._check_fork(self._pids)
 
     def _sample(self) -> None:
         seen = tree.look(self._root, self._beside())
+        self._pids, self._looks = seen.pids, self._looks + 1
         self.tasks_peak = max(self.tasks_peak, seen.tasks - self._own.tasks)
         times = self._group.cpu_us() if self._group else None
         user, system = times or (seen.user_us, seen.system_us)
@@ -93,8 +104,8 @@ class Watchdog:
         return None
 
     def check_disk(self) -> Exceeded | None:
-        """What the fork and /tmp hold now. Also asked once after the step's end."""
-        return self._check_scratch() or self._check_fork()
+        """What the fork and /tmp hold after the step's end, when nobody keeps what was deleted."""
+        return self._check_scratch() or self._check_fork(())
 
     def _check_scratch(self) -> Exceeded | None:
         if self._scratch is None:
@@ -102,7 +113,7 @@ class Watchdog:
         size, _ = disk.measure(self._scratch, self._limits.written_files)
         return Exceeded("tmp_bytes", self._limits.tmp_bytes, size) if size > self._limits.tmp_bytes else None
 
-    def _check_fork(self) -> Exceeded | None:
+    def _check_fork(self, pids: tuple[int, ...]) -> Exceeded | None:
         if self._upper is None:
             return None
         limits = self._limits
@@ -111,7 +122,17 @@ class Watchdog:
         size, files = size - held_size, files - held_files
         if files > limits.written_files:
             return Exceeded("written_files", limits.written_files, files)
+        size += self._kept(pids, size)
         return Exceeded("written_bytes", limits.written_bytes, size) if size > limits.written_bytes else None
+
+    def _kept(self, pids: tuple[int, ...], seen: int) -> int:
+        """Bytes of deleted files that the step keeps, where it is time to look for them."""
+        if self._disk is None or not pids:
+            return 0
+        taken = max(0, self._disk.taken() - seen)
+        if taken < _NOTICED and self._looks % _EVERY:
+            return 0
+        return self._find(pids, self._disk).most(taken)
 
 
 def counted(group: Group, limits: Limits) -> Exceeded | None:
