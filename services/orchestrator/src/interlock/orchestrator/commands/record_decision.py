@@ -59,7 +59,8 @@ def _already_decided(row: approvals.ApprovalRow) -> InterlockError:
             f"{row.id} expired.",
             metadata={"approval_id": row.id, "state": row.state},
         )
-    by = record_of(row.doc).superseded_by
+    record = record_of(row.doc)
+    by, given = record.superseded_by, record.decision
     decided_at = row.resolved_at.isoformat() if row.resolved_at else ""
     return InterlockError(
         Reason.APPROVAL_ALREADY_DECIDED,
@@ -70,6 +71,8 @@ def _already_decided(row: approvals.ApprovalRow) -> InterlockError:
             "state": row.state,
             "subject": row.subject,
             "resolved_at": decided_at,
+            "channel": given.channel,
+            "comment": given.comment[:500],
             **({"superseded_by": by} if by else {}),
         },
     )
