@@ -16,7 +16,7 @@ ARGS ?=
 GOAL ?=
 export GOAL
 
-.PHONY: help install demo test lint format gen check-gen proto-baseline docs lock up bench bench-full torture test-containers test-envoy test-grpc-web test-matrix test-interop clean
+.PHONY: help install console demo test lint format gen check-gen proto-baseline docs lock up bench bench-full torture test-containers test-envoy test-grpc-web test-matrix test-interop clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,19 +27,23 @@ $(STAMP): pyproject.toml scripts/bootstrap $(wildcard requirements/*.txt)
 	@PYTHON="$(PYTHON)" scripts/bootstrap
 	@touch $@
 
+console: $(STAMP) ## Build the console, the page the gateway serves at / (part of install)
+	@scripts/console
+
 demo: $(STAMP) ## Run a real plan on a real library, approve, verify, roll back (GOAL="…" lets the model plan)
 	@$(BIN)/python scripts/demo.py $(if $(GOAL),--goal "$$GOAL")
 
-test: $(STAMP) lint ## Lint, then run every test (WORKERS=n, ARGS="-k name" or paths)
-	@scripts/runtimes
+test: $(STAMP) ## Lint, then run every test (WORKERS=n, ARGS="-k name" or paths)
+	@scripts/runtimes & $(MAKE) lint || { wait; exit 1; }; wait
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not bench and not torture and not interop" $(ARGS)
 
-lint: $(STAMP) check-gen ## ruff, mypy --strict, import contracts, buf lint and breaking, generated code
+lint: $(STAMP) check-gen ## ruff, mypy --strict, import contracts, buf lint and breaking, generated code, the console's types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python scripts/protos.py lint
+	@scripts/console --check || [ $$? -eq 3 ]
 
 format: $(STAMP) ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --fix .
@@ -91,5 +95,6 @@ test-matrix: $(STAMP) ## Run the chat bots: Matrix's with a real Synapse, Slack'
 # Root's demo keeps its executor's state outside the repository: see executor_dir in interlock.common.config.
 clean: ## Remove .venv, caches, build output and the demo's files
 	@rm -rf /var/lib/interlock/$$(printf %s "$(CURDIR)/.demo/data" | sha256sum | cut -c1-12)
+	@rm -rf services/console/node_modules services/gateway/src/interlock/gateway/static
 	@rm -rf $(VENV) .venv.lock .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 COMMANDS = {
     "up": "Start every service on embedded defaults; Ctrl-C stops them.",
+    "console": "Print a link that signs a browser in to the console.",
     "serve": "Start one service in the foreground.",
     "doctor": "Check this machine and say how to fix what is missing.",
     "db": "Manage the database's schema.",

@@ -17,7 +17,7 @@ from interlock.common import logs, tasks, tls
 from interlock.common.clock import SystemClock
 from interlock.common.ids import UlidIds
 from interlock.common.listening import announce, withdraw
-from interlock.gateway import health, pages
+from interlock.gateway import console, health, pages
 from interlock.gateway.app import App
 from interlock.gateway.backends import Backends
 from interlock.gateway.config import Config
@@ -66,7 +66,7 @@ def _application(config: Config, backends: Backends, streaming: Streaming) -> An
         streaming,
         Hosts(config.address, config.hosts),
         config.limits,
-        {**health.pages(backends), **pages.pages()},
+        {**health.pages(backends), **pages.pages(), **console.pages()},
         clock,
         UlidIds(clock),
     )

@@ -1,0 +1,108 @@
+// One run as it happens: its steps, and the output of the one under way.
+import { batch, signal } from "@preact/signals";
+import { at, get } from "../api/client.ts";
+import { follow } from "../api/follow.ts";
+import { type Problem, problemOf } from "../api/problem.ts";
+import type { Run, RunUpdate, Step } from "../api/types.ts";
+import { Live } from "./live.ts";
+
+const AGAIN_MILLIS = 10_000;
+
+export const run = signal<Run | null>(null);
+export const steps = signal<ReadonlyMap<number, Step>>(new Map());
+export const live = signal<Live | null>(null);
+export const problem = signal<Problem | null>(null);
+export const lost = signal(false);
+/** Steps whose details have to be asked for again, by how often. */
+export const changes = signal<ReadonlyMap<number, number>>(new Map());
+
+let id = "";
+let running: { stop(): void } | null = null;
+
+export function watch(runId: string): () => void {
+  id = runId;
+  batch(() => {
+    run.value = null;
+    steps.value = new Map();
+    live.value = null;
+    problem.value = null;
+    lost.value = false;
+    changes.value = new Map();
+  });
+  void reload();
+  stream();
+  const timer = setInterval(() => {
+    if (!document.hidden) void reload();
+  }, AGAIN_MILLIS);
+  return () => {
+    clearInterval(timer);
+    running?.stop();
+    running = null;
+    id = "";
+  };
+}
+
+/** Ask for the whole run; after an action of our own also watch it again, since a run that had ended may go on. */
+export async function reload(again = false): Promise<void> {
+  const asked = id;
+  if (again) stream();
+  try {
+    const answer = await get<{ run: Run }>(at`/v1/runs/${asked}`);
+    if (asked !== id) return;
+    const { steps: all, ...rest } = answer.run;
+    batch(() => {
+      for (const step of all ?? []) mark(step);
+      run.value = rest;
+      steps.value = new Map((all ?? []).map((step) => [step.number, step]));
+      problem.value = null;
+    });
+  } catch (error) {
+    if (asked === id) problem.value = problemOf(error);
+  }
+}
+
+function stream(): void {
+  running?.stop();
+  running = follow<RunUpdate>(at`/v1/runs/${id}:watch` + "?only_new=true", {
+    message: take,
+    live: () => {
+      lost.value = false;
+      // What happened before the stream began is in the run as it is now.
+      void reload();
+    },
+    lost: () => {
+      lost.value = true;
+    },
+    reset: () => void reload(),
+    end: () => void reload(),
+    refused: (refused) => {
+      problem.value ??= refused;
+    },
+  });
+}
+
+function take(update: RunUpdate): void {
+  batch(() => {
+    if (update.run) {
+      const { steps: _, ...rest } = update.run;
+      run.value = rest;
+    }
+    if (update.step) {
+      mark(update.step);
+      steps.value = new Map(steps.value).set(update.step.number, update.step);
+    }
+    if (update.output) live.value = Live.after(live.value, update.output);
+  });
+  if (!update.step && update.event) void reload();
+}
+
+/** A step that is in another state has other details. */
+function mark(step: Step): void {
+  const before = steps.value.get(step.number);
+  const same =
+    before?.state === step.state &&
+    before.attempt === step.attempt &&
+    before.approvalId === step.approvalId &&
+    !before.undone === !step.undone;
+  if (!same) changes.value = new Map(changes.value).set(step.number, (changes.value.get(step.number) ?? 0) + 1);
+}

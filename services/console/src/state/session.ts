@@ -1,0 +1,45 @@
+// Who is signed in. The token comes in the address's fragment, which no server and no log ever sees, or is pasted; it is
+// kept for this tab alone.
+import { computed, signal } from "@preact/signals";
+import type { Caller } from "../api/types.ts";
+
+const KEY = "interlock.token";
+
+export const token = signal("");
+export const caller = signal<Caller | null>(null);
+export const signedOutBecause = signal("");
+
+export const signedIn = computed(() => token.value !== "");
+
+const has = (...roles: string[]): boolean =>
+  caller.value?.roles?.some((role) => role === "ROLE_ADMIN" || roles.includes(role)) ?? true;
+
+/** Whether the caller may decide; also true while it is not known yet: the services judge. */
+export const mayDecide = computed(() => has("ROLE_APPROVER"));
+/** Whether the caller may steer runs. */
+export const mayOperate = computed(() => has("ROLE_OPERATOR"));
+
+/** Take the token out of the address, or out of what this tab has kept. */
+export function restore(): void {
+  const given = /^#token=([^&]+)/.exec(location.hash)?.[1];
+  if (given) {
+    history.replaceState(null, "", `${location.pathname}#/pending`);
+    signIn(decodeURIComponent(given));
+    return;
+  }
+  token.value = sessionStorage.getItem(KEY) ?? "";
+}
+
+export function signIn(text: string): void {
+  sessionStorage.setItem(KEY, text);
+  signedOutBecause.value = "";
+  caller.value = null;
+  token.value = text;
+}
+
+export function signOut(because = ""): void {
+  sessionStorage.removeItem(KEY);
+  signedOutBecause.value = because;
+  caller.value = null;
+  token.value = "";
+}

@@ -1,0 +1,108 @@
+// What came of a step: the changes, the outputs, what it used.
+import type { Effect as EffectMessage, NetworkAttempt } from "../api/types.ts";
+import { size } from "../text/bytes.ts";
+import { duration, seconds } from "../text/words.ts";
+import { Fact, Id, Section } from "./bits.tsx";
+import { Diff, DiffLook } from "./diff.tsx";
+import { Kept } from "./output.tsx";
+import { Code, Text } from "./text.tsx";
+
+interface Props {
+  effect: EffectMessage | undefined;
+  gate?: string | undefined;
+  /** Say also what a command that has not run yet would run on. */
+  limits?: boolean;
+}
+
+export function Effect({ effect, gate, limits = false }: Props) {
+  if (!effect) return null;
+  const paths = Number(effect.changesTotal ?? 0);
+  return (
+    <>
+      <Facts effect={effect} gate={limits ? gate : undefined} />
+      {(paths > 0 || effect.diff) && (
+        <Section title={paths === 1 ? "1 path changes" : `${paths} paths change`} aside={<DiffLook />}>
+          <Diff of={effect} />
+        </Section>
+      )}
+      <Kept name="standard output" output={effect.stdout} />
+      <Kept name="standard error" output={effect.stderr} />
+      <Kept name="content" output={effect.content} />
+      <Network effect={effect} />
+    </>
+  );
+}
+
+function ended(effect: EffectMessage): { text: string; good: boolean } | null {
+  if (effect.signal) return { text: `ended by signal ${effect.signal}`, good: false };
+  if (effect.exitCode !== undefined) return { text: String(effect.exitCode), good: effect.exitCode === 0 };
+  return null;
+}
+
+function Facts({ effect, gate }: { effect: EffectMessage; gate: string | undefined }) {
+  const end = ended(effect);
+  const { wall, user, system, maxRssBytes } = effect.usage ?? {};
+  const unrun = gate === "GATE_COMMAND";
+  return (
+    <dl class="facts strip">
+      {unrun && <Fact name="Has run">not yet</Fact>}
+      {end && (
+        <Fact name="Exit code">
+          <span class={end.good ? "good-text" : "bad-text"}>{end.text}</span>
+        </Fact>
+      )}
+      {wall && <Fact name="Took">{duration(seconds(wall))}</Fact>}
+      {(user || system) && <Fact name="Processor">{duration(seconds(user) + seconds(system))}</Fact>}
+      {Number(maxRssBytes ?? 0) > 0 && <Fact name="Memory">{size(maxRssBytes)}</Fact>}
+      {effect.sandbox?.backend && effect.sandbox.backend !== "none" && (
+        <Fact name="Sandbox">
+          {effect.sandbox.backend}
+          {effect.sandbox.enforcement && `, ${effect.sandbox.enforcement}`}
+        </Fact>
+      )}
+      {effect.baseTree && (
+        <Fact name="Snapshot">
+          <Id id={effect.baseTree} />
+          {effect.resultTree && effect.resultTree !== effect.baseTree && (
+            <>
+              {" → "}
+              <Id id={effect.resultTree} />
+            </>
+          )}
+        </Fact>
+      )}
+    </dl>
+  );
+}
+
+function Network({ effect }: { effect: EffectMessage }) {
+  const report = effect.network;
+  if (!report) return null;
+  const attempts = report.attempts ?? [];
+  return (
+    <Section title={`Network: ${report.attemptsTotal ?? attempts.length} connections, ${report.refusedTotal ?? 0} refused`}>
+      {report.problem && (
+        <p class="warning">
+          <Text text={report.problem} />
+        </p>
+      )}
+      <ul class="changes">
+        {attempts.map((attempt, i) => (
+          <Attempt key={i} attempt={attempt} />
+        ))}
+      </ul>
+    </Section>
+  );
+}
+
+function Attempt({ attempt }: { attempt: NetworkAttempt }) {
+  return (
+    <li>
+      <span class={`change ${attempt.allowed ? "added" : "deleted"}`}>{attempt.allowed ? "connected" : "refused"}</span>{" "}
+      <Code text={`${attempt.host}:${attempt.port ?? ""}`} />{" "}
+      <span class="fine">
+        <Text text={attempt.detail ?? attempt.reason} /> {size(attempt.sentBytes)} sent, {size(attempt.receivedBytes)} received
+      </span>
+    </li>
+  );
+}
