@@ -239,6 +239,18 @@ SAMPLES: tuple[e.Event, ...] = (
         ForkOf("run-0", 1, _digest("4"), _digest("5")),
     ),
     e.StepSucceeded(1, _digest("0"), True, _digest("7"), ("a.txt",), 1, "apr-1", step=2),
+    e.RunCreated(
+        "Beside a socket",
+        "ws-3",
+        "ann",
+        _POLICY,
+        Budget(1_000_000, 20),
+        {"team": "core"},
+        "00-ab-cd-01",
+        ForkOf("run-01jd9x5m7qv4s2k8t6w3y1z0aa", 17, _digest("2"), _digest("0"), 2),
+        left_out=("run/sock", "pipe"),
+        left_out_total=102,
+    ),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

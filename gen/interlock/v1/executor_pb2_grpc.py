@@ -168,7 +168,8 @@ class ExecutorServicer:
     """
 
     def CreateWorkspace(self, request, context):
-        """Makes a directory, a clone or an archive a workspace, and imports its first tree.
+        """Makes a directory, a clone or an archive a workspace, and imports its first tree. Sockets, fifos and devices
+        stay where they are and are not part of it; the answer names them (`left_out`).
         Errors: WORKSPACE_SOURCE_INVALID (INVALID_ARGUMENT), WORKSPACE_EXISTS (ALREADY_EXISTS),
         WORKSPACE_LIMIT_EXCEEDED (RESOURCE_EXHAUSTED).
         """

@@ -46,7 +46,8 @@ class ExecutorStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExecutorAsyncStub: ...
     CreateWorkspace: _grpc.UnaryUnaryMultiCallable[_executor_pb2.CreateWorkspaceRequest, _executor_pb2.CreateWorkspaceResponse]
-    """Makes a directory, a clone or an archive a workspace, and imports its first tree.
+    """Makes a directory, a clone or an archive a workspace, and imports its first tree. Sockets, fifos and devices
+    stay where they are and are not part of it; the answer names them (`left_out`).
     Errors: WORKSPACE_SOURCE_INVALID (INVALID_ARGUMENT), WORKSPACE_EXISTS (ALREADY_EXISTS),
     WORKSPACE_LIMIT_EXCEEDED (RESOURCE_EXHAUSTED).
     """
@@ -149,7 +150,8 @@ class ExecutorAsyncStub(ExecutorStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateWorkspace: _aio.UnaryUnaryMultiCallable[_executor_pb2.CreateWorkspaceRequest, _executor_pb2.CreateWorkspaceResponse]  # type: ignore[assignment]
-    """Makes a directory, a clone or an archive a workspace, and imports its first tree.
+    """Makes a directory, a clone or an archive a workspace, and imports its first tree. Sockets, fifos and devices
+    stay where they are and are not part of it; the answer names them (`left_out`).
     Errors: WORKSPACE_SOURCE_INVALID (INVALID_ARGUMENT), WORKSPACE_EXISTS (ALREADY_EXISTS),
     WORKSPACE_LIMIT_EXCEEDED (RESOURCE_EXHAUSTED).
     """
@@ -255,7 +257,8 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         request: _executor_pb2.CreateWorkspaceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_executor_pb2.CreateWorkspaceResponse, _abc.Awaitable[_executor_pb2.CreateWorkspaceResponse]]:
-        """Makes a directory, a clone or an archive a workspace, and imports its first tree.
+        """Makes a directory, a clone or an archive a workspace, and imports its first tree. Sockets, fifos and devices
+        stay where they are and are not part of it; the answer names them (`left_out`).
         Errors: WORKSPACE_SOURCE_INVALID (INVALID_ARGUMENT), WORKSPACE_EXISTS (ALREADY_EXISTS),
         WORKSPACE_LIMIT_EXCEEDED (RESOURCE_EXHAUSTED).
         """

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from interlock.v1 import step_pb2 as interlock_dot_v1_dot_step__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cinterlock/v1/workspace.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interlock/v1/step.proto\"+\n\x0f\x44irectorySource\x12\x18\n\x04path\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80 \";\n\tGitSource\x12\x17\n\x03url\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80 \x12\x15\n\x03ref\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"N\n\rArchiveSource\x12\x18\n\x04path\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80 \x12#\n\x10strip_components\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x10(\x00\"q\n\nTreeSource\x12\x1f\n\x0cworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12*\n\x04tree\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^sha256:[0-9a-f]{64}$\x12\x16\n\x04path\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"\xd8\x01\n\x0fWorkspaceSource\x12\x32\n\tdirectory\x18\x01 \x01(\x0b\x32\x1d.interlock.v1.DirectorySourceH\x00\x12&\n\x03git\x18\x02 \x01(\x0b\x32\x17.interlock.v1.GitSourceH\x00\x12.\n\x07\x61rchive\x18\x03 \x01(\x0b\x32\x1b.interlock.v1.ArchiveSourceH\x00\x12(\n\x04tree\x18\x04 \x01(\x0b\x32\x18.interlock.v1.TreeSourceH\x00\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\"\xd3\x02\n\tWorkspace\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12-\n\x06source\x18\x03 \x01(\x0b\x32\x1d.interlock.v1.WorkspaceSource\x12\x11\n\thead_tree\x18\x04 \x01(\t\x12\x33\n\x06labels\x18\x05 \x03(\x0b\x32#.interlock.v1.Workspace.LabelsEntry\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x65ntries\x18\x07 \x01(\x03\x12\x15\n\rcontent_bytes\x18\x08 \x01(\x03\x12$\n\x06limits\x18\t \x01(\x0b\x32\x14.interlock.v1.Limits\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x80\x01\n\tFileEntry\x12\x0c\n\x04path\x18\x01 \x01(\t\x12$\n\x04type\x18\x02 \x01(\x0e\x32\x16.interlock.v1.FileType\x12\x0c\n\x04mode\x18\x03 \x01(\r\x12\x0c\n\x04size\x18\x04 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\x13\n\x0blink_target\x18\x06 \x01(\t\"m\n\x08Snapshot\x12\x0c\n\x04tree\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x0c\n\x04step\x18\x05 \x01(\x05*l\n\x08\x46ileType\x12\x19\n\x15\x46ILE_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46ILE_TYPE_REGULAR\x10\x01\x12\x17\n\x13\x46ILE_TYPE_DIRECTORY\x10\x02\x12\x15\n\x11\x46ILE_TYPE_SYMLINK\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cinterlock/v1/workspace.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interlock/v1/step.proto\"+\n\x0f\x44irectorySource\x12\x18\n\x04path\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80 \";\n\tGitSource\x12\x17\n\x03url\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80 \x12\x15\n\x03ref\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"N\n\rArchiveSource\x12\x18\n\x04path\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80 \x12#\n\x10strip_components\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x10(\x00\"q\n\nTreeSource\x12\x1f\n\x0cworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12*\n\x04tree\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^sha256:[0-9a-f]{64}$\x12\x16\n\x04path\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"\xd8\x01\n\x0fWorkspaceSource\x12\x32\n\tdirectory\x18\x01 \x01(\x0b\x32\x1d.interlock.v1.DirectorySourceH\x00\x12&\n\x03git\x18\x02 \x01(\x0b\x32\x17.interlock.v1.GitSourceH\x00\x12.\n\x07\x61rchive\x18\x03 \x01(\x0b\x32\x1b.interlock.v1.ArchiveSourceH\x00\x12(\n\x04tree\x18\x04 \x01(\x0b\x32\x18.interlock.v1.TreeSourceH\x00\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\"\x94\x03\n\tWorkspace\x12\x14\n\x0cworkspace_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12-\n\x06source\x18\x03 \x01(\x0b\x32\x1d.interlock.v1.WorkspaceSource\x12\x11\n\thead_tree\x18\x04 \x01(\t\x12\x33\n\x06labels\x18\x05 \x03(\x0b\x32#.interlock.v1.Workspace.LabelsEntry\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x65ntries\x18\x07 \x01(\x03\x12\x15\n\rcontent_bytes\x18\x08 \x01(\x03\x12$\n\x06limits\x18\t \x01(\x0b\x32\x14.interlock.v1.Limits\x12\'\n\x08left_out\x18\n \x03(\x0b\x32\x15.interlock.v1.LeftOut\x12\x16\n\x0eleft_out_total\x18\x0b \x01(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"%\n\x07LeftOut\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04what\x18\x02 \x01(\t\"\x80\x01\n\tFileEntry\x12\x0c\n\x04path\x18\x01 \x01(\t\x12$\n\x04type\x18\x02 \x01(\x0e\x32\x16.interlock.v1.FileType\x12\x0c\n\x04mode\x18\x03 \x01(\r\x12\x0c\n\x04size\x18\x04 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\x13\n\x0blink_target\x18\x06 \x01(\t\"m\n\x08Snapshot\x12\x0c\n\x04tree\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x0c\n\x04step\x18\x05 \x01(\x05*l\n\x08\x46ileType\x12\x19\n\x15\x46ILE_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46ILE_TYPE_REGULAR\x10\x01\x12\x17\n\x13\x46ILE_TYPE_DIRECTORY\x10\x02\x12\x15\n\x11\x46ILE_TYPE_SYMLINK\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,8 +54,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKSPACESOURCE'].oneofs_by_name['source']._serialized_options = b'\272H\002\010\001'
   _globals['_WORKSPACE_LABELSENTRY']._loaded_options = None
   _globals['_WORKSPACE_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_FILETYPE']._serialized_start=1237
-  _globals['_FILETYPE']._serialized_end=1345
+  _globals['_FILETYPE']._serialized_start=1341
+  _globals['_FILETYPE']._serialized_end=1449
   _globals['_DIRECTORYSOURCE']._serialized_start=133
   _globals['_DIRECTORYSOURCE']._serialized_end=176
   _globals['_GITSOURCE']._serialized_start=178
@@ -67,11 +67,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKSPACESOURCE']._serialized_start=435
   _globals['_WORKSPACESOURCE']._serialized_end=651
   _globals['_WORKSPACE']._serialized_start=654
-  _globals['_WORKSPACE']._serialized_end=993
-  _globals['_WORKSPACE_LABELSENTRY']._serialized_start=948
-  _globals['_WORKSPACE_LABELSENTRY']._serialized_end=993
-  _globals['_FILEENTRY']._serialized_start=996
-  _globals['_FILEENTRY']._serialized_end=1124
-  _globals['_SNAPSHOT']._serialized_start=1126
-  _globals['_SNAPSHOT']._serialized_end=1235
+  _globals['_WORKSPACE']._serialized_end=1058
+  _globals['_WORKSPACE_LABELSENTRY']._serialized_start=1013
+  _globals['_WORKSPACE_LABELSENTRY']._serialized_end=1058
+  _globals['_LEFTOUT']._serialized_start=1060
+  _globals['_LEFTOUT']._serialized_end=1097
+  _globals['_FILEENTRY']._serialized_start=1100
+  _globals['_FILEENTRY']._serialized_end=1228
+  _globals['_SNAPSHOT']._serialized_start=1230
+  _globals['_SNAPSHOT']._serialized_end=1339
 # @@protoc_insertion_point(module_scope)

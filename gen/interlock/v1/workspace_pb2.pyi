@@ -240,6 +240,8 @@ class Workspace(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     CONTENT_BYTES_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_TOTAL_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """`ws-…`."""
     path: _builtins.str
@@ -250,6 +252,8 @@ class Workspace(_message.Message):
     """Number of files, directories and links in the head tree."""
     content_bytes: _builtins.int
     """Bytes of file content in the head tree."""
+    left_out_total: _builtins.int
+    """How many there were."""
     @_builtins.property
     def source(self) -> Global___WorkspaceSource:
         """Where it came from."""
@@ -268,6 +272,12 @@ class Workspace(_message.Message):
         executor has it.
         """
 
+    @_builtins.property
+    def left_out(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeftOut]:
+        """What the import found in the directory and left where it is, because no tree holds it: sockets, fifos, devices.
+        At most 100. Steps do not see them.
+        """
+
     def __init__(
         self,
         *,
@@ -280,14 +290,42 @@ class Workspace(_message.Message):
         entries: _builtins.int = ...,
         content_bytes: _builtins.int = ...,
         limits: _step_pb2.Limits | None = ...,
+        left_out: _abc.Iterable[Global___LeftOut] | None = ...,
+        left_out_total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "limits", b"limits", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_bytes", b"content_bytes", "created_at", b"created_at", "entries", b"entries", "head_tree", b"head_tree", "labels", b"labels", "limits", b"limits", "path", b"path", "source", b"source", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_bytes", b"content_bytes", "created_at", b"created_at", "entries", b"entries", "head_tree", b"head_tree", "labels", b"labels", "left_out", b"left_out", "left_out_total", b"left_out_total", "limits", b"limits", "path", b"path", "source", b"source", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Workspace: _TypeAlias = Workspace  # noqa: Y015
+
+@_typing.final
+class LeftOut(_message.Message):
+    """Something that an import left out of the workspace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Path relative to the root; bytes that are not UTF-8 appear as `\\xNN`."""
+    what: _builtins.str
+    """What it is: `socket`, `fifo` or `device`."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        what: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeftOut: _TypeAlias = LeftOut  # noqa: Y015
 
 @_typing.final
 class FileEntry(_message.Message):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from interlock.cli.show.workspaces import change_line
 from interlock.client import parse_plan, run_request
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1 import decision_pb2, executor_pb2, policy_pb2, step_pb2
+from interlock.v1 import orchestrator_pb2 as o
 
 WAITS = {
     ("edit_file", "none"): [],
@@ -128,6 +131,7 @@ async def test_the_preview_shows_everything_there_is(stack: Stack, live: Path) -
     (live / "picture").write_bytes(bytes(range(256)))
     (live / "turns").write_text("a file\n")
     (live / "turns-back").mkdir()
+    os.mkfifo(live / "pipe")
     line = """
         mv old-name new-name; chmod 755 script; rm gone; ln -sfn script link; mkdir -p empty/dir
         printf '\\000\\001\\002' > picture; echo text > added
@@ -166,6 +170,9 @@ async def test_the_preview_shows_everything_there_is(stack: Stack, live: Path) -
     assert (by_path["picture"].old_size, by_path["picture"].new_size) == (256, 3)
     for part in ("rename from old-name", "new mode 100755", "Binary files a/picture and b/picture differ"):
         assert part in effect.diff
+    events = (await stack.stub.ListEvents(o.ListEventsRequest(run_id=run))).events
+    made = json.loads(events[0].canonical_json)["data"]
+    assert (made["left_out"], made["left_out_total"]) == (["pipe"], 1), "a fifo is in no tree, and it is told"
     assert effect.exit_code == 3
     assert (effect.stdout.head, effect.stderr.head) == (b"to stdout\n", b"to stderr\n")
     assert effect.usage.wall.ToMicroseconds() > 0

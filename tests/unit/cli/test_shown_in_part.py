@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from interlock.cli.settings import Settings
 from interlock.cli.show.approvals import BRIEF_LINES, approval_lines
+from interlock.cli.show.workspaces import show_workspace
 from interlock.v1.decision_pb2 import ApprovalRecord
 from interlock.v1.policy_pb2 import Gate
 from interlock.v1.step_pb2 import ChangeKind
+from interlock.v1.workspace_pb2 import Workspace
 
 HINT = "… shown in part; `interlock approvals show apr-1` shows everything"
 
@@ -49,3 +52,16 @@ def test_what_the_record_itself_leaves_out_is_counted_in_full_too() -> None:
     approval = record(changes=10)
     approval.preview.changes_total = 25
     assert "  … 15 more" in approval_lines(approval, colour=False, full=True)
+
+
+def test_what_an_import_left_out_is_named_in_part(capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = Workspace(workspace_id="ws-1", left_out_total=230)
+    for index in range(100):
+        workspace.left_out.add(path=f"run/{index:03}", what="socket")
+    show_workspace(Settings(), workspace)
+    said = capsys.readouterr().out
+    assert "230, which no tree holds: run/000 (socket), " in said
+    assert "run/009 (socket) and 220 more" in said
+    assert "run/010" not in said
+    show_workspace(Settings(), Workspace(workspace_id="ws-1"))
+    assert "left out" not in capsys.readouterr().out

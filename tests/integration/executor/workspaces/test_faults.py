@@ -321,7 +321,10 @@ def test_a_register_of_an_earlier_release_has_workspaces_without_limits(
     made = first.create(DirectorySource(live))
     first.close()
     db = sqlite3.connect(first._layout.register)
-    db.executescript("ALTER TABLE workspaces DROP COLUMN limits; PRAGMA user_version=2;")
+    db.executescript(
+        "ALTER TABLE workspaces DROP COLUMN limits; ALTER TABLE workspaces DROP COLUMN left_out;"
+        "PRAGMA user_version=2;"
+    )
     db.close()
     again = open_spaces()
     assert again.get(made.id) == made

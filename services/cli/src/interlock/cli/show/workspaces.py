@@ -23,6 +23,9 @@ from interlock.v1.executor_pb2 import DiffTreesResponse
 from interlock.v1.step_pb2 import ChangeKind, EntryType, FileChange
 from interlock.v1.workspace_pb2 import FileEntry, FileType, Snapshot, Workspace
 
+_LEFT_OUT = 10
+"""Paths that were left out, named to people; the JSON output has more."""
+
 
 def show_workspace(settings: Settings, workspace: Workspace) -> None:
     """One workspace."""
@@ -143,6 +146,17 @@ def _fields(workspace: Workspace) -> None:
             ("content", f"{workspace.entries} entries, {size_text(workspace.content_bytes)}"),
             ("labels", labels_text(workspace.labels.items())),
             ("limits", limits_text(workspace.limits) or "the executor's"),
+            ("left out", _left_out(workspace)),
             ("created", time_text(workspace.created_at)),
         ]
     )
+
+
+def _left_out(workspace: Workspace) -> str:
+    """What of the directory is not in the workspace: `2, which no tree holds: a/sock (socket), pipe (fifo)`."""
+    if not workspace.left_out_total:
+        return ""
+    first = workspace.left_out[:_LEFT_OUT]
+    named = ", ".join(f"{each.path} ({each.what})" for each in first)
+    more = workspace.left_out_total - len(first)
+    return f"{workspace.left_out_total}, which no tree holds: {named}" + (f" and {more} more" if more else "")

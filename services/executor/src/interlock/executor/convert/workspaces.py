@@ -42,6 +42,8 @@ def workspace(found: Workspace, source: bytes) -> workspace_pb2.Workspace:
         entries=found.entries,
         content_bytes=found.content_bytes,
         limits=limits_named(found.limits) if found.limits else None,
+        left_out=[workspace_pb2.LeftOut(path=path, what=what) for path, what in found.left_out.first],
+        left_out_total=found.left_out.total,
     )
 
 

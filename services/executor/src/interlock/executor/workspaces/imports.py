@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from interlock.common.clock import Clock, rfc3339
-from interlock.common.digests import digest_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files import failpoints, kernel
 from interlock.executor.files.names import shown
@@ -21,16 +21,27 @@ from interlock.executor.snapshots.bulk import bulk_batch
 from interlock.executor.snapshots.database import disk_full
 from interlock.executor.snapshots.mirror import Mirror
 from interlock.executor.snapshots.model import Limits
+from interlock.executor.snapshots.overlay import special_kind
 from interlock.executor.snapshots.scan import ProgressFn, Scanned, StatCache, scan
 from interlock.executor.snapshots.store import Store
 from interlock.executor.workspaces.archive import extract
 from interlock.executor.workspaces.git import clone, without_credentials
 from interlock.executor.workspaces.layout import Layout
 from interlock.executor.workspaces.livedir import check_directory, check_place, open_live
-from interlock.executor.workspaces.model import ArchiveSource, DirectorySource, GitSource, Source, Workspace
+from interlock.executor.workspaces.model import (
+    ArchiveSource,
+    DirectorySource,
+    GitSource,
+    LeftOut,
+    Source,
+    Workspace,
+)
 from interlock.executor.workspaces.places import Places, begin, discard, staging
 from interlock.executor.workspaces.registry import Registry
 from interlock.executor.workspaces.watches import Watches
+
+NAMED: Final = 100
+"""Of what an import leaves out, those that are remembered by name."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +89,7 @@ class Imports:
             if isinstance(error, OSError):
                 raise _failed(error) from error
             raise
-        size = scanned.totals
-        head = digest_text(scanned.snapshot.tree)
-        return replace(workspace, head=head, entries=size.entries, content_bytes=size.content_bytes), cache
+        return self.registry.get(name), cache
 
     @property
     def places(self) -> Places:
@@ -203,6 +212,7 @@ class Imports:
                 if directory == workspace.live:  # one that is still to be moved would lose its watch
                     watch = watched.enter_context(self.watches.beginning(workspace.id, live))
                 scanned = scan(live, batch, cache, self.limits, progress, watcher=watch, copier=copy)
+            self.registry.left_out(workspace.id, _left_out(live, scanned.skipped))
             failpoints.hit("import.scanned")
             copy.finish(cache.built)
         return scanned
@@ -216,6 +226,14 @@ class Imports:
         if managed:
             remove_path(live)
         remove_path(self.layout.workspace(workspace))
+
+
+def _left_out(live: Root, skipped: tuple[bytes, ...]) -> LeftOut:
+    first = []
+    for path in sorted(skipped)[:NAMED]:
+        status = live.lstat(path)
+        first.append((shown(path), special_kind(status.st_mode) if status else "device"))
+    return LeftOut(len(skipped), tuple(first))
 
 
 def describe(source: Source) -> str:

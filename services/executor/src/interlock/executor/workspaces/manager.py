@@ -40,7 +40,8 @@ class Workspaces(Views):
     ) -> Workspace:
         """Import a source as a new workspace; `workspace` is its id (`ws-…`), a new one when empty.
 
-        Costs one reading of the source and one copy. Sockets, fifos and devices are left out. On failure nothing
+        Costs one reading of the source and one copy. Sockets, fifos and devices are left out,
+        and the answer names them. On failure nothing
         stays. `limits` are recorded (see `Workspace`); a tree brings those of its workspace, where none are given.
         `progress` is called from this thread every thousand names.
         Raises WORKSPACE_SOURCE_INVALID, WORKSPACE_EXISTS, WORKSPACE_LIMIT_EXCEEDED, PERMISSION_DENIED.

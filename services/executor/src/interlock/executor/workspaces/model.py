@@ -63,6 +63,13 @@ Source = DirectorySource | GitSource | ArchiveSource
 AnySource = Source | TreeSource
 
 
+class LeftOut(NamedTuple):
+    """How many sockets, fifos and devices an import left where they are, and the first of them: path and kind."""
+
+    total: int = 0
+    first: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True)
 class Workspace:
     """A registered workspace.
@@ -82,6 +89,7 @@ class Workspace:
     source: str
     labels: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, int] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 class Node(NamedTuple):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the layout, in the file's `user_version`: 0 had no times in `snapshots` and `publications`, and no `named`;
-1 had no `back` in `records`, and no `kept` in `publications`; 2 had no `limits` in `workspaces`."""
+1 had no `back` in `records`, and no `kept` in `publications`; 2 had no `limits` in `workspaces`; 3 had no
+`left_out` there."""
 
 KEPT_PATHS: Final = 100
 """Of the paths that a publication left alone, those that are remembered with its answer."""
@@ -14,7 +15,8 @@ KEPT_PATHS: Final = 100
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS workspaces(
   id TEXT PRIMARY KEY, live BLOB NOT NULL, managed INTEGER NOT NULL, ready INTEGER NOT NULL,
-  created TEXT NOT NULL, source TEXT NOT NULL, labels TEXT NOT NULL, limits TEXT NOT NULL DEFAULT '');
+  created TEXT NOT NULL, source TEXT NOT NULL, labels TEXT NOT NULL, limits TEXT NOT NULL DEFAULT '',
+  left_out TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS heads(
   workspace TEXT NOT NULL, number INTEGER NOT NULL, tree BLOB NOT NULL, cause TEXT NOT NULL, key TEXT NOT NULL,
   at TEXT NOT NULL, PRIMARY KEY(workspace, number)) WITHOUT ROWID;

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from interlock.common.clock import SystemClock, rfc3339
 from interlock.executor.snapshots.database import columns, connect, transaction
@@ -15,6 +15,14 @@ from interlock.executor.snapshots.problems import newer
 from interlock.executor.snapshots.sessions import Sessions
 from interlock.executor.workspaces.entries import Entries
 from interlock.executor.workspaces.register import SCHEMA, VERSION
+
+_ADDED: Final = (
+    ("records", "back"),
+    ("publications", "kept"),
+    ("workspaces", "limits"),
+    ("workspaces", "left_out"),
+)
+"""Columns that a later layout has: table and name."""
 
 
 def now_text() -> str:
@@ -56,7 +64,7 @@ class RegisterFile:
                     db.execute(f"ALTER TABLE {table} ADD COLUMN at TEXT NOT NULL DEFAULT ''")
                 # How old they are is not known: they count from now.
                 db.execute(f"UPDATE {table} SET at=? WHERE at=''", (self._now(),))  # noqa: S608 fixed names
-            for table, column in (("records", "back"), ("publications", "kept"), ("workspaces", "limits")):
+            for table, column in _ADDED:
                 if column not in columns(db, table):
                     db.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
             db.execute(f"PRAGMA user_version={VERSION}")

@@ -19,7 +19,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.snapshots.model import Snapshot, Totals
 from interlock.executor.snapshots.sessions import Sessions
 from interlock.executor.workspaces.entries import Since
-from interlock.executor.workspaces.model import Head, Workspace
+from interlock.executor.workspaces.model import Head, LeftOut, Workspace
 from interlock.executor.workspaces.records import Records
 from interlock.executor.workspaces.register_file import now_text
 from interlock.executor.workspaces.retention import (
@@ -58,7 +58,11 @@ class Registry(Records, StatCaches):
         )
         try:
             with self._transaction() as db:
-                db.execute("INSERT INTO workspaces VALUES(?,?,?,0,?,?,?,?)", row)
+                db.execute(
+                    "INSERT INTO workspaces(id, live, managed, ready, created, source, labels, limits)"
+                    " VALUES(?,?,?,0,?,?,?,?)",
+                    row,
+                )
         except sqlite3.IntegrityError:
             raise InterlockError(
                 Reason.WORKSPACE_EXISTS, f"There is a workspace {workspace.id} already.", field="workspace"
@@ -68,6 +72,12 @@ class Registry(Records, StatCaches):
         """The executor made the live directory itself, and may remove it if the import fails."""
         with self._transaction() as db:
             db.execute("UPDATE workspaces SET managed=1 WHERE id=?", (workspace,))
+
+    def left_out(self, workspace: str, found: LeftOut) -> None:
+        """What the import does not take along; durable before the workspace is there."""
+        text = json.dumps({"total": found.total, "first": found.first}) if found.total else ""
+        with self._transaction() as db:
+            db.execute("UPDATE workspaces SET left_out=? WHERE id=?", (text, workspace))
 
     def placing(self, workspace: str, device: int, inode: int) -> None:
         """All of the import is durable, and this very directory is about to take the place of the live one."""
@@ -132,7 +142,7 @@ class Registry(Records, StatCaches):
         """Ready workspaces in order of id, after one; or only the one named."""
         rows = self._rows(
             "SELECT w.id, w.live, w.managed, w.created, w.source, w.labels, h.tree, s.entries, s.content_bytes,"
-            " w.limits"
+            " w.limits, w.left_out"
             " FROM workspaces w JOIN heads h ON h.workspace=w.id AND h.number="
             "  (SELECT max(number) FROM heads WHERE workspace=w.id)"
             " JOIN snapshots s ON s.workspace=w.id AND s.tree=h.tree"
@@ -243,7 +253,15 @@ def _workspace(row: tuple[Any, ...]) -> Workspace:
         source=row[4],
         labels=labels,
         limits=json.loads(row[9]) if row[9] else {},
+        left_out=_left_out(row[10]),
     )
+
+
+def _left_out(text: str) -> LeftOut:
+    if not text:
+        return LeftOut()
+    known = json.loads(text)
+    return LeftOut(known["total"], tuple((path, what) for path, what in known["first"]))
 
 
 def _path(raw: bytes) -> Path:

@@ -33,6 +33,8 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
         labels=dict(message.labels),
         traceparent=telemetry.inject() or new_trace(),
         start=message.start,
+        left_out=tuple(each.path for each in workspace.left_out),
+        left_out_total=workspace.left_out_total,
     )
     new = new_workspace(deps, workspace)
     create = partial(

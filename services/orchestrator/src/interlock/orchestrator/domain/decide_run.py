@@ -49,6 +49,8 @@ def create(
     labels: Json | None = None,
     traceparent: str = "",
     start: bool = False,
+    left_out: tuple[str, ...] = (),
+    left_out_total: int = 0,
 ) -> list[e.Event]:
     """A new run, with its steps and started if asked for. Raises RUN_EMPTY_PLAN, RUN_TOO_MANY_STEPS."""
     policy = policy or Policy()
@@ -57,7 +59,15 @@ def create(
         raise _empty_plan("The run")
     _check_budget(budget or Budget())
     created = e.RunCreated(
-        goal, workspace_id, ctx.subject, policy, budget or Budget(), dict(labels or {}), traceparent
+        goal,
+        workspace_id,
+        ctx.subject,
+        policy,
+        budget or Budget(),
+        dict(labels or {}),
+        traceparent,
+        left_out=left_out,
+        left_out_total=left_out_total,
     )
     events = [created, *_added(specs, first=1, policy=policy, by=ctx.subject)]
     return [*events, e.RunStarted(ctx.subject)] if start else events

@@ -19,7 +19,11 @@ from interlock.orchestrator.domain.model import (
 
 @dataclass(frozen=True, slots=True)
 class RunCreated(Event):
-    """A run exists. Always a run's first event."""
+    """A run exists. Always a run's first event.
+
+    `left_out` (at most 100 of `left_out_total`) are sockets, fifos and devices in the directory when it was made the
+    workspace: they are no part of it.
+    """
 
     type = "run.created"
     goal: str
@@ -30,6 +34,8 @@ class RunCreated(Event):
     labels: Json = field(default_factory=dict)
     traceparent: str = ""
     fork: ForkOf | None = None
+    left_out: tuple[str, ...] = ()
+    left_out_total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
