@@ -13,6 +13,7 @@ import pytest
 from tests.support.arena import Arena
 
 from interlock.executor.sandbox.base import Ending
+from interlock.executor.sandbox.devices import NODES, faults
 
 ATTEMPT = """
 import ctypes, errno, os, sys
@@ -363,3 +364,21 @@ print("alive")
     assert words.count("reached") <= allowed
     assert words[-1] == "alive"
     assert result.exit_code == 0
+
+
+async def test_standard_streams_are_not_the_machines_to_change(arena: Arena) -> None:
+    """Whatever the runner gives its user of them (crun does): none is a device of the machine that it could close."""
+    code = """
+import os, stat
+for fd in range(3):
+    found = os.fstat(fd)
+    try: os.fchmod(fd, stat.S_IMODE(found.st_mode))
+    except OSError: continue
+    print(found.st_dev, found.st_ino)
+"""
+    result = await arena.python(code)
+    own = [line.split() for line in result.stdout.head.decode().splitlines()]
+    machines = [[str(node.st_dev), str(node.st_ino)] for node in map(os.stat, NODES)]
+    assert result.exit_code == 0
+    assert [name for name in own if name in machines] == []
+    assert faults(arena.sandbox.identity.uid) == []

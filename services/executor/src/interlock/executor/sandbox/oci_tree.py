@@ -20,6 +20,7 @@ from typing import Final
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.sandbox import orphans
+from interlock.executor.sandbox.devices import open_null
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.launch import memory_file, readable
 from interlock.executor.sandbox.oci_files import give_files
@@ -127,14 +128,15 @@ class ContainerTree:
         self._code: int | None = None
         stdin, self._gate = os.pipe()
         self._ready, stdout = os.pipe()
-        with open(bundle / "log", "wb") as log:
-            self._run = runtime.start(
-                ["run", "--detach", "--bundle", str(bundle), "--pid-file", str(bundle / "pid"), bundle.name],
-                stdin,
-                stdout,
-                log.fileno(),
-                entrances=entrances,
-            )
+        # crun gives what it is started with to the container's user: nothing that is anybody else's.
+        self._log = os.memfd_create("log")
+        self._run = runtime.start(
+            ["run", "--detach", "--bundle", str(bundle), "--pid-file", str(bundle / "pid"), bundle.name],
+            stdin,
+            stdout,
+            self._log,
+            entrances=entrances,
+        )
         os.close(stdin)
         os.close(stdout)
         self._run_fd = os.pidfd_open(self._run.pid)
@@ -148,9 +150,8 @@ class ContainerTree:
                 self._adopt_init()
                 await readable(self._ready)
         if not self.root or os.read(self._ready, 16) != b"ready\n":
-            self._failed = (self._bundle / "log").read_text(errors="replace")[
-                :_WORDS
-            ].strip() or "no first process"
+            said = os.pread(self._log, _WORDS, 0).decode(errors="replace")
+            self._failed = said.strip() or "no first process"
             return False
         facts = _status_of(self.root)
         ids = {*facts["Uid"].split(), *facts["Gid"].split()}
@@ -185,10 +186,12 @@ class ContainerTree:
             return
         with ExitStack() as stack:
             fd = memory_file(stack, "process", self._process)
+            null = open_null(self._bundle)
+            stack.callback(os.close, null)
             words = ["exec", "--detach", "--pid-file", str(self._bundle / "step-pid")]
             words += ["--process", f"/proc/self/fd/{fd}", self._bundle.name]
             out, err = self._outputs
-            self._exec = self._runtime.start(words, subprocess.DEVNULL, out, err, (fd,), self._entrances)
+            self._exec = self._runtime.start(words, null, out, err, (fd,), self._entrances)
         self._exec_fd = os.pidfd_open(self._exec.pid)
         self._close_outputs()
 
@@ -277,7 +280,8 @@ class ContainerTree:
     def close(self) -> None:
         self._close_outputs()
         _commands.discard(self.beside)
-        for fd in (self._run_fd, self._init_fd, self._exec_fd, self._step_fd, self._gate, self._ready):
+        fds = (self._run_fd, self._init_fd, self._exec_fd, self._step_fd, self._gate, self._ready, self._log)
+        for fd in fds:
             if fd >= 0:
                 os.close(fd)
         # Not waited for: nothing of the step is alive.

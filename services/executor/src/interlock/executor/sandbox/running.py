@@ -32,6 +32,7 @@ from interlock.executor.sandbox.base import (
     Usage,
 )
 from interlock.executor.sandbox.confinement import Confinement
+from interlock.executor.sandbox.devices import require_devices
 from interlock.executor.sandbox.environment import check_spec
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.launch import become_subreaper
@@ -106,7 +107,8 @@ class Started:
 class Confined(ABC):
     """The common part of the backends; see `interlock.executor.sandbox.base.Sandbox`.
 
-    Making one finds control groups and makes this process the reaper of orphans.
+    Making one looks at the machine's devices, finds control groups and makes this process the reaper of orphans.
+    Raises InterlockError(SANDBOX_UNAVAILABLE) where devices are not what they must be.
     """
 
     capabilities: Capabilities
@@ -116,6 +118,7 @@ class Confined(ABC):
     overhead: Overhead = NO_OVERHEAD
 
     def __init__(self, confinement: Confinement, backend: str) -> None:
+        require_devices(confinement.identity.uid)
         self.confinement = confinement
         private = confinement.private
         private.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from interlock.executor.sandbox.base import (
     SandboxSpec,
 )
 from interlock.executor.sandbox.cgroups import Controller
+from interlock.executor.sandbox.devices import NODES
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.snapshots.clone import can_share_blocks
 
@@ -58,6 +59,7 @@ def self_test(sandbox: Sandbox, found: list[Check], controller: Controller | Non
     """The whole report; `found` are the backend's own findings and those of `fork_checks`."""
     checks = [
         Check("identity", True, f"steps run as uid {sandbox.identity.uid}"),
+        Check("devices", True, f"{', '.join(NODES)} are what they must be"),  # else there were no sandbox
         *found,
         _cgroup(controller),
         _openat2(),
