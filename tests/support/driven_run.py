@@ -219,8 +219,8 @@ class DrivenRun:
             return decide_run.begin(run, ctx)
         assert isinstance(action, a.StepAction)
         at = (run, ctx, action.step, action.attempt)
-        if isinstance(action, a.Expire):
-            return decide_approval.expire(run, ctx, action.approval_id)
+        if isinstance(action, a.Due):
+            return decide_approval.due(run, ctx, action.approval_id)
         if isinstance(action, a.Discard):
             return decide_step.discarded(*at)
         models = isinstance(action, (a.AskModel, a.Draft))
@@ -252,7 +252,7 @@ class DrivenRun:
     def settle(self, outcome: str = "changed") -> None:
         """Performs everything that needs nobody, until there is nothing left but timers."""
         for _ in range(10_000):
-            todo = [x for x in self.wanted if not isinstance(x, a.Expire)]
+            todo = [x for x in self.wanted if not isinstance(x, a.Due)]
             if not todo:
                 return
             self.deliver(todo[0], self.perform(todo[0], outcome))

@@ -91,17 +91,19 @@ class Laws:
     def _enough_votes(self, before: Run, event: e.ApprovalDecided) -> None:
         """Stages: as many different people as each asks for, each of them named where it names people."""
         step = before.steps[event.step - 1]
-        people = [vote.subject for vote in step.votes]
+        people = [name for vote in step.votes for name in (vote.subject, vote.on_behalf_of) if name]
         assert len(people) == len(set(people)), "a person counts once"
         groups = {group.name: group.subjects for group in before.policy.groups}
         for number, stage in enumerate(before.policy.stages):
-            voted = [vote.subject for vote in step.votes if vote.stage == number]
+            voted = [vote.on_behalf_of or vote.subject for vote in step.votes if vote.stage == number]
             assert len(voted) == stage.quorum, "a stage has its quorum, no less and no more"
             named = {
                 person
                 for name in stage.approvers
                 for person in (groups[name[6:]] if name.startswith("group:") else (name,))
             }
+            if step.escalated_at is not None and step.approval is not None:
+                named |= set(step.approval.escalate_to) if named else set()
             assert not named or set(voted) <= named
         if before.policy.separate_requester:
             assert event.subject != before.created_by, "who asked does not approve"
@@ -208,7 +210,7 @@ class Laws:
         assert not any(s.approval for s in run.steps if s is not step), "only the current step asks"
 
     def _never_stuck(self, run: Run) -> None:
-        todo = [x for x in a.actions(run) if not isinstance(x, a.Expire)]
+        todo = [x for x in a.actions(run) if not isinstance(x, a.Due)]
         if run.state in (RunState.RUNNING, RunState.PLANNING) or run.cancelling:
             assert todo, f"{run.state} and nothing to do"
         if run.state is RunState.PAUSED and run.current is not None and not (run.rollback or run.revert):

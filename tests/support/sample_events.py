@@ -251,6 +251,37 @@ SAMPLES: tuple[e.Event, ...] = (
         left_out=("run/sock", "pipe"),
         left_out_total=102,
     ),
+    e.ApprovalRequested(
+        Approval(
+            "apr-2",
+            Gate.EFFECT,
+            _digest("f"),
+            2,
+            "2026-11-22T14:00:00.000000Z",
+            "apr-1",
+            60_000_000,
+            "2026-11-22T13:00:00.000000Z",
+            ("eve",),
+        ),
+        step=2,
+    ),
+    e.ApprovalReminded("apr-1", 1, step=2),
+    e.ApprovalEscalated("apr-1", ("eve", "sec"), step=2),
+    e.ApprovalVoted("apr-1", _digest("f"), "bob", 1, "cli", "fine", "token:tok-1", "ada", "dlg-1", step=2),
+    e.ApprovalDecided(
+        "apr-1",
+        Verdict.REJECT,
+        _digest("f"),
+        "bob",
+        "cli",
+        "no",
+        RejectAction.REPLAN,
+        "token:tok-1",
+        "ada",
+        "dlg-1",
+        step=2,
+    ),
+    e.StepEdited(3, {"command": "make"}, "command", judge=True, by="bob", step=2),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

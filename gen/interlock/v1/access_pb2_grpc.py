@@ -71,6 +71,21 @@ class AccessStub:
                 request_serializer=interlock_dot_v1_dot_access__pb2.ListDenialsRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_access__pb2.ListDenialsResponse.FromString,
                 _registered_method=True)
+        self.Delegate = channel.unary_unary(
+                '/interlock.v1.Access/Delegate',
+                request_serializer=interlock_dot_v1_dot_access__pb2.DelegateRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_access__pb2.DelegateResponse.FromString,
+                _registered_method=True)
+        self.ListDelegations = channel.unary_unary(
+                '/interlock.v1.Access/ListDelegations',
+                request_serializer=interlock_dot_v1_dot_access__pb2.ListDelegationsRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_access__pb2.ListDelegationsResponse.FromString,
+                _registered_method=True)
+        self.RevokeDelegation = channel.unary_unary(
+                '/interlock.v1.Access/RevokeDelegation',
+                request_serializer=interlock_dot_v1_dot_access__pb2.RevokeDelegationRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_access__pb2.RevokeDelegationResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServicer:
@@ -129,6 +144,30 @@ class AccessServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Delegate(self, request, context):
+        """Lets somebody else decide in the caller's place for a time. What the caller may not do, it does not give: being named
+        by a policy is judged when it is used, and so is the caller's scope as it is now. It cannot be passed on, and it ends
+        with the token it was made with. Who uses it needs the role approver themselves. Errors: REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDelegations(self, request, context):
+        """Lists delegations, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeDelegation(self, request, context):
+        """Ends a delegation; the caller's own, or any for an admin. Revoking it again changes nothing.
+        Errors: DELEGATION_NOT_FOUND, PERMISSION_DENIED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -166,6 +205,21 @@ def add_AccessServicer_to_server(servicer, server):
                     servicer.ListDenials,
                     request_deserializer=interlock_dot_v1_dot_access__pb2.ListDenialsRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_access__pb2.ListDenialsResponse.SerializeToString,
+            ),
+            'Delegate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Delegate,
+                    request_deserializer=interlock_dot_v1_dot_access__pb2.DelegateRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_access__pb2.DelegateResponse.SerializeToString,
+            ),
+            'ListDelegations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDelegations,
+                    request_deserializer=interlock_dot_v1_dot_access__pb2.ListDelegationsRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_access__pb2.ListDelegationsResponse.SerializeToString,
+            ),
+            'RevokeDelegation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeDelegation,
+                    request_deserializer=interlock_dot_v1_dot_access__pb2.RevokeDelegationRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_access__pb2.RevokeDelegationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -359,6 +413,87 @@ class Access:
             '/interlock.v1.Access/ListDenials',
             interlock_dot_v1_dot_access__pb2.ListDenialsRequest.SerializeToString,
             interlock_dot_v1_dot_access__pb2.ListDenialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Delegate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Access/Delegate',
+            interlock_dot_v1_dot_access__pb2.DelegateRequest.SerializeToString,
+            interlock_dot_v1_dot_access__pb2.DelegateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDelegations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Access/ListDelegations',
+            interlock_dot_v1_dot_access__pb2.ListDelegationsRequest.SerializeToString,
+            interlock_dot_v1_dot_access__pb2.ListDelegationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeDelegation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Access/RevokeDelegation',
+            interlock_dot_v1_dot_access__pb2.RevokeDelegationRequest.SerializeToString,
+            interlock_dot_v1_dot_access__pb2.RevokeDelegationResponse.FromString,
             options,
             channel_credentials,
             insecure,

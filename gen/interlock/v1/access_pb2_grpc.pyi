@@ -53,6 +53,17 @@ class AccessStub:
     """Adds refused calls to the record; for the other services."""
     ListDenials: _grpc.UnaryUnaryMultiCallable[_access_pb2.ListDenialsRequest, _access_pb2.ListDenialsResponse]
     """Lists refused calls of known callers, newest first."""
+    Delegate: _grpc.UnaryUnaryMultiCallable[_access_pb2.DelegateRequest, _access_pb2.DelegateResponse]
+    """Lets somebody else decide in the caller's place for a time. What the caller may not do, it does not give: being named
+    by a policy is judged when it is used, and so is the caller's scope as it is now. It cannot be passed on, and it ends
+    with the token it was made with. Who uses it needs the role approver themselves. Errors: REQUEST_ID_REUSED.
+    """
+    ListDelegations: _grpc.UnaryUnaryMultiCallable[_access_pb2.ListDelegationsRequest, _access_pb2.ListDelegationsResponse]
+    """Lists delegations, newest first."""
+    RevokeDelegation: _grpc.UnaryUnaryMultiCallable[_access_pb2.RevokeDelegationRequest, _access_pb2.RevokeDelegationResponse]
+    """Ends a delegation; the caller's own, or any for an admin. Revoking it again changes nothing.
+    Errors: DELEGATION_NOT_FOUND, PERMISSION_DENIED.
+    """
 
 @_typing.type_check_only
 class AccessAsyncStub(AccessStub):
@@ -79,6 +90,17 @@ class AccessAsyncStub(AccessStub):
     """Adds refused calls to the record; for the other services."""
     ListDenials: _aio.UnaryUnaryMultiCallable[_access_pb2.ListDenialsRequest, _access_pb2.ListDenialsResponse]  # type: ignore[assignment]
     """Lists refused calls of known callers, newest first."""
+    Delegate: _aio.UnaryUnaryMultiCallable[_access_pb2.DelegateRequest, _access_pb2.DelegateResponse]  # type: ignore[assignment]
+    """Lets somebody else decide in the caller's place for a time. What the caller may not do, it does not give: being named
+    by a policy is judged when it is used, and so is the caller's scope as it is now. It cannot be passed on, and it ends
+    with the token it was made with. Who uses it needs the role approver themselves. Errors: REQUEST_ID_REUSED.
+    """
+    ListDelegations: _aio.UnaryUnaryMultiCallable[_access_pb2.ListDelegationsRequest, _access_pb2.ListDelegationsResponse]  # type: ignore[assignment]
+    """Lists delegations, newest first."""
+    RevokeDelegation: _aio.UnaryUnaryMultiCallable[_access_pb2.RevokeDelegationRequest, _access_pb2.RevokeDelegationResponse]  # type: ignore[assignment]
+    """Ends a delegation; the caller's own, or any for an admin. Revoking it again changes nothing.
+    Errors: DELEGATION_NOT_FOUND, PERMISSION_DENIED.
+    """
 
 class AccessServicer(metaclass=_abc_1.ABCMeta):
     """Issues tokens and says whose they are. Served by the orchestrator; the other services ask it. What is kept of
@@ -144,5 +166,34 @@ class AccessServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.ListDenialsResponse, _abc.Awaitable[_access_pb2.ListDenialsResponse]]:
         """Lists refused calls of known callers, newest first."""
+
+    @_abc_1.abstractmethod
+    def Delegate(
+        self,
+        request: _access_pb2.DelegateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.DelegateResponse, _abc.Awaitable[_access_pb2.DelegateResponse]]:
+        """Lets somebody else decide in the caller's place for a time. What the caller may not do, it does not give: being named
+        by a policy is judged when it is used, and so is the caller's scope as it is now. It cannot be passed on, and it ends
+        with the token it was made with. Who uses it needs the role approver themselves. Errors: REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDelegations(
+        self,
+        request: _access_pb2.ListDelegationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.ListDelegationsResponse, _abc.Awaitable[_access_pb2.ListDelegationsResponse]]:
+        """Lists delegations, newest first."""
+
+    @_abc_1.abstractmethod
+    def RevokeDelegation(
+        self,
+        request: _access_pb2.RevokeDelegationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.RevokeDelegationResponse, _abc.Awaitable[_access_pb2.RevokeDelegationResponse]]:
+        """Ends a delegation; the caller's own, or any for an admin. Revoking it again changes nothing.
+        Errors: DELEGATION_NOT_FOUND, PERMISSION_DENIED.
+        """
 
 def add_AccessServicer_to_server(servicer: AccessServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

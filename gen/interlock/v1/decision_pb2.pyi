@@ -124,6 +124,10 @@ class _ApprovalEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_App
     """Someone approved, and more have to: see `approval.votes`. It is still PENDING."""
     APPROVAL_EVENT_KIND_APPLIED: _ApprovalEventKind.ValueType  # 6
     """The step that it let through took effect: its effect is published, where it has one."""
+    APPROVAL_EVENT_KIND_REMINDED: _ApprovalEventKind.ValueType  # 7
+    """It has been open for a while: see `approval.reminders`. It is still PENDING."""
+    APPROVAL_EVENT_KIND_ESCALATED: _ApprovalEventKind.ValueType  # 8
+    """It goes to others too: see `approval.escalated_to`. It is still PENDING."""
 
 class ApprovalEventKind(_ApprovalEventKind, metaclass=_ApprovalEventKindEnumTypeWrapper):
     """What happened to an approval."""
@@ -144,6 +148,10 @@ APPROVAL_EVENT_KIND_VOTED: ApprovalEventKind.ValueType  # 5
 """Someone approved, and more have to: see `approval.votes`. It is still PENDING."""
 APPROVAL_EVENT_KIND_APPLIED: ApprovalEventKind.ValueType  # 6
 """The step that it let through took effect: its effect is published, where it has one."""
+APPROVAL_EVENT_KIND_REMINDED: ApprovalEventKind.ValueType  # 7
+"""It has been open for a while: see `approval.reminders`. It is still PENDING."""
+APPROVAL_EVENT_KIND_ESCALATED: ApprovalEventKind.ValueType  # 8
+"""It goes to others too: see `approval.escalated_to`. It is still PENDING."""
 Global___ApprovalEventKind: _TypeAlias = ApprovalEventKind  # noqa: Y015
 
 @_typing.final
@@ -242,6 +250,8 @@ class Decision(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     AUTHENTICATION_FIELD_NUMBER: _builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: _builtins.int
+    DELEGATION_ID_FIELD_NUMBER: _builtins.int
     comment: _builtins.str
     """Why, shown to everyone and journaled; at most 10,000 characters."""
     subject: _builtins.str
@@ -254,6 +264,12 @@ class Decision(_message.Message):
     """How the subject proved who it is: `shared`, `token:<token id>` or `oidc:<issuer>`; empty in decisions of
     releases that did not record it. Set by the service; ignored in requests.
     """
+    on_behalf_of: _builtins.str
+    """Whose right to decide the caller uses, by a delegation of theirs (see `Access.Delegate`). Empty = their own. Both
+    names are recorded, and separation of duties is judged on both.
+    """
+    delegation_id: _builtins.str
+    """The delegation that was used, `dlg-…`. Set by the service; ignored in requests."""
     @_builtins.property
     def approve(self) -> Global___Approve:
         """Approve."""
@@ -287,10 +303,12 @@ class Decision(_message.Message):
         at: _timestamp_pb2.Timestamp | None = ...,
         digest: _builtins.str = ...,
         authentication: _builtins.str = ...,
+        on_behalf_of: _builtins.str = ...,
+        delegation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "at", b"at", "edit", b"edit", "reject", b"reject", "skip", b"skip", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "at", b"at", "authentication", b"authentication", "channel", b"channel", "comment", b"comment", "digest", b"digest", "edit", b"edit", "reject", b"reject", "skip", b"skip", "subject", b"subject", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "at", b"at", "authentication", b"authentication", "channel", b"channel", "comment", b"comment", "delegation_id", b"delegation_id", "digest", b"digest", "edit", b"edit", "on_behalf_of", b"on_behalf_of", "reject", b"reject", "skip", b"skip", "subject", b"subject", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_verdict: _TypeAlias = _typing.Literal["approve", "reject", "skip", "edit"]  # noqa: Y015
     _WhichOneofArgType_verdict: _TypeAlias = _typing.Literal["verdict", b"verdict"]  # noqa: Y015
@@ -370,6 +388,11 @@ class ApprovalRecord(_message.Message):
     VOTES_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
     EXCLUDED_FIELD_NUMBER: _builtins.int
+    EDITED_BY_FIELD_NUMBER: _builtins.int
+    REMINDERS_FIELD_NUMBER: _builtins.int
+    REMINDED_AT_FIELD_NUMBER: _builtins.int
+    ESCALATED_AT_FIELD_NUMBER: _builtins.int
+    ESCALATED_TO_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """`apr-…`."""
     run_id: _builtins.str
@@ -400,6 +423,10 @@ class ApprovalRecord(_message.Message):
     """
     gate_note: _builtins.str
     """What people should know about the gate, for example that a command with network cannot be previewed."""
+    edited_by: _builtins.str
+    """Who replaced the step's input in the attempt before, when this question is about an edit; empty otherwise."""
+    reminders: _builtins.int
+    """How often those who can decide were reminded."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The run's labels."""
@@ -452,6 +479,18 @@ class ApprovalRecord(_message.Message):
         step. They may still refuse it.
         """
 
+    @_builtins.property
+    def reminded_at(self) -> _timestamp_pb2.Timestamp:
+        """When they were reminded last."""
+
+    @_builtins.property
+    def escalated_at(self) -> _timestamp_pb2.Timestamp:
+        """When it went to others too; absent = it has not."""
+
+    @_builtins.property
+    def escalated_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who those are, groups resolved. They are also in `stages`, as those who may."""
+
     def __init__(
         self,
         *,
@@ -481,10 +520,15 @@ class ApprovalRecord(_message.Message):
         votes: _abc.Iterable[Global___Vote] | None = ...,
         stages: _abc.Iterable[Global___StageProgress] | None = ...,
         excluded: _abc.Iterable[_builtins.str] | None = ...,
+        edited_by: _builtins.str = ...,
+        reminders: _builtins.int = ...,
+        reminded_at: _timestamp_pb2.Timestamp | None = ...,
+        escalated_at: _timestamp_pb2.Timestamp | None = ...,
+        escalated_to: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "expires_at", b"expires_at", "limits", b"limits", "preview", b"preview", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "escalated_at", b"escalated_at", "expires_at", b"expires_at", "limits", b"limits", "preview", b"preview", "reminded_at", b"reminded_at", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "excluded", b"excluded", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "stages", b"stages", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "votes", b"votes", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "edited_by", b"edited_by", "escalated_at", b"escalated_at", "escalated_to", b"escalated_to", "excluded", b"excluded", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "reminded_at", b"reminded_at", "reminders", b"reminders", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "stages", b"stages", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "votes", b"votes", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -502,6 +546,8 @@ class Vote(_message.Message):
     COMMENT_FIELD_NUMBER: _builtins.int
     AUTHENTICATION_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    ON_BEHALF_OF_FIELD_NUMBER: _builtins.int
+    DELEGATION_ID_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """Who."""
     stage: _builtins.int
@@ -512,6 +558,10 @@ class Vote(_message.Message):
     """As `Decision.comment`."""
     authentication: _builtins.str
     """As `Decision.authentication`."""
+    on_behalf_of: _builtins.str
+    """As `Decision.on_behalf_of`."""
+    delegation_id: _builtins.str
+    """As `Decision.delegation_id`."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -525,10 +575,12 @@ class Vote(_message.Message):
         comment: _builtins.str = ...,
         authentication: _builtins.str = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
+        on_behalf_of: _builtins.str = ...,
+        delegation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "authentication", b"authentication", "channel", b"channel", "comment", b"comment", "stage", b"stage", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "authentication", b"authentication", "channel", b"channel", "comment", b"comment", "delegation_id", b"delegation_id", "on_behalf_of", b"on_behalf_of", "stage", b"stage", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

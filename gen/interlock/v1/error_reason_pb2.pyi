@@ -194,6 +194,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A rule of the policy denies the step; metadata names rule and policy."""
     ERROR_REASON_POLICY_CHANGED: _ErrorReason.ValueType  # 84
     """Another policy is in force than when the step was decided about; it is previewed and decided about anew."""
+    ERROR_REASON_DELEGATION_NOT_FOUND: _ErrorReason.ValueType  # 85
+    """There is no such delegation."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -372,4 +374,6 @@ ERROR_REASON_POLICY_DENIED: ErrorReason.ValueType  # 83
 """A rule of the policy denies the step; metadata names rule and policy."""
 ERROR_REASON_POLICY_CHANGED: ErrorReason.ValueType  # 84
 """Another policy is in force than when the step was decided about; it is previewed and decided about anew."""
+ERROR_REASON_DELEGATION_NOT_FOUND: ErrorReason.ValueType  # 85
+"""There is no such delegation."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -76,6 +76,9 @@ class Policy(_message.Message):
     STAGES_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
     SEPARATE_REQUESTER_FIELD_NUMBER: _builtins.int
+    REMIND_EVERY_FIELD_NUMBER: _builtins.int
+    ESCALATE_AFTER_FIELD_NUMBER: _builtins.int
+    ESCALATE_TO_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name shown to approvers and journaled, at most 100 characters. Empty = "default"."""
     edit_file_gate: Global___Gate.ValueType
@@ -106,6 +109,24 @@ class Policy(_message.Message):
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApprovalGroup]:
         """Names for several subjects, at most 20, used as `group:NAME` in stages."""
 
+    @_builtins.property
+    def remind_every(self) -> _duration_pb2.Duration:
+        """How often those who can decide are reminded of an approval that stays open, 1 second to 30 days: an event of the
+        feed, at most 20 times an approval. Absent = never.
+        """
+
+    @_builtins.property
+    def escalate_after(self) -> _duration_pb2.Duration:
+        """After how long an approval that is still open goes to others too, 1 second to 30 days; needs `escalate_to`.
+        Absent = never.
+        """
+
+    @_builtins.property
+    def escalate_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who may decide as well from then on, in whatever stage: subjects, or `group:NAME`, at most 100. They count as one of
+        those the stage names; quorums stay.
+        """
+
     def __init__(
         self,
         *,
@@ -117,10 +138,13 @@ class Policy(_message.Message):
         stages: _abc.Iterable[Global___ApprovalStage] | None = ...,
         groups: _abc.Iterable[Global___ApprovalGroup] | None = ...,
         separate_requester: _builtins.bool = ...,
+        remind_every: _duration_pb2.Duration | None = ...,
+        escalate_after: _duration_pb2.Duration | None = ...,
+        escalate_to: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "escalate_after", b"escalate_after", "remind_every", b"remind_every"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "edit_file_gate", b"edit_file_gate", "groups", b"groups", "name", b"name", "run_command_gate", b"run_command_gate", "separate_requester", b"separate_requester", "stages", b"stages", "steps_may_weaken", b"steps_may_weaken"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "edit_file_gate", b"edit_file_gate", "escalate_after", b"escalate_after", "escalate_to", b"escalate_to", "groups", b"groups", "name", b"name", "remind_every", b"remind_every", "run_command_gate", b"run_command_gate", "separate_requester", b"separate_requester", "stages", b"stages", "steps_may_weaken", b"steps_may_weaken"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@ import pytest
 
 from interlock.common.plan import PlanStage, check_plan, parse_plan
 from interlock.common.plan.dump import dump_json, dump_yaml
+from interlock.common.plan.wire import plan_policy, policy_message
 
 STEPS = "steps: [{run_command: {command: 'true'}}]"
 PLAN = f"""
@@ -17,6 +18,9 @@ policy:
     - {{}}
   groups: {{core: [ada, bob]}}
   separate_requester: true
+  remind_every: 4h
+  escalate_after: 1500ms
+  escalate_to: ["group:core", lea]
 {STEPS}
 """
 
@@ -31,6 +35,9 @@ def test_who_has_to_approve_is_read() -> None:
     )
     assert policy.groups == {"core": ("ada", "bob")}
     assert policy.separate_requester
+    assert (policy.remind_every_ms, policy.escalate_after_ms) == (4 * 3_600_000, 1500)
+    assert policy.escalate_to == ("group:core", "lea")
+    assert plan_policy(policy_message(policy)) == policy
 
 
 def test_it_is_written_as_it_is_read() -> None:
@@ -50,6 +57,9 @@ def test_it_is_written_as_it_is_read() -> None:
         ("{stages: [{approvers: []}]}", "policy.stages[0].approvers: has 0 items"),
         ("{stages: [{approvers: ['a b']}]}", "policy.stages[0].approvers[0]"),
         ("{groups: {'a b': [ada]}}", "policy.groups: the key 'a b'"),
+        ("{remind_every: 500ms}", "policy.remind_every"),
+        ("{escalate_after: 31d}", "policy.escalate_after"),
+        ("{escalate_to: []}", "policy.escalate_to: has 0 items"),
         ("{separate_requester: maybe}", "policy.separate_requester: must be true or false"),
     ],
 )

@@ -169,7 +169,7 @@ def expiring() -> DrivenRun:
 
 def test_nobody_decides_in_time() -> None:
     driven = expiring()
-    timer = driven.action(a.Expire)
+    timer = driven.action(a.Due)
     assert driven.deliver(timer, ("ok", "")) == []
     driven.now += driven.now.resolution * 1_000_000
     with pytest.raises(InterlockError) as refused:
@@ -190,7 +190,7 @@ def test_nobody_decides_in_time() -> None:
 @pytest.mark.parametrize("first", ["approve", "edit", "cancel"])
 def test_a_timer_that_comes_too_late_changes_nothing(first: str) -> None:
     driven = expiring()
-    timer = driven.action(a.Expire)
+    timer = driven.action(a.Due)
     if first == "cancel":
         driven.command("cancel")
     elif first == "edit":
@@ -204,7 +204,7 @@ def test_a_timer_that_comes_too_late_changes_nothing(first: str) -> None:
 def test_an_expired_approval_never_counts_as_yes_even_without_retries_left() -> None:
     driven = one("effect", Policy(steps_may_weaken=True, approval_timeout_us=1), retries=5)
     driven.settle()
-    driven.act(a.Expire)
+    driven.act(a.Due)
     assert driven.states() == ["FAILED"]
 
 
@@ -212,7 +212,7 @@ def test_an_expired_approval_of_a_step_that_may_fail_lets_the_run_go_on() -> Non
     policy = Policy(steps_may_weaken=True, approval_timeout_us=1)
     driven = DrivenRun([spec(on_failure=OnFailure.CONTINUE), spec("read_file")], policy=policy, start=True)
     driven.settle()
-    driven.act(a.Expire)
+    driven.act(a.Due)
     driven.settle()
     assert driven.run.state is RunState.COMPLETED
 

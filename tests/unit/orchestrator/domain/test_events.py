@@ -101,6 +101,9 @@ def test_what_the_defaults_stand_for_is_frozen_too() -> None:
         "version": "",
         "rules": (),
         "named_gates": (),
+        "remind_us": 0,
+        "escalate_us": 0,
+        "escalate_to": (),
     }
     assert dataclasses.asdict(created.budget) == {"max_cost_micros": 0, "max_model_calls": 0}
     added = e.decode(

@@ -301,7 +301,7 @@ class RunMachine(RuleBasedStateMachine):
         except InterlockError as late:
             if late.reason is not Reason.APPROVAL_EXPIRED:
                 raise
-            self.run.act(a.Expire)
+            self.run.act(a.Due)
 
     def _resume(self) -> None:
         try:

@@ -19,6 +19,8 @@ _KINDS = {
     decision_pb2.APPROVAL_EVENT_KIND_REPLACED: Kind.REPLACED,
     decision_pb2.APPROVAL_EVENT_KIND_VOTED: Kind.VOTED,
     decision_pb2.APPROVAL_EVENT_KIND_APPLIED: Kind.APPLIED,
+    decision_pb2.APPROVAL_EVENT_KIND_REMINDED: Kind.REMINDED,
+    decision_pb2.APPROVAL_EVENT_KIND_ESCALATED: Kind.ESCALATED,
 }
 _WIRE_KINDS = {kind: number for number, kind in _KINDS.items()}
 _STEP_KINDS = {

@@ -23,6 +23,7 @@ COMMANDS = {
     "token": "Issue and revoke tokens; see which calls were refused.",
     "certs": "Make and look at certificates for TLS between the services.",
     "matrix-bot": "Ask in Matrix rooms; take reactions and replies as decisions.",
+    "delegation": "Let somebody else decide in your place for a time.",
     "whoami": "Show who the services take you for.",
 }
 

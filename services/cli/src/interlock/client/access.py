@@ -1,4 +1,4 @@
-"""Tokens, who the caller is, and refused calls."""
+"""Tokens, delegations, who the caller is, and refused calls."""
 
 from __future__ import annotations
 
@@ -70,3 +70,31 @@ class AccessCalls(Connection):
                 break
             request.page_token = page.next_page_token
         return found
+
+    async def delegate(
+        self, to_subject: str, lifetime: float, *, note: str = "", request_id: str = ""
+    ) -> pb.Delegation:
+        """Let somebody else decide in the caller's place, for `lifetime` seconds."""
+        request = pb.DelegateRequest(request_id=self.request_id(request_id), to_subject=to_subject, note=note)
+        request.lifetime.CopyFrom(Duration(seconds=int(lifetime)))
+        return (await self.call(self.access.Delegate, request)).delegation
+
+    async def list_delegations(
+        self, *, everything: bool = False, subject: str = "", limit: int = 1000
+    ) -> list[pb.Delegation]:
+        """Delegations, newest first; with `everything` also those that are over."""
+        found: list[pb.Delegation] = []
+        request = pb.ListDelegationsRequest(all=everything, subject=subject)
+        while len(found) < limit:
+            request.page_size = min(500, limit - len(found))
+            page = await self.call(self.access.ListDelegations, request)
+            found.extend(page.delegations)
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+        return found
+
+    async def revoke_delegation(self, delegation_id: str) -> pb.Delegation:
+        """End a delegation; ending it again changes nothing."""
+        request = pb.RevokeDelegationRequest(delegation_id=delegation_id)
+        return (await self.call(self.access.RevokeDelegation, request)).delegation

@@ -109,6 +109,7 @@ class ApprovalCalls(Connection):
         *,
         on_reject: str = "fail",
         edit: StepInput | None = None,
+        on_behalf_of: str = "",
         channel: str = "sdk",
         request_id: str = "",
     ) -> ApprovalRecord:
@@ -122,12 +123,15 @@ class ApprovalCalls(Connection):
             comment: why; shown to everyone and journaled.
             on_reject: what a rejection leads to: `fail` the run, `skip` the step, or `replan`.
             edit: the new input, of the same kind, for `edit`.
+            on_behalf_of: whose right to decide is used, by a delegation of theirs to the caller.
             channel: through what the decision came; at most 40 characters.
 
         Raises APPROVAL_ALREADY_DECIDED, APPROVAL_ALREADY_VOTED, APPROVAL_EXPIRED, APPROVAL_DIGEST_MISMATCH,
         PERMISSION_DENIED.
         """
-        decision = Decision(comment=comment, channel=channel, digest=approval.digest)
+        decision = Decision(
+            comment=comment, channel=channel, digest=approval.digest, on_behalf_of=on_behalf_of
+        )
         _set_verdict(decision, verdict, on_reject, edit)
         request = pb.DecideRequest(
             request_id=self.request_id(request_id),

@@ -88,6 +88,7 @@ class Reason(StrEnum):
     SECRET_NOT_FOUND = "SECRET_NOT_FOUND"  # noqa: S105 (a name, not a password)
     SECRET_UNUSABLE = "SECRET_UNUSABLE"  # noqa: S105 (a name, not a password)
     TOKEN_NOT_FOUND = "TOKEN_NOT_FOUND"  # noqa: S105 (a name, not a password)
+    DELEGATION_NOT_FOUND = "DELEGATION_NOT_FOUND"
     PLANNER_UNAVAILABLE = "PLANNER_UNAVAILABLE"
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     MODEL_UNAUTHENTICATED = "MODEL_UNAUTHENTICATED"
@@ -368,6 +369,9 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
     _R.TOKEN_NOT_FOUND: ReasonInfo(_NOT, False,
         "There is no such token, or none that still works.",
         "`interlock token list --all` shows those there are."),
+    _R.DELEGATION_NOT_FOUND: ReasonInfo(_NOT, False,
+        "There is no such delegation.",
+        "`interlock delegation list --all` shows those there are."),
     _R.PLANNER_UNAVAILABLE: ReasonInfo(_GONE, True,
         "The planner cannot be reached.",
         "Check that the planner runs, with `interlock doctor`; its log is in `logs/` of the data directory."),

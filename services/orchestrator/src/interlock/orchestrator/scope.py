@@ -13,7 +13,7 @@ from interlock.orchestrator.store.readers import approvals, others, runs
 _LEAVE_OUT: Final = frozenset({"ListRuns", "ListApprovalRecords", "WatchApprovals"})
 """Lists and feeds that leave out what is not within the caller's scope."""
 
-_ABOUT_NOTHING: Final = frozenset({"WhoAmI"})
+_ABOUT_NOTHING: Final = frozenset({"WhoAmI", "Delegate", "ListDelegations", "RevokeDelegation"})
 
 
 class RunScope:

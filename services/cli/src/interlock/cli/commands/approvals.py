@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from interlock.cli.names import APPROVAL_STATES, ON_REJECT, one_of
 from interlock.cli.settings import Output, Settings
 
 if TYPE_CHECKING:
+    from interlock.cli.editing import Change
     from interlock.client import Client
     from interlock.v1.decision_pb2 import ApprovalRecord
 
@@ -23,6 +25,10 @@ RUN = Annotated[str, typer.Option("--run", help="Only this run.")]
 WORKSPACE = Annotated[str, typer.Option("--workspace", help="Only this workspace: id or directory.")]
 MINE = Annotated[bool, typer.Option("--mine", help="Only what you may approve.")]
 COMMENT = Annotated[str, typer.Option("--comment", "-m", help="Why; shown to everyone and journaled.")]
+PLACE_OF = Annotated[
+    str,
+    typer.Option("--for", metavar="SUBJECT", help="Decide in their place, by a delegation of theirs."),
+]
 DIGEST = Annotated[
     str, typer.Option(help="Digest that was reviewed; refused if something else is pending by now.")
 ]
@@ -70,7 +76,7 @@ async def watch(
     from interlock.cli.output import message_dict, use_colour, write_json
     from interlock.cli.safe import escape
     from interlock.cli.session import connect
-    from interlock.cli.show.approvals import approval_lines, approval_state, approval_title
+    from interlock.cli.show.approvals import approval_lines, approval_state, approval_title, event_note
     from interlock.cli.values import workspace_id
     from interlock.v1.approval_pb2 import ApprovalFilter
     from interlock.v1.decision_pb2 import ApprovalEventKind
@@ -88,7 +94,8 @@ async def watch(
             where = f"{record.approval_id} {record.run_id} step {record.step}"
             applied = message.event.kind == ApprovalEventKind.APPROVAL_EVENT_KIND_APPLIED
             what = "APPLIED" if applied else approval_state(record)
-            print(escape(f"{what:<10} {where} {approval_title(record)}"), flush=True)
+            news = event_note(message.event)
+            print(escape(f"{what:<10} {where} {approval_title(record)}{news}"), flush=True)
             if preview and record.HasField("preview"):
                 print("\n".join(approval_lines(record, colour=use_colour(), full=False)), flush=True)
 
@@ -105,9 +112,15 @@ async def show(settings: Settings, approval: APPROVAL) -> None:
 
 
 @command(app, "approve")
-async def approve(settings: Settings, approval: APPROVAL, comment: COMMENT = "", digest: DIGEST = "") -> None:
+async def approve(
+    settings: Settings,
+    approval: APPROVAL,
+    comment: COMMENT = "",
+    digest: DIGEST = "",
+    place_of: PLACE_OF = "",
+) -> None:
     """Approve exactly what `show` shows."""
-    await _decide(settings, approval, "approve", comment, digest)
+    await _decide(settings, approval, "approve", Said(comment, digest, place_of))
 
 
 @command(app, "reject")
@@ -116,6 +129,7 @@ async def reject(
     approval: APPROVAL,
     comment: COMMENT = "",
     digest: DIGEST = "",
+    place_of: PLACE_OF = "",
     action: Annotated[
         str,
         typer.Option(
@@ -123,21 +137,83 @@ async def reject(
         ),
     ] = "fail",
 ) -> None:
-    """Refuse it."""
-    await _decide(settings, approval, "reject", comment, digest, action)
+    """Refuse it. With `--action replan` the planner gets the comment and replaces the steps that have not run."""
+    await _decide(settings, approval, "reject", Said(comment, digest, place_of), action=action)
+
+
+@command(app, "skip")
+async def skip(
+    settings: Settings,
+    approval: APPROVAL,
+    comment: COMMENT = "",
+    digest: DIGEST = "",
+    place_of: PLACE_OF = "",
+) -> None:
+    """Pass the step over; the run goes on."""
+    await _decide(settings, approval, "skip", Said(comment, digest, place_of))
+
+
+@command(app, "edit")
+async def edit(
+    settings: Settings,
+    approval: APPROVAL,
+    command_line: Annotated[
+        str, typer.Option("--command", help="For run_command: the new shell command line.")
+    ] = "",
+    content: Annotated[
+        str, typer.Option(metavar="FILE", help="For edit_file: the new content; - = standard input.")
+    ] = "",
+    patch: Annotated[
+        str, typer.Option(metavar="FILE", help="For edit_file: a unified diff; - = standard input.")
+    ] = "",
+    step: Annotated[
+        str, typer.Option(metavar="FILE", help="The whole step, as in a plan file; - = standard input.")
+    ] = "",
+    comment: COMMENT = "",
+    digest: DIGEST = "",
+    place_of: PLACE_OF = "",
+) -> None:
+    """Replace what the step does. It is previewed anew and asks again, with your name on it."""
+    from interlock.cli.editing import Change
+
+    change = Change(command_line, content, patch, step)
+    await _decide(settings, approval, "edit", Said(comment, digest, place_of), change=change)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What goes along with every decision."""
+
+    comment: str
+    digest: str
+    place_of: str
 
 
 async def _decide(
-    settings: Settings, approval_id: str, verdict: str, comment: str, digest: str, action: str = "fail"
+    settings: Settings,
+    approval_id: str,
+    verdict: str,
+    said: Said,
+    *,
+    action: str = "fail",
+    change: Change | None = None,
 ) -> None:
     from interlock.cli.session import connect
     from interlock.cli.show.approvals import show_decision
 
     async with connect(settings) as client:
         record = await _find(client, approval_id)
-        if digest:
-            record.digest = digest
-        decided = await client.decide(record, verdict, comment, on_reject=action, channel="cli")
+        if said.digest:
+            record.digest = said.digest
+        decided = await client.decide(
+            record,
+            verdict,
+            said.comment,
+            on_reject=action,
+            edit=change.made(record) if change is not None else None,
+            on_behalf_of=said.place_of,
+            channel="cli",
+        )
         show_decision(settings, decided)
 
 

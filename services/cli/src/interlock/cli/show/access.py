@@ -1,4 +1,4 @@
-"""Tokens, callers and refused calls."""
+"""Tokens, callers, delegations and refused calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from interlock.cli.output import progress, show_list, show_one, write_fields
 from interlock.cli.settings import Output, Settings
 from interlock.cli.text import enum_text, labels_text, time_text
-from interlock.v1.access_pb2 import Caller, CreateTokenResponse, Denial, Token
+from interlock.v1.access_pb2 import Caller, CreateTokenResponse, Delegation, Denial, Token
 from interlock.v1.role_pb2 import Role
 
 
@@ -47,6 +47,41 @@ def list_tokens(settings: Settings, tokens: Sequence[Token]) -> None:
             t.note,
         ),
         empty="No tokens; `interlock token create --subject NAME --role approver` issues one.",
+    )
+
+
+def show_delegation(settings: Settings, delegation: Delegation) -> None:
+    """One delegation."""
+    d = delegation
+    fields = (
+        ("delegation", d.delegation_id),
+        ("from", d.from_subject),
+        ("to", d.to_subject),
+        ("scope", labels_text(d.scope.items())),
+        ("note", d.note),
+        ("given", f"{time_text(d.created_at)} by {d.authentication}"),
+        ("until", time_text(d.expires_at)),
+        ("revoked", f"{time_text(d.revoked_at)} by {d.revoked_by}" if d.HasField("revoked_at") else ""),
+    )
+    show_one(settings, d, lambda: write_fields(fields))
+
+
+def list_delegations(settings: Settings, delegations: Sequence[Delegation]) -> None:
+    """Who may decide in whose place."""
+    show_list(
+        settings,
+        "delegations",
+        delegations,
+        ("DELEGATION", "FROM", "TO", "SCOPE", "UNTIL", "NOTE"),
+        lambda d: (
+            d.delegation_id,
+            d.from_subject,
+            d.to_subject,
+            labels_text(d.scope.items()),
+            f"revoked {time_text(d.revoked_at)}" if d.HasField("revoked_at") else time_text(d.expires_at),
+            d.note,
+        ),
+        empty="Nobody decides in anybody's place; `interlock delegation give SUBJECT --for 8h` lets them.",
     )
 
 

@@ -13,7 +13,14 @@ from interlock.cli.show.diff import diff_lines
 from interlock.cli.show.steps import output_text, title
 from interlock.cli.show.workspaces import change_line
 from interlock.cli.text import enum_text, first_line, size_text, time_text
-from interlock.v1.decision_pb2 import ApprovalRecord, ApprovalState
+from interlock.v1.decision_pb2 import (
+    ApprovalEvent,
+    ApprovalEventKind,
+    ApprovalRecord,
+    ApprovalState,
+    Decision,
+    Vote,
+)
 from interlock.v1.policy_pb2 import Gate
 from interlock.v1.step_pb2 import RunCommandInput
 
@@ -70,10 +77,35 @@ def stage_lines(approval: ApprovalRecord) -> list[str]:
     for number, stage in enumerate(approval.stages, 1):
         title = f"stage {number}{f' ({stage.name})' if stage.name else ''}"
         whom = f" of {', '.join(stage.approvers)}" if stage.approvers else ""
-        voted = [vote.subject for vote in approval.votes if vote.stage == number]
+        voted = [_who(vote) for vote in approval.votes if vote.stage == number]
         so_far = f"; approved: {', '.join(voted)}" if voted else ""
         lines.append(escape(f"{title}: {stage.votes} of {stage.quorum} needed{whom}{so_far}"))
     return lines
+
+
+def event_note(event: ApprovalEvent) -> str:
+    """What an event says besides the state: a reminder, others who may decide, a vote. Not escaped."""
+    approval = event.approval
+    if event.kind == ApprovalEventKind.APPROVAL_EVENT_KIND_REMINDED:
+        return f"  (open since {time_text(approval.requested_at)}, reminder {approval.reminders})"
+    if event.kind == ApprovalEventKind.APPROVAL_EVENT_KIND_ESCALATED:
+        return f"  (goes to {', '.join(approval.escalated_to)} too)"
+    if event.kind == ApprovalEventKind.APPROVAL_EVENT_KIND_VOTED:
+        return f"  (approved by {_who(approval.votes[-1])}, and more have to)"
+    return ""
+
+
+def _who(decided: Vote | Decision) -> str:
+    """`dan for ada`."""
+    return f"{decided.subject} for {decided.on_behalf_of}" if decided.on_behalf_of else decided.subject
+
+
+def _answer(decided: Vote | Decision) -> str:
+    """Who, how they proved it, through what, when, and why."""
+    by = f" ({decided.authentication})" if decided.authentication else ""
+    channel = f" through {decided.channel}" if decided.channel else ""
+    why = f": {decided.comment}" if decided.comment else ""
+    return f"{_who(decided)}{by}{channel} at {time_text(decided.at)}{why}"
 
 
 def approval_lines(approval: ApprovalRecord, *, colour: bool, full: bool) -> list[str]:
@@ -127,16 +159,29 @@ def _head(approval: ApprovalRecord) -> list[str]:
         lines.append(f"attempt: {approval.attempt}")
     if approval.expires_at.seconds:
         lines.append(f"expires: {time_text(approval.expires_at)}")
+    lines += _while_open(approval)
     lines += [f"needs:   {line}" for line in stage_lines(approval)]
+    lines += [f"vote:    {_answer(vote)}" for vote in approval.votes]
     if approval.superseded_by:
         lines.append(f"asks now: {approval.superseded_by}, in place of this one")
     if approval.HasField("decision"):
-        decision = approval.decision
-        lines.append(
-            f"state:   {approval_state(approval)} by {decision.subject} through {decision.channel}"
-            + (f": {decision.comment}" if decision.comment else "")
-        )
+        lines.append(f"state:   {approval_state(approval)} by {_answer(approval.decision)}")
+        if approval.decision.digest:
+            lines.append(f"saw:     {approval.decision.digest}")
     return [escape(line) for line in lines]
+
+
+def _while_open(approval: ApprovalRecord) -> list[str]:
+    """Who has edited it, and what happened while nobody decided."""
+    lines = []
+    if approval.edited_by:
+        lines.append(f"edited:  by {approval.edited_by}; what is shown is their version")
+    if approval.reminders:
+        lines.append(f"reminded: {approval.reminders} times, last at {time_text(approval.reminded_at)}")
+    if approval.HasField("escalated_at"):
+        people = ", ".join(approval.escalated_to)
+        lines.append(f"goes to: {people} too, since {time_text(approval.escalated_at)}")
+    return lines
 
 
 def _gate_meaning(approval: ApprovalRecord) -> str:

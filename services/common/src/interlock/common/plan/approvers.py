@@ -12,18 +12,18 @@ from interlock.common.plan.values import ListOf, MapOf, Schema, Text, ValueType,
 
 MAX_STAGES: Final = 5
 MAX_GROUPS: Final = 20
-MAX_PEOPLE: Final = 100
+MAXPEOPLE: Final = 100
 MAX_QUORUM: Final = 20
 _SUBJECT: Final = Text(pattern="[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}", hint="a subject, or group:NAME")
-_PEOPLE: Final = ListOf(_SUBJECT, MAX_PEOPLE, 1)
+PEOPLE: Final = ListOf(_SUBJECT, MAXPEOPLE, 1)
 _GROUP: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-GROUPS: Final = MapOf(_GROUP, "the name of a group", _PEOPLE, MAX_GROUPS)
+GROUPS: Final = MapOf(_GROUP, "the name of a group", PEOPLE, MAX_GROUPS)
 
 
 _STAGE: Final[dict[str, ValueType]] = {
     "name": Text(max_chars=100),
     "quorum": Whole(1, MAX_QUORUM),
-    "approvers": _PEOPLE,
+    "approvers": PEOPLE,
 }
 
 

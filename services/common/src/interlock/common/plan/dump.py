@@ -64,6 +64,9 @@ def _policy(policy: PlanPolicy) -> dict[str, Any]:
         "stages": [_stage(stage) for stage in policy.stages] or None,
         "groups": {name: list(people) for name, people in policy.groups.items()} or None,
         "separate_requester": policy.separate_requester or None,
+        "remind_every": show_ms(policy.remind_every_ms) if policy.remind_every_ms else None,
+        "escalate_after": show_ms(policy.escalate_after_ms) if policy.escalate_after_ms else None,
+        "escalate_to": list(policy.escalate_to) or None,
     }
     return _given(values)
 

@@ -113,7 +113,7 @@ class PlanStage:
 
 @dataclass(frozen=True, slots=True)
 class PlanPolicy:
-    """The gates of a run, and who approves. ``approval_timeout_ms`` is milliseconds, ``None`` = no expiry."""
+    """The gates of a run, and who approves. ``…_ms`` are milliseconds, ``None`` = never."""
 
     name: str = ""
     edit_file_gate: Gate | None = None
@@ -123,6 +123,9 @@ class PlanPolicy:
     stages: tuple[PlanStage, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     separate_requester: bool = False
+    remind_every_ms: int | None = None
+    escalate_after_ms: int | None = None
+    escalate_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from interlock.common.plan import limits
-from interlock.common.plan.approvers import GROUPS, STAGES
+from interlock.common.plan.approvers import GROUPS, PEOPLE, STAGES
 from interlock.common.plan.model import (
     AnalyzeInput,
     EditFileInput,
@@ -194,6 +194,19 @@ POLICY = Shape(
             Flag(),
             "Whether whoever created the run, or added or edited the step, cannot approve it.",
         ),
+        Field(
+            "remind_every",
+            DurationMs(1000, limits.MAX_WAIT_MS),
+            "How often those who can decide are reminded of an open approval. Never when absent.",
+            attribute="remind_every_ms",
+        ),
+        Field(
+            "escalate_after",
+            DurationMs(1000, limits.MAX_WAIT_MS),
+            "After how long an open approval goes to escalate_to as well.",
+            attribute="escalate_after_ms",
+        ),
+        Field("escalate_to", PEOPLE, "Who may decide as well from then on: subjects, or group:NAME."),
     ),
 )
 

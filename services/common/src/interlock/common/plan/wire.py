@@ -113,7 +113,12 @@ def policy_message(policy: PlanPolicy) -> policy_pb2.Policy:
             policy_pb2.ApprovalGroup(name=name, subjects=people) for name, people in policy.groups.items()
         ],
         separate_requester=policy.separate_requester,
+        escalate_to=policy.escalate_to,
     )
+    if policy.remind_every_ms is not None:
+        message.remind_every.CopyFrom(_duration(policy.remind_every_ms))
+    if policy.escalate_after_ms is not None:
+        message.escalate_after.CopyFrom(_duration(policy.escalate_after_ms))
     if policy.approval_timeout_ms is not None:
         message.approval_timeout.CopyFrom(_duration(policy.approval_timeout_ms))
     return message
@@ -133,6 +138,9 @@ def plan_policy(message: policy_pb2.Policy) -> PlanPolicy:
         ),
         groups={each.name: tuple(each.subjects) for each in message.groups},
         separate_requester=message.separate_requester,
+        remind_every_ms=message.remind_every.ToMilliseconds() or None,
+        escalate_after_ms=message.escalate_after.ToMilliseconds() or None,
+        escalate_to=tuple(message.escalate_to),
     )
 
 

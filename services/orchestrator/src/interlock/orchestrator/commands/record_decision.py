@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
+from interlock.orchestrator.commands import delegate
 from interlock.orchestrator.commands.mutate import request_of
 from interlock.orchestrator.convert import inputs
 from interlock.orchestrator.convert.approvals import preview_digest, record_of
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import decide_approval
 from interlock.orchestrator.queries.approvals import record_view
-from interlock.orchestrator.store.readers import approvals
+from interlock.orchestrator.store.readers import approvals, others
 from interlock.v1 import orchestrator_pb2 as o
 
 
@@ -23,6 +26,10 @@ async def record_decision(deps: Deps, message: o.RecordDecisionRequest) -> o.Rec
         await deps.payloads.need([preview_digest(row.doc)])
     caller = current_identity()
     decision, payloads = inputs.decision(message.decision, by=caller)
+    if decision.on_behalf_of:
+        labels = await others.workspace_labels(deps.database, record_of(row.doc).workspace_id)
+        using = await delegate.used(deps, caller, decision.on_behalf_of, labels)
+        decision = replace(decision, delegation=using)
     request = request_of(message, lambda run: o.RecordDecisionResponse())
     try:
         await deps.transactions.change(

@@ -1,10 +1,11 @@
-"""Tokens and refused calls as messages."""
+"""Tokens, delegations and refused calls as messages."""
 
 from __future__ import annotations
 
 from interlock.common.access.denials import Denial
 from interlock.common.access.roles import role_value
 from interlock.orchestrator.store.access import DenialRow, TokenRow
+from interlock.orchestrator.store.delegations import DelegationRow
 from interlock.v1 import access_pb2
 
 
@@ -17,6 +18,24 @@ def token(row: TokenRow) -> access_pb2.Token:
         scope=dict(row.scope),
         note=row.note,
         created_by=row.created_by,
+        revoked_by=row.revoked_by,
+    )
+    message.created_at.FromDatetime(row.created_at)
+    message.expires_at.FromDatetime(row.expires_at)
+    if row.revoked_at is not None:
+        message.revoked_at.FromDatetime(row.revoked_at)
+    return message
+
+
+def delegation(row: DelegationRow) -> access_pb2.Delegation:
+    """The message about a delegation."""
+    message = access_pb2.Delegation(
+        delegation_id=row.id,
+        from_subject=row.from_subject,
+        to_subject=row.to_subject,
+        scope=dict(row.scope),
+        note=row.note,
+        authentication=row.authentication,
         revoked_by=row.revoked_by,
     )
     message.created_at.FromDatetime(row.created_at)

@@ -58,8 +58,13 @@ def requested(run: Run, step: Step, approval: Approval, at: datetime) -> Approva
         replaces=approval.replaces,
         gate_note=gate_note(step.spec, run.policy),
         votes=[_vote(each) for each in step.votes],
-        stages=_stages(deciders(run, step), step.votes),
+        stages=_stages(deciders(run, step), step),
         excluded=sorted({run.created_by, *step.authors}) if deciders(run, step).separate_requester else (),
+        edited_by=step.edited_by,
+        reminders=step.reminders,
+        reminded_at=views.timestamp(step.reminded_at),
+        escalated_at=views.timestamp(step.escalated_at),
+        escalated_to=approval.escalate_to if step.escalated_at else (),
     )
     if step.prepared is not None:
         json_format.ParseDict(dict(step.prepared.limits), record.limits)
@@ -101,6 +106,8 @@ def superseded(run: Run, step: Step, given: Reviewed, by: str = "") -> ApprovalU
         given.channel,
         given.comment,
         authentication=given.authentication,
+        on_behalf_of=given.on_behalf_of,
+        delegation=given.delegation,
     )
     row = resolved(asked, "superseded", given.decided_at, decided)
     if not by:
@@ -161,16 +168,18 @@ def _vote(vote: Vote) -> decision_pb2.Vote:
         comment=vote.comment,
         authentication=vote.authentication,
         at=views.timestamp(vote.at),
+        on_behalf_of=vote.on_behalf_of,
+        delegation_id=vote.delegation,
     )
 
 
-def _stages(who: Deciders, votes: tuple[Vote, ...]) -> list[decision_pb2.StageProgress]:
+def _stages(who: Deciders, step: Step) -> list[decision_pb2.StageProgress]:
     return [
         decision_pb2.StageProgress(
             name=stage.name,
             quorum=stage.quorum,
-            votes=sum(vote.stage == number for vote in votes),
-            approvers=sorted(approvers(who.groups, stage)),
+            votes=sum(vote.stage == number for vote in step.votes),
+            approvers=sorted(approvers(who.groups, stage, step)),
         )
         for number, stage in enumerate(who.stages)
     ]
@@ -184,6 +193,8 @@ def _decision(decided: ApprovalDecided, at: datetime) -> decision_pb2.Decision:
         at=views.timestamp(at),
         digest=decided.digest,
         authentication=decided.authentication,
+        on_behalf_of=decided.on_behalf_of,
+        delegation_id=decided.delegation,
     )
     if decided.verdict is Verdict.APPROVE:
         out.approve.SetInParent()

@@ -95,6 +95,9 @@ def policy(message: policy_pb2.Policy) -> Policy:
         stages=tuple(Stage(each.name, each.quorum or 1, tuple(each.approvers)) for each in message.stages),
         groups=tuple(Group(each.name, tuple(each.subjects)) for each in message.groups),
         separate_requester=message.separate_requester,
+        remind_us=message.remind_every.ToMicroseconds(),
+        escalate_us=message.escalate_after.ToMicroseconds(),
+        escalate_to=tuple(message.escalate_to),
     )
 
 
@@ -122,5 +125,6 @@ def decision(message: decision_pb2.Decision, *, by: Identity) -> tuple[Decision,
         kind=kind,
         input=fields,
         authentication=by.authentication,
+        on_behalf_of=message.on_behalf_of,
     )
     return made, payloads

@@ -61,7 +61,12 @@ def policy(value: Policy) -> policy_pb2.Policy:
         ],
         groups=[policy_pb2.ApprovalGroup(name=each.name, subjects=each.subjects) for each in value.groups],
         separate_requester=value.separate_requester,
+        escalate_to=value.escalate_to,
     )
+    if value.remind_us:
+        out.remind_every.FromMicroseconds(value.remind_us)
+    if value.escalate_us:
+        out.escalate_after.FromMicroseconds(value.escalate_us)
     if value.approval_timeout_us is not None:
         out.approval_timeout.FromMicroseconds(value.approval_timeout_us)
     return out

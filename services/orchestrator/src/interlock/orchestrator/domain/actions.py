@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from interlock.orchestrator.domain.chain import time_text
 from interlock.orchestrator.domain.going_back import Change, changes_back
 from interlock.orchestrator.domain.model import (
     MODEL_KINDS,
@@ -20,6 +21,7 @@ from interlock.orchestrator.domain.model import (
     StepSpec,
     StepState,
 )
+from interlock.orchestrator.domain.timers import next_due
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,8 @@ class TakeOut(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class Expire(StepAction):
-    """Report back at `at` (RFC 3339) that an approval's time is over."""
+class Due(StepAction):
+    """Report back at `at` (RFC 3339): by then an approval is reminded of, goes to others too, or is over."""
 
     approval_id: str
     at: str
@@ -149,7 +151,7 @@ def step_action(step: Step) -> StepAction | None:
         return _preparing(step)
     if step.state is StepState.APPLYING:
         return _applying(step)
-    return _expiry(step) if step.state is StepState.AWAITING_APPROVAL else None
+    return _due(step) if step.state is StepState.AWAITING_APPROVAL else None
 
 
 def wants(run: Run, number: int, attempt: int, kind: type[StepAction]) -> bool:
@@ -163,7 +165,7 @@ def _held(run: Run, action: StepAction) -> bool:
     if run.cancelling:
         return not isinstance(action, Apply)
     undoing = run.rollback is not None or run.revert is not None
-    return undoing and not isinstance(action, Expire)
+    return undoing and not isinstance(action, Due)
 
 
 def needs_model(step: Step) -> bool:
@@ -203,8 +205,8 @@ def _applying(step: Step) -> StepAction:
     )
 
 
-def _expiry(step: Step) -> StepAction | None:
-    approval = step.approval
-    if approval is None or not approval.expires_at:
+def _due(step: Step) -> StepAction | None:
+    at = next_due(step)
+    if at is None or step.approval is None:
         return None
-    return Expire(step.number, step.attempt, approval.approval_id, approval.expires_at)
+    return Due(step.number, step.attempt, step.approval.approval_id, time_text(at))

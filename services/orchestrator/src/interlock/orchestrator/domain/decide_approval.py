@@ -27,13 +27,14 @@ from interlock.orchestrator.domain.model import (
     Vote,
 )
 from interlock.orchestrator.domain.refuse import budget_reached, require_attempts
-from interlock.orchestrator.domain.votes import check_may_approve, check_may_refuse, current_stage
+from interlock.orchestrator.domain.timers import escalates_at, reminds_at
+from interlock.orchestrator.domain.votes import Voter, check_may_approve, check_may_refuse, current_stage
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One person's or rule's answer. `input` and `kind` are of an edit, `action` of a rejection,
-    `authentication` how the subject proved who it is."""
+    `authentication` how the subject proved who it is, `on_behalf_of` whose right it uses by `delegation`."""
 
     verdict: Verdict
     digest: str
@@ -44,6 +45,13 @@ class Decision:
     kind: StepKind | None = None
     input: Json | None = None
     authentication: str = ""
+    on_behalf_of: str = ""
+    delegation: str = ""
+
+    @property
+    def voter(self) -> Voter:
+        """Who decides, and in whose place."""
+        return Voter(self.subject, self.on_behalf_of)
 
 
 def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list[e.Event]:
@@ -69,9 +77,9 @@ def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list
             metadata={"approval_id": approval_id, "digest": approval.digest},
         )
     if decision.verdict is Verdict.APPROVE:
-        check_may_approve(run, step, approval_id, decision.subject)
+        check_may_approve(run, step, approval_id, decision.voter)
     else:
-        check_may_refuse(run, step, approval_id, decision.subject)
+        check_may_refuse(run, step, approval_id, decision.voter)
     voted = _voted(run, step, approval_id, decision)
     if voted is not None and not _enough(run, step, voted, ctx.now):
         return [voted]
@@ -84,6 +92,8 @@ def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list
         decision.comment,
         decision.action if decision.verdict is Verdict.REJECT else None,
         decision.authentication,
+        decision.on_behalf_of,
+        decision.delegation,
         step=step.number,
     )
     before = [voted] if voted is not None else []
@@ -102,6 +112,8 @@ def _voted(run: Run, step: Step, approval_id: str, decision: Decision) -> e.Appr
         decision.channel,
         decision.comment,
         decision.authentication,
+        decision.on_behalf_of,
+        decision.delegation,
         step=step.number,
     )
 
@@ -112,20 +124,36 @@ def _enough(run: Run, step: Step, voted: e.ApprovalVoted, now: datetime) -> bool
     return current_stage(stages, votes) == len(stages)
 
 
-def expire(run: Run, ctx: Context, approval_id: str) -> list[e.Event]:
-    """Fails the step of an approval whose time is over; nothing, when it was resolved or is not over yet."""
-    found = run.current
-    if found is None or found.approval is None or found.approval.approval_id != approval_id:
+def due(run: Run, ctx: Context, approval_id: str) -> list[e.Event]:
+    """What an open approval wants by now: its end, to go to others too, or a reminder.
+
+    An end is never "allow": it fails the step. Nothing, when it was resolved or nothing is due yet.
+    """
+    step = run.current
+    if step is None or step.approval is None or step.approval.approval_id != approval_id:
         return []
-    if not is_expired(found.approval, ctx.now):
-        return []
+    if is_expired(step.approval, ctx.now):
+        return _expired(run, step, step.approval)
+    found: list[e.Event] = []
+    if _is_due(escalates_at(step), ctx):
+        found.append(e.ApprovalEscalated(approval_id, step.approval.escalate_to, step=step.number))
+    if _is_due(reminds_at(step), ctx):
+        found.append(e.ApprovalReminded(approval_id, step.reminders + 1, step=step.number))
+    return found
+
+
+def _is_due(at: datetime | None, ctx: Context) -> bool:
+    return at is not None and ctx.now >= at
+
+
+def _expired(run: Run, step: Step, approval: Approval) -> list[e.Event]:
     failure = Failure(
         Reason.APPROVAL_EXPIRED.value,
-        f"Nobody decided about {approval_id} before {found.approval.expires_at}.",
-        fix=f"Ask again with `interlock step retry {run.run_id} {found.number}`.",
+        f"Nobody decided about {approval.approval_id} before {approval.expires_at}.",
+        fix=f"Ask again with `interlock step retry {run.run_id} {step.number}`.",
     )
-    expired = e.ApprovalExpired(approval_id, step=found.number)
-    return [expired, *failed(found, failure, may_retry=False)]
+    expired = e.ApprovalExpired(approval.approval_id, step=step.number)
+    return [expired, *failed(step, failure, may_retry=False)]
 
 
 def is_expired(approval: Approval, now: datetime) -> bool:
@@ -164,7 +192,9 @@ def _edited(run: Run, ctx: Context, step: Step, decision: Decision) -> list[e.Ev
     if is_drafted(edited) and not budget_left(run):
         raise budget_reached(run, f"step {step.number} as edited")
     gate, judge = gate_of(edited, run.policy), has_rules(run, ctx.policy)
-    return [e.StepEdited(step.attempt + 1, decision.input, gate.value, judge, step=step.number)]
+    return [
+        e.StepEdited(step.attempt + 1, decision.input, gate.value, judge, decision.subject, step=step.number)
+    ]
 
 
 def _rejected(run: Run, ctx: Context, step: Step, decision: Decision) -> list[e.Event]:

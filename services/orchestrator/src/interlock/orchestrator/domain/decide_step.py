@@ -12,7 +12,7 @@ from interlock.orchestrator.domain.actions import (
     Apply,
     AskModel,
     Draft,
-    Expire,
+    Due,
     Judge,
     Prepare,
     Propose,
@@ -43,6 +43,7 @@ from interlock.orchestrator.domain.model import (
     StepState,
 )
 from interlock.orchestrator.domain.undo import drift
+from interlock.orchestrator.domain.votes import named
 
 _MOVED = frozenset(
     {
@@ -181,7 +182,7 @@ def action_failed(
     """
     called: list[e.Event] = [e.ModelCalled(call, step=number) for call in calls]
     wanted = step_action(run.steps[number - 1]) if wants(run, number, attempt, StepAction) else None
-    if wanted is None or isinstance(wanted, Expire) or action not in (None, wanted):
+    if wanted is None or isinstance(wanted, Due) or action not in (None, wanted):
         return called
     step = run.steps[number - 1]
     if failure.reason == Reason.OUTCOME_UNKNOWN.value:
@@ -230,12 +231,23 @@ def _approved(step: Step) -> str:
 
 
 def _ask(run: Run, ctx: Context, step: Step, question: Question, digest: str) -> e.Event:
-    timeout = run.policy.approval_timeout_us
-    expires = time_text(ctx.now + timedelta(microseconds=timeout)) if timeout else ""
-    before = step.review(question.gate)
-    replaces = before.approval.approval_id if before else ""
-    approval = Approval(ctx.new_id("apr"), question.gate, digest, step.attempt, expires, replaces)
+    policy, before = run.policy, step.review(question.gate)
+    approval = Approval(
+        ctx.new_id("apr"),
+        question.gate,
+        digest,
+        step.attempt,
+        expires_at=_after(ctx, policy.approval_timeout_us),
+        replaces=before.approval.approval_id if before else "",
+        remind_us=policy.remind_us,
+        escalates_at=_after(ctx, policy.escalate_us),
+        escalate_to=named(policy.groups, policy.escalate_to),
+    )
     return e.ApprovalRequested(approval, step=step.number)
+
+
+def _after(ctx: Context, microseconds: int | None) -> str:
+    return time_text(ctx.now + timedelta(microseconds=microseconds)) if microseconds else ""
 
 
 def _moved(run: Run, ctx: Context, step: Step, failure: Failure, *, ran: bool) -> list[e.Event]:

@@ -33,6 +33,10 @@ def evolve_step(step: Step, event: e.Event, at: datetime, head_tree: str) -> Ste
     changes: dict[str, Any] = handler(step, event) if handler else {}
     if isinstance(event, e.ApprovalRequested):
         changes["asked_at"] = at
+    if isinstance(event, e.ApprovalReminded):
+        changes["reminded_at"] = at
+    if isinstance(event, e.ApprovalEscalated):
+        changes["escalated_at"] = at
     if isinstance(event, e.ApprovalVoted):
         changes["votes"] = (*step.votes, _vote(event, at))
     if isinstance(event, e.ApprovalDecided):
@@ -70,6 +74,14 @@ def _idle(step: Step, state: StepState, at: datetime) -> dict[str, Any]:
     }
 
 
+_OF_APPROVAL = (
+    e.ApprovalVoted,
+    e.ApprovalReminded,
+    e.ApprovalEscalated,
+    e.ApprovalDecided,
+    e.ApprovalExpired,
+    e.ApprovalCancelled,
+)
 _SAME_ATTEMPT = (
     e.StepProposed,
     e.StepPrepared,
@@ -84,7 +96,7 @@ _NEXT_ATTEMPT = (e.StepStarted, e.StepEdited, e.PreviewSuperseded)
 
 def _consistent(step: Step, event: e.Event) -> None:
     """Refuses an event that is about another attempt or another approval than the step's."""
-    if isinstance(event, (e.ApprovalVoted, e.ApprovalDecided, e.ApprovalExpired, e.ApprovalCancelled)):
+    if isinstance(event, _OF_APPROVAL):
         expected: object = step.approval.approval_id if step.approval else ""
         named: object = event.approval_id
     elif isinstance(event, e.ApprovalRequested):
@@ -113,7 +125,8 @@ _STEP_CHOICE: dict[type[e.Event], Callable[[Any], StepState]] = {
 
 def _decided(step: Step, event: e.ApprovalDecided) -> dict[str, Any]:
     if event.verdict is Verdict.EDIT:
-        return {"approval": None, "authors": (*step.authors, event.subject)}
+        people = (event.subject, event.on_behalf_of) if event.on_behalf_of else (event.subject,)
+        return {"approval": None, "authors": (*step.authors, *people)}
     if event.verdict is not Verdict.APPROVE or step.approval is None:
         return {"approval": None}
     asked = step.approval.gate
@@ -122,7 +135,16 @@ def _decided(step: Step, event: e.ApprovalDecided) -> dict[str, Any]:
 
 
 def _vote(event: e.ApprovalVoted, at: datetime) -> Vote:
-    return Vote(event.subject, event.stage, at, event.channel, event.comment, event.authentication)
+    return Vote(
+        event.subject,
+        event.stage,
+        at,
+        event.channel,
+        event.comment,
+        event.authentication,
+        event.on_behalf_of,
+        event.delegation,
+    )
 
 
 def _reviewed(step: Step, event: e.ApprovalDecided, at: datetime) -> dict[str, Any]:
@@ -138,6 +160,8 @@ def _reviewed(step: Step, event: e.ApprovalDecided, at: datetime) -> dict[str, A
         event.comment,
         step.prepared,
         event.authentication,
+        event.on_behalf_of,
+        event.delegation,
     )
     others = tuple(r for r in step.reviewed if r.approval.gate is not asked.gate)
     return {"reviewed": (*others, answer)}
@@ -165,7 +189,7 @@ _FRESH: dict[str, Any] = {
 }
 """What a new attempt starts without: everything that was about the attempt before."""
 
-_UNREVIEWED: dict[str, Any] = {"reviewed": (), "superseded": None}
+_UNREVIEWED: dict[str, Any] = {"reviewed": (), "superseded": None, "edited_by": ""}
 """What a step starts without that is another one than people have seen."""
 
 
@@ -189,7 +213,11 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
         "approval": ev.approval,
         "last_approval_id": ev.approval.approval_id,
         "votes": (),
+        "reminders": 0,
+        "reminded_at": None,
+        "escalated_at": None,
     },
+    e.ApprovalReminded: lambda s, ev: {"reminders": ev.number},
     e.ApprovalDecided: _decided,
     e.ApprovalExpired: lambda s, ev: {"approval": None},
     e.ApprovalCancelled: lambda s, ev: {"approval": None},
@@ -198,6 +226,7 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
         **_UNREVIEWED,
         "attempt": ev.attempt,
         "spec": replace(s.spec, input=ev.input),
+        "edited_by": ev.by,
         "gate": Gate(ev.gate),
         "judge": ev.judge,
     },

@@ -32,6 +32,11 @@ _FRAME = 50
 _RESOLVED = frozenset({"approval.decided", "approval.expired", "approval.cancelled"})
 _APPROVED = b'"approval_id":'
 """In the canonical form of an event only a field's name reads like this: a quote inside a string is escaped."""
+_STILL_OPEN = {
+    "approval.voted": decision_pb2.APPROVAL_EVENT_KIND_VOTED,
+    "approval.reminded": decision_pb2.APPROVAL_EVENT_KIND_REMINDED,
+    "approval.escalated": decision_pb2.APPROVAL_EVENT_KIND_ESCALATED,
+}
 Row = approvals.ApprovalRow
 
 
@@ -182,8 +187,8 @@ async def _event(deps: Deps, row: FeedRow, known: set[str]) -> decision_pb2.Appr
         kind = decision_pb2.APPROVAL_EVENT_KIND_REQUESTED
     elif row.type == "step.preview_superseded":
         return await _replaced(deps, row)
-    elif row.type == "approval.voted":
-        return await _voted(deps, row)
+    elif row.type in _STILL_OPEN:
+        return await _still_open(deps, row)
     elif row.type in _RESOLVED:
         return await _resolved(deps, row)
     elif row.type == "step.succeeded" and _APPROVED in row.canonical:
@@ -208,19 +213,20 @@ async def _resolved(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent:
     return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
 
 
-async def _voted(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent:
-    """An approval that someone has voted for, as it was then: later votes and the decision have events of their own."""
+async def _still_open(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent:
+    """An approval that stays open, as it was then: what came later, the decision too, has events of its own."""
     data = json.loads(row.canonical)["data"]
     view = await record_view(deps, await approvals.get(deps.database, data["approval_id"]))
-    known = [vote.subject for vote in view.votes]
-    for later in view.votes[known.index(data["subject"]) + 1 :]:
-        view.stages[later.stage - 1].votes -= 1
-    del view.votes[known.index(data["subject"]) + 1 :]
+    if row.type == "approval.voted":
+        known = [vote.subject for vote in view.votes]
+        for later in view.votes[known.index(data["subject"]) + 1 :]:
+            view.stages[later.stage - 1].votes -= 1
+        del view.votes[known.index(data["subject"]) + 1 :]
+    view.reminders = data.get("number", view.reminders)
     view.state = decision_pb2.APPROVAL_STATE_PENDING
     view.ClearField("decision")
     view.ClearField("resolved_at")
-    kind = decision_pb2.APPROVAL_EVENT_KIND_VOTED
-    return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
+    return decision_pb2.ApprovalEvent(kind=_STILL_OPEN[row.type], approval=view, position=row.position)
 
 
 async def _replaced(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent | None:

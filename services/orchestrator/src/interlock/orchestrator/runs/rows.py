@@ -53,7 +53,7 @@ class Change:
             row = approvals.requested(self.after, step, event.approval, at)
             self.approvals[row.id] = row
             self._replaced(step, {event.approval.replaces}, by=row.id)
-        elif isinstance(event, e.ApprovalVoted):
+        elif isinstance(event, e.ApprovalVoted | e.ApprovalReminded | e.ApprovalEscalated):
             assert self.after is not None
             step = self.after.steps[event.step - 1]
             assert step.approval is not None

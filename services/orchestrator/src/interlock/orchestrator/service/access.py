@@ -6,6 +6,7 @@ from typing import Any
 
 from interlock.common.access import convert as callers
 from interlock.common.identity import current_identity
+from interlock.orchestrator.commands import delegate
 from interlock.orchestrator.commands.create_token import create_token
 from interlock.orchestrator.convert import access as convert
 from interlock.orchestrator.deps import Deps
@@ -43,3 +44,16 @@ class AccessService(access_pb2_grpc.AccessServicer):
 
     async def ListDenials(self, request: pb.ListDenialsRequest, context: Any) -> pb.ListDenialsResponse:
         return await queries.list_denials(self._deps, request)
+
+    async def Delegate(self, request: pb.DelegateRequest, context: Any) -> pb.DelegateResponse:
+        return await delegate.delegate(self._deps, request)
+
+    async def ListDelegations(
+        self, request: pb.ListDelegationsRequest, context: Any
+    ) -> pb.ListDelegationsResponse:
+        return await queries.list_delegations(self._deps, request)
+
+    async def RevokeDelegation(
+        self, request: pb.RevokeDelegationRequest, context: Any
+    ) -> pb.RevokeDelegationResponse:
+        return await delegate.revoke(self._deps, request)

@@ -238,6 +238,31 @@ access_denials = Table(
     comment="Refused calls of known callers. Append-only.",
 )
 
+delegations = Table(
+    "delegations",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("from_subject", Text, nullable=False, comment="Whose right to decide it is"),
+    Column("to_subject", Text, nullable=False, comment="Who may use it"),
+    Column(
+        "scope",
+        JSONB,
+        nullable=False,
+        server_default=_EMPTY,
+        comment="Labels a workspace must have: those of whoever gave it, then",
+    ),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("authentication", Text, nullable=False, comment="How whoever gave it proved who they are"),
+    Column("request_id", Text, comment="What asked for it; null where the request had no id"),
+    Column("created_at", _Time, nullable=False),
+    Column("expires_at", _Time, nullable=False),
+    Column("revoked_at", _Time),
+    Column("revoked_by", Text, nullable=False, server_default=""),
+    Index("ix_delegations_request_id", "request_id", unique=True),
+    Index("ix_delegations_to_subject_id", "to_subject", "id"),
+    comment="Right to decide that was given to others. A row is never removed: decisions name it.",
+)
+
 SQL_DIR: Final = Path(__file__).parent / "migrations" / "sql"
 PROGRAMS: Final = ("0001_append_only.sql", "0004_flush.sql", "0005_denials.sql")
 """Functions and triggers: for each, the file of the migration that last changed it."""

@@ -51,7 +51,7 @@ class Performer:
             a.AskModel: thinking.ask,
             a.Draft: thinking.draft,
             a.AskPlan: thinking.plan,
-            a.Expire: self._expire,
+            a.Due: self._due,
             a.Begin: self._begin,
         }
 
@@ -83,12 +83,12 @@ class Performer:
         await self._line.turn(run.run_id)
         return Done(decide_run.begin)
 
-    async def _expire(self, run: Run, action: a.Expire, epoch: int) -> Done:
+    async def _due(self, run: Run, action: a.Due, epoch: int) -> Done:
         deadline = parse_time(action.at)
         # The wall clock may be set while we sleep, so long sleeps look at it again.
         while (left := (deadline - self._clock.now()).total_seconds()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _LONGEST_SLEEP))
-        return Done(lambda r, ctx: decide_approval.expire(r, ctx, action.approval_id))
+        return Done(lambda r, ctx: decide_approval.due(r, ctx, action.approval_id))
 
 
 def _passes(error: InterlockError, tries: int) -> bool:

@@ -6,7 +6,9 @@ from interlock.orchestrator.domain.event import REGISTRY, Event, decode, encode
 from interlock.orchestrator.domain.events.approvals import (
     ApprovalCancelled,
     ApprovalDecided,
+    ApprovalEscalated,
     ApprovalExpired,
+    ApprovalReminded,
     ApprovalRequested,
     ApprovalVoted,
 )
@@ -62,7 +64,9 @@ __all__ = [
     "REGISTRY",
     "ApprovalCancelled",
     "ApprovalDecided",
+    "ApprovalEscalated",
     "ApprovalExpired",
+    "ApprovalReminded",
     "ApprovalRequested",
     "ApprovalVoted",
     "CancelRequested",

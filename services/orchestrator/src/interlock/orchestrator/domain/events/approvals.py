@@ -28,6 +28,26 @@ class ApprovalVoted(Event):
     channel: str = ""
     comment: str = ""
     authentication: str = ""
+    on_behalf_of: str = ""
+    delegation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalReminded(Event):
+    """Nobody has decided for a while; `number` counts the reminders of this approval from 1."""
+
+    type = "approval.reminded"
+    approval_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalEscalated(Event):
+    """Nobody has decided in time for others to be left out: `to` may decide as well from now on, groups resolved."""
+
+    type = "approval.escalated"
+    approval_id: str
+    to: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +63,8 @@ class ApprovalDecided(Event):
     comment: str = ""
     action: RejectAction | None = None
     authentication: str = ""
+    on_behalf_of: str = ""
+    delegation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

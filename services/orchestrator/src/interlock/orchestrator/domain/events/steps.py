@@ -63,6 +63,7 @@ class StepEdited(Event):
     input: Json
     gate: str = "none"
     judge: bool = False
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

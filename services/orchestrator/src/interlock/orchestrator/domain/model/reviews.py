@@ -37,6 +37,8 @@ class Approval:
     """The open question of a step. `expires_at` is RFC 3339 text, empty = never.
 
     `replaces` is the approval that was given at this gate before the workspace moved under what it was about.
+    Those who can decide are reminded every `remind_us` microseconds (0: never); at `escalates_at` (empty: never) it
+    goes to `escalate_to` as well.
     """
 
     approval_id: str
@@ -45,11 +47,16 @@ class Approval:
     attempt: int
     expires_at: str = ""
     replaces: str = ""
+    remind_us: int = 0
+    escalates_at: str = ""
+    escalate_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One approval of several that are needed; `stage` counts from 0."""
+    """One approval of several that are needed; `stage` counts from 0. `on_behalf_of` gave their right by
+    `delegation`.
+    """
 
     subject: str
     stage: int
@@ -57,6 +64,13 @@ class Vote:
     channel: str = ""
     comment: str = ""
     authentication: str = ""
+    on_behalf_of: str = ""
+    delegation: str = ""
+
+    @property
+    def people(self) -> frozenset[str]:
+        """Whom the vote counts for: who gave it, and in whose place."""
+        return frozenset({self.subject, self.on_behalf_of} - {""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,8 @@ class Reviewed:
     comment: str
     shown: Prepared
     authentication: str = ""
+    on_behalf_of: str = ""
+    delegation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,9 @@ class Policy:
 
     With `separate_requester` neither who created the run nor who edited the step can approve it. `rules` are the
     run's own, besides those of its installation; their approvers are subjects and `group:NAME`. `named_gates` are the
-    kinds whose gate was named, though it may be the usual one: no rule of the installation opens those.
+    kinds whose gate was named, though it may be the usual one: no rule of the installation opens those. An open
+    approval is reminded of every `remind_us` microseconds, and after `escalate_us` goes to `escalate_to` (subjects,
+    `group:NAME`) too; 0 is never.
     """
 
     name: str = "default"
@@ -74,6 +76,9 @@ class Policy:
     version: str = ""
     rules: tuple[Rule, ...] = ()
     named_gates: tuple[str, ...] = ()
+    remind_us: int = 0
+    escalate_us: int = 0
+    escalate_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

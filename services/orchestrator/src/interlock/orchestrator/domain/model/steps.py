@@ -30,7 +30,9 @@ class Step:
     workspace was when the step ended, empty before. `reviewed` is what was approved last at each gate since the
     step was started or edited; with `superseded`, people have seen that and not what replaces it. `waited_us` is
     how long it did not work after it had started, up to `idle_since` where that is set. `votes` are about the
-    open approval, `authors` are those who asked for the step or have changed its input. `judge`: rules decide about
+    open approval, `authors` are those who asked for the step or have changed its input, `edited_by` is who changed it
+    last since the step was started. `reminders`, `reminded_at` and `escalated_at` are about the open approval too.
+    `judge`: rules decide about
     the attempt; `ruling` is what they said before it began, `observed` what they said about what it did.
     """
 
@@ -49,6 +51,10 @@ class Step:
     judge: bool = False
     ruling: Ruling | None = None
     observed: Ruling | None = None
+    edited_by: str = ""
+    reminders: int = 0
+    reminded_at: datetime | None = None
+    escalated_at: datetime | None = None
     approved_request: str = ""
     approved_digest: str = ""
     reviewed: tuple[Reviewed, ...] = ()
