@@ -199,3 +199,11 @@ class TestForMe:
         assert Filter(labels={"a": "b"}, step_kinds=frozenset({1})).key == (
             Filter(labels={"a": "b"}, step_kinds=frozenset({1})).key
         )
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_only_an_end_closes_an_approval(kind: Kind, change: Make) -> None:
+    view = View(10, 1000)
+    view.apply(change(Kind.REQUESTED, 1, 1))
+    view.apply(change(kind, 2, 1))
+    assert view.holds("apr-001") is (kind not in (Kind.RESOLVED, Kind.REPLACED, Kind.APPLIED))

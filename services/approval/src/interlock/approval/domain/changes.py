@@ -31,7 +31,7 @@ class Kind(Enum):
     """What it let through took effect."""
 
 
-STILL_OPEN: Final = frozenset({Kind.PENDING, Kind.REQUESTED, Kind.VOTED})
+STILL_OPEN: Final = frozenset(Kind) - {Kind.RESOLVED, Kind.REPLACED, Kind.APPLIED}
 """After these an approval waits for a decision; after every other one it does not."""
 
 
