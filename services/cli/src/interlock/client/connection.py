@@ -12,12 +12,14 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from interlock.client.endpoints import Endpoints, from_env, is_locked, read_running, resolve
+from interlock.client.endpoints import Endpoints, from_env, is_locked, read_supervisor, resolve
 from interlock.client.retry import Delays, Retry, is_repeatable, may_repeat
+from interlock.common import tls
 from interlock.common.client import channel, error_from_rpc
 from interlock.common.clock import SystemClock
 from interlock.common.config import data_dir, load_token
 from interlock.common.ids import UlidIds
+from interlock.common.tls import CLIENT
 from interlock.v1.access_pb2_grpc import AccessStub
 from interlock.v1.approval_pb2_grpc import ApprovalStub
 from interlock.v1.executor_pb2_grpc import ExecutorStub
@@ -69,7 +71,10 @@ class Connection:
         self._named = given.filled_from(from_env(env))
         self.retry = retry or Retry()
         self._directory = data_dir(env)
-        self._started = read_running(self._directory) or Endpoints()
+        running = read_supervisor(self._directory)
+        self._started = running.endpoints if running else Endpoints()
+        self._certs = Path(running.certs) if running and running.certs else None
+        self._tls = tls.from_env(env)
         self._answered = False
         self._token = token or load_token(create=False, env=env)
         self._timeout = timeout
@@ -188,10 +193,17 @@ class Connection:
         if service not in self._stubs:
             server = _SERVED_BY.get(service, service)
             if server not in self._channels:
-                self._channels[server] = channel(self.endpoints.get(server), self._token)
+                self._channels[server] = self._channel(server)
             stub = self._stubs[service] = _STUBS[service](self._channels[server])
             self._owners.update((id(rpc), server) for rpc in vars(stub).values())
         return self._stubs[service]
+
+    def _channel(self, service: str) -> grpc.aio.Channel:
+        address = self.endpoints.get(service)
+        files = self._tls
+        if files is None and self._certs is not None and address == self._started.get(service):
+            files = tls.TlsFiles.within(self._certs, CLIENT)
+        return channel(address, self._token, service=service, tls=files)
 
     def _name_of(self, rpc: object) -> str:
         service = self._owners.get(id(rpc))

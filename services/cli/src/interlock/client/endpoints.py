@@ -100,11 +100,13 @@ def read_running(directory: Path) -> Endpoints | None:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A supervisor that is alive: where its services are, its process, and whether it stops by itself."""
+    """A supervisor that is alive: where its services are, its process, whether it stops by itself, and the directory
+    of certificates where it uses TLS."""
 
     endpoints: Endpoints
     pid: int
     temporary: bool
+    certs: str = ""
 
 
 def read_supervisor(directory: Path) -> Running | None:
@@ -116,7 +118,9 @@ def read_supervisor(directory: Path) -> Running | None:
             data = json.loads(file.read(_MAX_FILE))
         services = data["services"]
         found = Endpoints(**{name: str(services.get(name, "")) for name in SERVICES})
-        return Running(found, int(data.get("pid", 0)), data.get("temporary") is True)
+        return Running(
+            found, int(data.get("pid", 0)), data.get("temporary") is True, str(data.get("certs", ""))
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # it is starting or stopping
 
@@ -136,9 +140,18 @@ def is_locked(directory: Path) -> bool:
     return False
 
 
-def write_running(directory: Path, endpoints: Endpoints, pid: int, *, temporary: bool = False) -> None:
+def write_running(
+    directory: Path, endpoints: Endpoints, pid: int, *, temporary: bool = False, certs: str = ""
+) -> None:
     """Write the endpoints file atomically; readers see the old one or the new one."""
-    data = {"version": 1, "pid": pid, "temporary": temporary, "services": dict(endpoints.items())}
+    data: dict[str, object] = {
+        "version": 1,
+        "pid": pid,
+        "temporary": temporary,
+        "services": dict(endpoints.items()),
+    }
+    if certs:
+        data["certs"] = certs
     text = json.dumps(data, indent=2) + "\n"
     partial = directory / f".{ENDPOINTS_FILE}.{pid}"
     partial.write_text(text, encoding="utf-8")

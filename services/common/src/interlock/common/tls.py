@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import grpc
 
 CERT, KEY, CA = "INTERLOCK_TLS_CERT", "INTERLOCK_TLS_KEY", "INTERLOCK_TLS_CA"
+CLIENT: Final = "client"
+"""The name in the certificates of people's programs."""
+
 CLEAR: Final = "INTERLOCK_ALLOW_CLEARTEXT"
 TRUSTED: Final = frozenset({"orchestrator", "executor", "planner", "approval"})
 """Names whose holders are services: what they ask of one another, and whom they speak for, is taken from them only."""

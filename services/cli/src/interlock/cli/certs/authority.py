@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.tls import CLIENT
 
-CLIENT: Final = "client"
 AUTHORITY_DAYS: Final = 3650
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _EARLIER: Final = timedelta(minutes=5)  # other machines' clocks may be behind

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from interlock.cli.certs.authority import (
-    CLIENT,
     Pair,
     is_from,
     load,
@@ -19,9 +18,12 @@ from interlock.cli.certs.authority import (
 )
 from interlock.client.endpoints import SERVICES
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.tls import CLIENT
 
 NAMES: Final = (*SERVICES, CLIENT)
 AUTHORITY: Final = "ca"
+DAYS: Final = 365
+_MONTH: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,14 @@ def renew(directory: Path, now: datetime, *, days: int, hosts: tuple[str, ...] =
     except OSError as error:
         raise _unusable(directory, error) from None
     return show(directory)
+
+
+def ensure(directory: Path, now: datetime) -> None:
+    """Certificates that are good for a month at least: made or renewed where there are none."""
+    if not exists(directory):
+        init(directory, now, days=DAYS)
+    elif any(each.expires - now < _MONTH for each in show(directory) if each.name != AUTHORITY):
+        renew(directory, now, days=DAYS)
 
 
 def show(directory: Path) -> list[Certificate]:

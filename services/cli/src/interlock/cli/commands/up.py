@@ -21,6 +21,10 @@ async def up(
     port_base: Annotated[
         int, typer.Option(min=0, max=65000, help="The services listen on the next five ports; 0 = free ones.")
     ] = 7400,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="TLS between the services, with certificates made in the data directory."),
+    ] = False,
 ) -> int:
     """Start every service as a process of its own, and keep them running until Ctrl-C or SIGTERM.
 
@@ -40,7 +44,7 @@ async def up(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopping.set)
-    supervisor = Supervisor(env, port_base=port_base, report=progress)
+    supervisor = Supervisor(env, port_base=port_base, report=progress, encrypted=tls)
     starting = asyncio.create_task(supervisor.start())
     waiting = asyncio.create_task(stopping.wait())
     await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)

@@ -181,7 +181,7 @@ async def _accepts(address: str, env: Mapping[str, str]) -> bool:
 
     try:
         token = load_token(create=False, env=env)
-        async with channel(address, token) as opened:
+        async with channel(address, token, service="orchestrator") as opened:
             with rpc_errors("orchestrator"):
                 await OrchestratorStub(opened).ListRuns(ListRunsRequest(page_size=1), timeout=_ASK_SECONDS)
     except InterlockError:

@@ -16,8 +16,10 @@ from interlock.cli.supervisor.locks import Lock, hold_directory
 from interlock.cli.supervisor.logfile import LogFile
 from interlock.cli.supervisor.services import STAGES, allocate, check_free, command_line, environment
 from interlock.client.endpoints import Endpoints, from_env, remove_running, write_running
+from interlock.common.clock import SystemClock
 from interlock.common.config import data_dir, load_token
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.tls import CA, CERT, CLIENT, KEY, TlsFiles
 
 START_SECONDS = 60.0
 """Seconds a service may take from its start to SERVING."""
@@ -38,6 +40,7 @@ class Supervisor:
         command: how a service's process is started; for tests.
         temporary: whether it stops by itself; written down for those who look. It has no gateway: nobody would know
             its address.
+        encrypted: the services use TLS, with the certificates of `certs` in the data directory, made where missing.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Supervisor:
         report: Callable[[str], None],
         command: Callable[[str], list[str]] = command_line,
         temporary: bool = False,
+        encrypted: bool = False,
     ) -> None:
         self.directory: Path = data_dir(env)
         self.endpoints = Endpoints()
@@ -58,6 +62,7 @@ class Supervisor:
         self._report = report
         self._command = command
         self._temporary = temporary
+        self._certs = self.directory / "certs" if encrypted else None
         self._lock: Lock | None = None
         self._token = ""
         self._database = Database(self._env, report)
@@ -96,6 +101,7 @@ class Supervisor:
 
     async def _start(self) -> None:
         self._token = load_token(create=True, env=self._env)
+        await asyncio.to_thread(self._prepare_certificates)
         self.endpoints = allocate(self._port_base, from_env(self._env))
         if self._temporary:
             self.endpoints = replace(self.endpoints, gateway="")
@@ -110,13 +116,29 @@ class Supervisor:
             for name in self._wanted(stage):
                 self.children[name].release()
             await self._until_stage_serves(stage)
-        write_running(self.directory, self.endpoints, os.getpid(), temporary=self._temporary)
+        certs = str(self._certs or "")
+        write_running(self.directory, self.endpoints, os.getpid(), temporary=self._temporary, certs=certs)
+
+    def _prepare_certificates(self) -> None:
+        if named := [name for name in (CERT, KEY, CA) if self._env.get(name)]:
+            raise InterlockError(
+                Reason.INVALID_ARGUMENT,
+                f"{named[0]} names one certificate, and each of the services needs its own.",
+                field=named[0],
+                fix="Unset it and use `interlock up --tls`, or start the services one by one: `interlock serve`.",
+            )
+        if self._certs is not None:
+            from interlock.cli.certs.directory import ensure
+
+            ensure(self._certs, SystemClock().now())
 
     async def _start_processes(self) -> None:
         for stage in STAGES:
             for name in self._wanted(stage):
                 log = LogFile(self.directory / "logs" / f"{name}.log")
                 env = environment(name, self._env, self.endpoints)
+                if self._certs is not None:
+                    env.update(TlsFiles.within(self._certs, name).environment())
                 held = stage is not STAGES[0]
                 child = Child(name, self._command(name), env, log, self._report, held=held)
                 self.children[name] = child
@@ -134,7 +156,8 @@ class Supervisor:
             return await answers_http(address)
         from interlock.cli.supervisor.health import is_serving
 
-        return await is_serving(address, self._token)
+        files = TlsFiles.within(self._certs, CLIENT) if self._certs is not None else None
+        return await is_serving(address, self._token, service=name, tls=files)
 
     async def _until_serving(self, child: Child) -> None:
         address = self.endpoints.get(child.name)
