@@ -1,9 +1,8 @@
-"""Every rpc with an HTTP rule is reached through the gateway, and by nobody without a token."""
+"""Every rpc with an HTTP rule is reached through the gateway. Who is refused: test_every_refusal.py."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -21,12 +20,6 @@ from interlock.gateway.api.methods import Binding, Method, field_at
 ROUTES = [(method, binding) for method in catalog.methods() for binding in method.bindings]
 IDS = [f"{method.name}-{binding.verb}" for method, binding in ROUTES]
 routes = pytest.mark.parametrize(("method", "binding"), ROUTES, ids=IDS)
-
-
-@pytest.fixture(scope="module")
-def anybody(gateway: Gateway) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=gateway.url, timeout=30) as client:
-        yield client
 
 
 def path_of(method: Method, binding: Binding) -> str:
@@ -55,19 +48,6 @@ def test_the_service_behind_answers(gateway: Gateway, method: Method, binding: B
     assert Reason(problem["reason"])
     assert problem["type"] == f"urn:interlock:error:{problem['reason']}", "the gateway itself refused it"
     assert problem["reason"] not in (Reason.INTERNAL, Reason.UNAUTHENTICATED, Reason.UNAVAILABLE), problem
-
-
-@routes
-def test_nobody_gets_in_without_a_token(
-    gateway: Gateway, anybody: httpx.Client, method: Method, binding: Binding
-) -> None:
-    body: Any = {"json": {}} if binding.body else {}
-    for token in ("", "Bearer not-the-token", "Basic Zm9vOmJhcg=="):
-        headers = {"authorization": token} if token else {}
-        answer = anybody.request(binding.verb, path_of(method, binding), headers=headers, **body)
-        assert answer.status_code == 401, answer.text
-        assert answer.json()["reason"] == "UNAUTHENTICATED"
-        assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
 def test_only_what_services_ask_of_one_another_has_no_rule() -> None:

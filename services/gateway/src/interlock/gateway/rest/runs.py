@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from interlock.common.access import convert as callers
+from interlock.common.access.roles import has_role
 from interlock.common.errors import InterlockError, Reason
 from interlock.gateway.rest import convert
 from interlock.gateway.rest.seen import Seen
 from interlock.gateway.rest.services import Services, is_late
+from interlock.v1 import (
+    access_pb2,
+    approval_pb2,
+    decision_pb2,
+    executor_pb2,
+    run_pb2,
+    step_pb2,
+    workspace_pb2,
+)
 from interlock.v1 import agent_run_pb2 as pb
-from interlock.v1 import approval_pb2, decision_pb2, executor_pb2, run_pb2, step_pb2, workspace_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 _RESTS = frozenset(
@@ -24,6 +34,9 @@ _ENDED = frozenset(
         *(step_pb2.STEP_STATE_SUCCEEDED, step_pb2.STEP_STATE_FAILED, step_pb2.STEP_STATE_REJECTED),
         *(step_pb2.STEP_STATE_SKIPPED, step_pb2.STEP_STATE_CANCELLED, step_pb2.STEP_STATE_OUTCOME_UNKNOWN),
     }
+)
+_ONLY_SHOWN = frozenset(
+    {run_pb2.RUN_STATE_RUNNING, run_pb2.RUN_STATE_AWAITING_APPROVAL, run_pb2.RUN_STATE_COMPLETED}
 )
 _KEPT_SECONDS = 0.5
 """How much of a request's time is kept for saying where things stand when the rest of it was not enough."""
@@ -66,12 +79,20 @@ async def add_step(services: Services, request: pb.AddAgentStepRequest) -> pb.Ag
 async def execute(services: Services, seen: Seen, run_id: str) -> pb.ExecuteAgentStepResponse:
     """The next step, unless one waits or is under way: then that one."""
     run = await get(services, run_id)
+    if run.state in _ONLY_SHOWN and not await _may_execute(services):
+        return await _next(services, seen, run_id)  # which is refused, and recorded, where it always is
     if run.state == run_pb2.RUN_STATE_RUNNING:
         run = await until_rest(services, run_id)
         return await _progress(services, seen, run, _latest(run))
     if run.state in (run_pb2.RUN_STATE_AWAITING_APPROVAL, run_pb2.RUN_STATE_COMPLETED):
         return await _progress(services, seen, run, _waiting(run))
     return await _next(services, seen, run_id)
+
+
+async def _may_execute(services: Services) -> bool:
+    """Whether the caller might execute the next step, where none is executed and so nobody else asks."""
+    caller = (await services.call(services.access.WhoAmI, access_pb2.WhoAmIRequest())).caller
+    return has_role(callers.identity(caller), "operator")
 
 
 async def _next(services: Services, seen: Seen, run_id: str) -> pb.ExecuteAgentStepResponse:

@@ -13,7 +13,13 @@ from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError, Reason
 from interlock.gateway.backends import Backends
 from interlock.gateway.forwarding import AUTHORIZATION, Metadata
-from interlock.v1 import approval_pb2_grpc, executor_pb2_grpc, orchestrator_pb2_grpc, planner_pb2_grpc
+from interlock.v1 import (
+    access_pb2_grpc,
+    approval_pb2_grpc,
+    executor_pb2_grpc,
+    orchestrator_pb2_grpc,
+    planner_pb2_grpc,
+)
 
 T = TypeVar("T")
 
@@ -29,6 +35,7 @@ class Services:
         self.credential = dict(metadata)[AUTHORIZATION]
         self._metadata = metadata
         self._deadline = asyncio.get_running_loop().time() + seconds
+        self.access: Any = access_pb2_grpc.AccessStub(backends.channel("orchestrator"))
         self.orchestrator: Any = orchestrator_pb2_grpc.OrchestratorStub(backends.channel("orchestrator"))
         self.executor: Any = executor_pb2_grpc.ExecutorStub(backends.channel("executor"))
         self.planner: Any = planner_pb2_grpc.PlannerStub(backends.channel("planner"))
