@@ -76,11 +76,11 @@ class Installation:
             path.write_text(content)
         return directory
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """`interlock up` on free ports, until every service serves."""
         errors = open(self.home / "up.log", "w", encoding="utf-8")  # noqa: SIM115 (the child's)
         self.process = subprocess.Popen(
-            [*INTERLOCK, "up", "--port-base", "0", "-o", "jsonl"], env=self.env, stdin=subprocess.DEVNULL,
+            [*INTERLOCK, "up", "--port-base", "0", "-o", "jsonl", *options], env=self.env, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=errors, text=True,
         )  # fmt: skip
         errors.close()

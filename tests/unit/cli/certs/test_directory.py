@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from interlock.cli.certs.authority import is_from, load
-from interlock.cli.certs.directory import NAMES, init, renew, show
+from interlock.cli.certs.directory import NAMES, ensure, init, renew, show
 from interlock.cli.settings import Output, Settings
 from interlock.cli.show.certs import show_certificates
 from interlock.common.errors import InterlockError, Reason
@@ -124,3 +124,13 @@ def test_what_is_shown(place: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["certificates"]}
     assert (rows["executor"]["daysLeft"], rows["executor"]["expires"]) == (1, "2026-01-03T00:00:00Z")
     assert (rows["planner"]["ours"], rows["executor"]["ours"]) == (False, True)
+
+
+def test_certificates_are_renewed_a_month_before_they_end(place: Path) -> None:
+    ensure(place, NOW)
+    first = cert(place, "executor")
+    ensure(place, NOW + timedelta(days=330))
+    assert cert(place, "executor") == first
+    ensure(place, NOW + timedelta(days=340))
+    assert cert(place, "executor").not_valid_after_utc == NOW + timedelta(days=340 + 365)
+    assert is_from(cert(place, "executor"), cert(place, "ca"))
