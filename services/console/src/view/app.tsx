@@ -27,7 +27,7 @@ export function App() {
       <Notice />
       <Help />
       <div class="unseen" role="status" aria-live="polite">
-        {spoken.value}
+        <Text text={spoken.value} />
       </div>
     </>
   );

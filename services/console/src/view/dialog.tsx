@@ -1,6 +1,6 @@
-// A question above the page. The browser's own dialog keeps the focus inside, and gives it back.
+// A question above the page. The browser's own dialog keeps the focus inside; at the end it goes back to where it was.
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
 
 interface Props {
   title: string;
@@ -13,11 +13,15 @@ interface Props {
 export function Dialog({ title, close, submit, children, wide = false }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const name = useId();
-  useEffect(() => {
+  useLayoutEffect(() => {
     const here = dialog.current;
+    const before = document.activeElement;
     here?.showModal();
     here?.querySelector<HTMLElement>("[data-first]")?.focus();
-    return () => here?.close();
+    return () => {
+      here?.close();
+      if (before instanceof HTMLElement) before.focus();
+    };
   }, []);
   const submitted = (event: SubmitEvent): void => {
     event.preventDefault();
