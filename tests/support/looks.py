@@ -35,16 +35,20 @@ _CONTRAST = """() => {
     const colour = rgba(style.color);
     const [a, b] = [light(over([...colour.slice(0, 3), colour[3] * faint], under)), light(under)];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.7 && Number(style.fontWeight) >= 700);
-    if (ratio < (large ? 3 : 4.5)) bad.push(`${ratio.toFixed(2)} ${element.className} ${walker.currentNode.data.slice(0, 40)}`);
+    const [size, weight] = [parseFloat(style.fontSize), Number(style.fontWeight)];
+    const large = size >= 24 || (size >= 18.7 && weight >= 700);
+    const text = walker.currentNode.data.slice(0, 40);
+    if (ratio < (large ? 3 : 4.5)) bad.push(`${ratio.toFixed(2)} ${element.className} ${text}`);
   }
   return bad;
 }"""
 
 _UNNAMED = """() => {
-  const named = (e) => (e.getAttribute("aria-label") || e.textContent.trim() || e.labels?.length || e.getAttribute("title")
-    || (e.getAttribute("aria-labelledby") && document.getElementById(e.getAttribute("aria-labelledby"))));
-  const controls = [...document.querySelectorAll("button, a[href], input, select, textarea, dialog, progress, pre[tabindex]")];
+  const named = (e) => e.getAttribute("aria-label") || e.textContent.trim() || e.labels?.length
+    || e.getAttribute("title")
+    || (e.getAttribute("aria-labelledby") && document.getElementById(e.getAttribute("aria-labelledby")));
+  const kinds = "button, a[href], input, select, textarea, dialog, progress, pre[tabindex]";
+  const controls = [...document.querySelectorAll(kinds)];
   const found = controls.filter((e) => !named(e)).map((e) => e.outerHTML.slice(0, 120));
   const images = [...document.querySelectorAll("img:not([alt])")].map((e) => e.outerHTML);
   const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);

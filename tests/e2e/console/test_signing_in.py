@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, expect
 from tests.e2e.console.test_deciding import EDIT, asked, ended, started
 from tests.e2e.gateway.conftest import Gateway
-from tests.support.console import SECONDS, Console, console_page
+from tests.support.console import Console, console_page
 from tests.support.installation import INTERLOCK
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -21,16 +21,16 @@ def issued(gateway: Gateway, subject: str, role: str) -> tuple[str, str]:
     return made["text"], made["token"]["tokenId"]
 
 
-async def test_the_link_signs_in_and_leaves_no_trace(browser: Browser, gateway: Gateway) -> None:
+def printed_link(gateway: Gateway) -> str:
+    """What `interlock console` prints."""
     done = subprocess.run(
-        [*INTERLOCK, "console"],
-        env=gateway.up.env,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=SECONDS,
+        [*INTERLOCK, "console"], env=gateway.up.env, capture_output=True, text=True, check=True, timeout=100
     )
-    link = done.stdout.strip()
+    return done.stdout.strip()
+
+
+async def test_the_link_signs_in_and_leaves_no_trace(browser: Browser, gateway: Gateway) -> None:
+    link = printed_link(gateway)
     assert link == f"{gateway.url}/#token={gateway.token}"
     async with console_page(browser, gateway.url) as console:
         await console.sign_in("", fragment=link.removeprefix(f"{gateway.url}/"))

@@ -20,7 +20,8 @@ export function RunActions({ run }: { run: Run }) {
   if (!mayOperate.value) return null;
   const verbs = Object.entries(VERBS).filter(([, verb]) => verb.states.includes(bare(run.state)));
   return (
-    <div class="buttons start" role="group" aria-label="The run">
+    <>
+      <div class="buttons start" role="group" aria-label="The run">
       {verbs.map(([name, verb]) => (
         <button
           key={name}
@@ -37,8 +38,9 @@ export function RunActions({ run }: { run: Run }) {
           Undo the whole run
         </button>
       )}
+      </div>
       {undo && <UndoDialog undo={undo} close={() => setUndo(null)} />}
-    </div>
+    </>
   );
 }
 
@@ -59,14 +61,16 @@ export function StepActions({ step, run }: { step: Step; run: Run }) {
   );
   const verb = (name: string, done: string) => () => void act(ofStep(run.runId, step.number, name), {}, done);
   return (
-    <div class="buttons start" role="group" aria-label={`Step ${step.number}`}>
+    <>
+      <div class="buttons start" role="group" aria-label={`Step ${step.number}`}>
       {(RETRIED.has(state) || step.undone) && button("Try again", verb("retry", "It is tried again."))}
       {SKIPPED.has(state) && button("Skip", verb("skip", "Skipped."))}
       {changed && button("Undo this step", () => setUndo({ run: run.runId, step: step.number, kind: "revert" }))}
       {step.headTree && button("Go back to here", () => setUndo({ run: run.runId, step: step.number, kind: "rollback" }))}
       {ENDED.has(state) && button("Fork from here", () => setForking(true))}
+      </div>
       {undo && <UndoDialog undo={undo} close={() => setUndo(null)} />}
       {forking && <ForkDialog run={run} step={step.number} close={() => setForking(false)} />}
-    </div>
+    </>
   );
 }

@@ -96,7 +96,7 @@ function Details({ step, run }: { step: Step; run: Run }) {
     <div class="step-details">
       <Trouble problem={problem} />
       {step.state === "STEP_STATE_AWAITING_APPROVAL" && step.approvalId && (
-        <p class="banner wait">
+        <p>
           <a class="button primary" href={toPending(step.approvalId)}>
             Decide about this step
           </a>
