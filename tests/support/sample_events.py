@@ -282,6 +282,29 @@ SAMPLES: tuple[e.Event, ...] = (
         step=2,
     ),
     e.StepEdited(3, {"command": "make"}, "command", judge=True, by="bob", step=2),
+    e.StepRuled(
+        1,
+        Ruling(
+            PolicyVerdict.REQUIRE,
+            _digest("1"),
+            (PolicyRef("team", "7", _digest("2")),),
+            (
+                RuleHit("team", "no-deletions", RuleEffect.REQUIRE, "looks final", observed=True),
+                RuleHit("team", "odd", RuleEffect.DENY, problem="index out of range"),
+            ),
+            observed=True,
+            gate=Gate.EFFECT,
+            previews=True,
+            shown=True,
+            stages=(Stage("leads", 2, ("ada", "bob")),),
+            separate_requester=True,
+            always=True,
+            inputs_payload=_digest("3"),
+            installed=True,
+        ),
+        "both",
+        step=2,
+    ),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

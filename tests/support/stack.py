@@ -27,6 +27,7 @@ from typer.testing import CliRunner, Result
 from interlock.cli.main import app
 from interlock.common.addresses import parse_address
 from interlock.common.client import channel, rpc_errors
+from interlock.common.policy.model import PolicyDocument
 from interlock.v1 import decision_pb2, executor_pb2, policy_pb2, run_pb2, step_pb2, workspace_pb2
 from interlock.v1 import orchestrator_pb2 as o
 from interlock.v1.executor_pb2_grpc import ExecutorStub
@@ -192,13 +193,15 @@ def interlock_on(both: Stack, place: Path) -> Callable[..., Any]:
 
 
 @asynccontextmanager
-async def stack(place: Path, database_url: str, program: str = "", **env: str) -> AsyncIterator[Stack]:
+async def stack(
+    place: Path, database_url: str, program: str = "", policy: PolicyDocument | None = None, **env: str
+) -> AsyncIterator[Stack]:
     """Both, started; ended on leaving. `env`: more of the executor's; `program`: another module than its own."""
     executor = ExecutorProcess(place)
     executor.env, executor.program = env, program or executor.program
     try:
         await executor.start()
-        async with orchestrator(database_url, parse_address(executor.address)) as running:
+        async with orchestrator(database_url, parse_address(executor.address), policy=policy) as running:
             yield Stack(running, executor)
     finally:
         await executor.close()

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from interlock.v1 import policy_pb2 as _policy_pb2
+from interlock.v1 import rules_pb2 as _rules_pb2
 from interlock.v1 import step_pb2 as _step_pb2
 import builtins as _builtins
 import sys
@@ -393,6 +394,7 @@ class ApprovalRecord(_message.Message):
     REMINDED_AT_FIELD_NUMBER: _builtins.int
     ESCALATED_AT_FIELD_NUMBER: _builtins.int
     ESCALATED_TO_FIELD_NUMBER: _builtins.int
+    RULING_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """`apr-…`."""
     run_id: _builtins.str
@@ -491,6 +493,10 @@ class ApprovalRecord(_message.Message):
     def escalated_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who those are, groups resolved. They are also in `stages`, as those who may."""
 
+    @_builtins.property
+    def ruling(self) -> _rules_pb2.Ruling:
+        """What the rules in force said, and by which the question is asked; absent where there are no rules."""
+
     def __init__(
         self,
         *,
@@ -525,10 +531,11 @@ class ApprovalRecord(_message.Message):
         reminded_at: _timestamp_pb2.Timestamp | None = ...,
         escalated_at: _timestamp_pb2.Timestamp | None = ...,
         escalated_to: _abc.Iterable[_builtins.str] | None = ...,
+        ruling: _rules_pb2.Ruling | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "escalated_at", b"escalated_at", "expires_at", b"expires_at", "limits", b"limits", "preview", b"preview", "reminded_at", b"reminded_at", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "escalated_at", b"escalated_at", "expires_at", b"expires_at", "limits", b"limits", "preview", b"preview", "reminded_at", b"reminded_at", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "ruling", b"ruling", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "edited_by", b"edited_by", "escalated_at", b"escalated_at", "escalated_to", b"escalated_to", "excluded", b"excluded", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "reminded_at", b"reminded_at", "reminders", b"reminders", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "run_id", b"run_id", "spec", b"spec", "stages", b"stages", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "votes", b"votes", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "edited_by", b"edited_by", "escalated_at", b"escalated_at", "escalated_to", b"escalated_to", "excluded", b"excluded", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "reminded_at", b"reminded_at", "reminders", b"reminders", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "ruling", b"ruling", "run_id", b"run_id", "spec", b"spec", "stages", b"stages", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "votes", b"votes", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -696,6 +696,7 @@ class ProposeRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     DRIVER_KEY_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """The workspace."""
     epoch: _builtins.int
@@ -703,6 +704,10 @@ class ProposeRequest(_message.Message):
     driver_key: _builtins.bytes
     """Secret of the run's driver, 16 to 64 bytes; empty = none. Epochs are counted per secret, and a run that a
     driver has called with one refuses calls without: EFFECT_NOT_OWNED. It is not kept, only its digest.
+    """
+    policy_digest: _builtins.str
+    """Digest of the policy whose rules decided about the step, `sha256:…`; empty where there are no rules. It is part of
+    the request digest: see docs/effect-digest.md.
     """
     @_builtins.property
     def key(self) -> Global___EffectKey:
@@ -725,10 +730,11 @@ class ProposeRequest(_message.Message):
         limits: _step_pb2.Limits | None = ...,
         epoch: _builtins.int = ...,
         driver_key: _builtins.bytes = ...,
+        policy_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "key", b"key", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "driver_key", b"driver_key", "epoch", b"epoch", "key", b"key", "limits", b"limits", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "driver_key", b"driver_key", "epoch", b"epoch", "key", b"key", "limits", b"limits", "policy_digest", b"policy_digest", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -778,6 +784,7 @@ class PrepareRequest(_message.Message):
     EXPECTED_REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
     OWNER_KEY_DIGEST_FIELD_NUMBER: _builtins.int
     DRIVER_KEY_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
     workspace_id: _builtins.str
     """The workspace."""
     epoch: _builtins.int
@@ -792,6 +799,10 @@ class PrepareRequest(_message.Message):
     driver_key: _builtins.bytes
     """Secret of the run's driver, 16 to 64 bytes; empty = none. Epochs are counted per secret, and a run that a
     driver has called with one refuses calls without: EFFECT_NOT_OWNED. It is not kept, only its digest.
+    """
+    policy_digest: _builtins.str
+    """Digest of the policy whose rules decided about the step, `sha256:…`; empty where there are no rules. It is part of
+    the request digest: see docs/effect-digest.md.
     """
     @_builtins.property
     def key(self) -> Global___EffectKey:
@@ -816,10 +827,11 @@ class PrepareRequest(_message.Message):
         expected_request_digest: _builtins.str = ...,
         owner_key_digest: _builtins.str = ...,
         driver_key: _builtins.bytes = ...,
+        policy_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "key", b"key", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "driver_key", b"driver_key", "epoch", b"epoch", "expected_request_digest", b"expected_request_digest", "key", b"key", "limits", b"limits", "owner_key_digest", b"owner_key_digest", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "driver_key", b"driver_key", "epoch", b"epoch", "expected_request_digest", b"expected_request_digest", "key", b"key", "limits", b"limits", "owner_key_digest", b"owner_key_digest", "policy_digest", b"policy_digest", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

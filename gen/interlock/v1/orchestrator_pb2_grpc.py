@@ -5,6 +5,7 @@ import warnings
 
 from interlock.v1 import fork_pb2 as interlock_dot_v1_dot_fork__pb2
 from interlock.v1 import orchestrator_pb2 as interlock_dot_v1_dot_orchestrator__pb2
+from interlock.v1 import rules_pb2 as interlock_dot_v1_dot_rules__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -171,6 +172,16 @@ class OrchestratorStub:
                 '/interlock.v1.Orchestrator/WatchApprovals',
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.WatchApprovalsRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.WatchApprovalsResponse.FromString,
+                _registered_method=True)
+        self.GetPolicy = channel.unary_unary(
+                '/interlock.v1.Orchestrator/GetPolicy',
+                request_serializer=interlock_dot_v1_dot_rules__pb2.GetPolicyRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_rules__pb2.GetPolicyResponse.FromString,
+                _registered_method=True)
+        self.BacktestPolicy = channel.unary_stream(
+                '/interlock.v1.Orchestrator/BacktestPolicy',
+                request_serializer=interlock_dot_v1_dot_rules__pb2.BacktestPolicyRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_rules__pb2.BacktestPolicyResponse.FromString,
                 _registered_method=True)
         self.CollectStorage = channel.unary_unary(
                 '/interlock.v1.Orchestrator/CollectStorage',
@@ -395,6 +406,22 @@ class OrchestratorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPolicy(self, request, context):
+        """Returns the policy in force: the installation's, and a run's own. Errors: RUN_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BacktestPolicy(self, request, context):
+        """Tries a policy on what is in the journal: streams the steps that it would have decided otherwise, by run (newest
+        first), step and attempt, and a summary as the last message. Nothing is changed, and the same journal gives the
+        same answer. Errors: POLICY_INVALID, RUN_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CollectStorage(self, request, context):
         """Has the executors remove what no run refers to any more: docs/storage.md has the rules. Happens by itself
         at intervals too. Errors: UNAVAILABLE (another collection is under way).
@@ -535,6 +562,16 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.WatchApprovals,
                     request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.WatchApprovalsRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_orchestrator__pb2.WatchApprovalsResponse.SerializeToString,
+            ),
+            'GetPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPolicy,
+                    request_deserializer=interlock_dot_v1_dot_rules__pb2.GetPolicyRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_rules__pb2.GetPolicyResponse.SerializeToString,
+            ),
+            'BacktestPolicy': grpc.unary_stream_rpc_method_handler(
+                    servicer.BacktestPolicy,
+                    request_deserializer=interlock_dot_v1_dot_rules__pb2.BacktestPolicyRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_rules__pb2.BacktestPolicyResponse.SerializeToString,
             ),
             'CollectStorage': grpc.unary_unary_rpc_method_handler(
                     servicer.CollectStorage,
@@ -1251,6 +1288,60 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/WatchApprovals',
             interlock_dot_v1_dot_orchestrator__pb2.WatchApprovalsRequest.SerializeToString,
             interlock_dot_v1_dot_orchestrator__pb2.WatchApprovalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/GetPolicy',
+            interlock_dot_v1_dot_rules__pb2.GetPolicyRequest.SerializeToString,
+            interlock_dot_v1_dot_rules__pb2.GetPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BacktestPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/BacktestPolicy',
+            interlock_dot_v1_dot_rules__pb2.BacktestPolicyRequest.SerializeToString,
+            interlock_dot_v1_dot_rules__pb2.BacktestPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

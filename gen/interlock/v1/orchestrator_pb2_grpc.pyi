@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from interlock.v1 import fork_pb2 as _fork_pb2
 from interlock.v1 import orchestrator_pb2 as _orchestrator_pb2
+from interlock.v1 import rules_pb2 as _rules_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -131,6 +132,13 @@ class OrchestratorStub:
     """Streams every change of every approval in feed order, for the Approval service. Without a cursor:
     first everything pending, then what follows. Errors: CURSOR_EXPIRED, CURSOR_INVALID.
     """
+    GetPolicy: _grpc.UnaryUnaryMultiCallable[_rules_pb2.GetPolicyRequest, _rules_pb2.GetPolicyResponse]
+    """Returns the policy in force: the installation's, and a run's own. Errors: RUN_NOT_FOUND."""
+    BacktestPolicy: _grpc.UnaryStreamMultiCallable[_rules_pb2.BacktestPolicyRequest, _rules_pb2.BacktestPolicyResponse]
+    """Tries a policy on what is in the journal: streams the steps that it would have decided otherwise, by run (newest
+    first), step and attempt, and a summary as the last message. Nothing is changed, and the same journal gives the
+    same answer. Errors: POLICY_INVALID, RUN_NOT_FOUND.
+    """
     CollectStorage: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.CollectStorageRequest, _orchestrator_pb2.CollectStorageResponse]
     """Has the executors remove what no run refers to any more: docs/storage.md has the rules. Happens by itself
     at intervals too. Errors: UNAVAILABLE (another collection is under way).
@@ -237,6 +245,13 @@ class OrchestratorAsyncStub(OrchestratorStub):
     WatchApprovals: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.WatchApprovalsRequest, _orchestrator_pb2.WatchApprovalsResponse]  # type: ignore[assignment]
     """Streams every change of every approval in feed order, for the Approval service. Without a cursor:
     first everything pending, then what follows. Errors: CURSOR_EXPIRED, CURSOR_INVALID.
+    """
+    GetPolicy: _aio.UnaryUnaryMultiCallable[_rules_pb2.GetPolicyRequest, _rules_pb2.GetPolicyResponse]  # type: ignore[assignment]
+    """Returns the policy in force: the installation's, and a run's own. Errors: RUN_NOT_FOUND."""
+    BacktestPolicy: _aio.UnaryStreamMultiCallable[_rules_pb2.BacktestPolicyRequest, _rules_pb2.BacktestPolicyResponse]  # type: ignore[assignment]
+    """Tries a policy on what is in the journal: streams the steps that it would have decided otherwise, by run (newest
+    first), step and attempt, and a summary as the last message. Nothing is changed, and the same journal gives the
+    same answer. Errors: POLICY_INVALID, RUN_NOT_FOUND.
     """
     CollectStorage: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.CollectStorageRequest, _orchestrator_pb2.CollectStorageResponse]  # type: ignore[assignment]
     """Has the executors remove what no run refers to any more: docs/storage.md has the rules. Happens by itself
@@ -497,6 +512,25 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_orchestrator_pb2.WatchApprovalsResponse], _abc.AsyncIterator[_orchestrator_pb2.WatchApprovalsResponse]]:
         """Streams every change of every approval in feed order, for the Approval service. Without a cursor:
         first everything pending, then what follows. Errors: CURSOR_EXPIRED, CURSOR_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPolicy(
+        self,
+        request: _rules_pb2.GetPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rules_pb2.GetPolicyResponse, _abc.Awaitable[_rules_pb2.GetPolicyResponse]]:
+        """Returns the policy in force: the installation's, and a run's own. Errors: RUN_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def BacktestPolicy(
+        self,
+        request: _rules_pb2.BacktestPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_rules_pb2.BacktestPolicyResponse], _abc.AsyncIterator[_rules_pb2.BacktestPolicyResponse]]:
+        """Tries a policy on what is in the journal: streams the steps that it would have decided otherwise, by run (newest
+        first), step and attempt, and a summary as the last message. Nothing is changed, and the same journal gives the
+        same answer. Errors: POLICY_INVALID, RUN_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -60,11 +60,93 @@ GATE_BOTH: Gate.ValueType  # 4
 """Waits before running and again before publishing."""
 Global___Gate: _TypeAlias = Gate  # noqa: Y015
 
+class _RuleEffect:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RuleEffectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RuleEffect.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RULE_EFFECT_UNSPECIFIED: _RuleEffect.ValueType  # 0
+    """Not an effect."""
+    RULE_EFFECT_DENY: _RuleEffect.ValueType  # 1
+    """The step is refused."""
+    RULE_EFFECT_REQUIRE: _RuleEffect.ValueType  # 2
+    """Somebody has to approve."""
+    RULE_EFFECT_ALLOW: _RuleEffect.ValueType  # 3
+    """Nobody is asked."""
+
+class RuleEffect(_RuleEffect, metaclass=_RuleEffectEnumTypeWrapper):
+    """What a rule says about the steps that it is about. Deny goes before require, and require before allow."""
+
+RULE_EFFECT_UNSPECIFIED: RuleEffect.ValueType  # 0
+"""Not an effect."""
+RULE_EFFECT_DENY: RuleEffect.ValueType  # 1
+"""The step is refused."""
+RULE_EFFECT_REQUIRE: RuleEffect.ValueType  # 2
+"""Somebody has to approve."""
+RULE_EFFECT_ALLOW: RuleEffect.ValueType  # 3
+"""Nobody is asked."""
+Global___RuleEffect: _TypeAlias = RuleEffect  # noqa: Y015
+
+@_typing.final
+class PolicyRule(_message.Message):
+    """A rule of a policy: docs/policy.md."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    WHEN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    SEPARATE_REQUESTER_FIELD_NUMBER: _builtins.int
+    ALWAYS_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Unique in its policy: 1 to 63 characters of `A-Za-z0-9._-`."""
+    effect: Global___RuleEffect.ValueType
+    """What it says."""
+    when: _builtins.str
+    """A CEL expression that is true for the steps it is about, over the fields of PolicyInputs; at most 4,096 bytes."""
+    reason: _builtins.str
+    """Why, shown to whoever is asked or refused, at most 500 characters."""
+    gate: Global___Gate.ValueType
+    """REQUIRE: at which gate; UNSPECIFIED = that of the step's kind. Never NONE."""
+    separate_requester: _builtins.bool
+    """REQUIRE: whoever asked for the step cannot approve it."""
+    always: _builtins.bool
+    """REQUIRE: a person has to see it, whatever was approved in advance."""
+    network: _builtins.bool
+    """ALLOW: also commands with network, which an `allow` is otherwise not about."""
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApprovalStage]:
+        """REQUIRE: who has to approve, at most 5; added to whom the run's policy names."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        effect: Global___RuleEffect.ValueType = ...,
+        when: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        gate: Global___Gate.ValueType = ...,
+        stages: _abc.Iterable[Global___ApprovalStage] | None = ...,
+        separate_requester: _builtins.bool = ...,
+        always: _builtins.bool = ...,
+        network: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["always", b"always", "effect", b"effect", "gate", b"gate", "name", b"name", "network", b"network", "reason", b"reason", "separate_requester", b"separate_requester", "stages", b"stages", "when", b"when"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyRule: _TypeAlias = PolicyRule  # noqa: Y015
+
 @_typing.final
 class Policy(_message.Message):
-    """The rules of one run. Rules in CEL come with a later revision of this message; the fields here
-    set the gate for each dangerous kind.
-    """
+    """The rules of one run: the gate of each dangerous kind, and rules that choose by what a step is and does."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -79,6 +161,9 @@ class Policy(_message.Message):
     REMIND_EVERY_FIELD_NUMBER: _builtins.int
     ESCALATE_AFTER_FIELD_NUMBER: _builtins.int
     ESCALATE_TO_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    INCLUDE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name shown to approvers and journaled, at most 100 characters. Empty = "default"."""
     edit_file_gate: Global___Gate.ValueType
@@ -93,6 +178,8 @@ class Policy(_message.Message):
     """True: whoever created the run, or added or edited the step, cannot approve it (separation of duties). They can still
     reject, skip and edit.
     """
+    version: _builtins.str
+    """Shown with the name, at most 40 characters."""
     @_builtins.property
     def approval_timeout(self) -> _duration_pb2.Duration:
         """How long an approval stays open, 1 second to 365 days. Absent = no expiry. An expired approval
@@ -127,6 +214,16 @@ class Policy(_message.Message):
         those the stage names; quorums stay.
         """
 
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyRule]:
+        """The run's own rules, at most 200. They come besides the installation's, and the stricter of the two holds."""
+
+    @_builtins.property
+    def include(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Shipped policies whose rules these are as well: `cautious`, `balanced`, `autonomous`. Responses have their rules
+        in `rules`.
+        """
+
     def __init__(
         self,
         *,
@@ -141,10 +238,13 @@ class Policy(_message.Message):
         remind_every: _duration_pb2.Duration | None = ...,
         escalate_after: _duration_pb2.Duration | None = ...,
         escalate_to: _abc.Iterable[_builtins.str] | None = ...,
+        version: _builtins.str = ...,
+        rules: _abc.Iterable[Global___PolicyRule] | None = ...,
+        include: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "escalate_after", b"escalate_after", "remind_every", b"remind_every"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "edit_file_gate", b"edit_file_gate", "escalate_after", b"escalate_after", "escalate_to", b"escalate_to", "groups", b"groups", "name", b"name", "remind_every", b"remind_every", "run_command_gate", b"run_command_gate", "separate_requester", b"separate_requester", "stages", b"stages", "steps_may_weaken", b"steps_may_weaken"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "edit_file_gate", b"edit_file_gate", "escalate_after", b"escalate_after", "escalate_to", b"escalate_to", "groups", b"groups", "include", b"include", "name", b"name", "remind_every", b"remind_every", "rules", b"rules", "run_command_gate", b"run_command_gate", "separate_requester", b"separate_requester", "stages", b"stages", "steps_may_weaken", b"steps_may_weaken", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

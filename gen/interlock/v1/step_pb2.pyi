@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from interlock.v1 import cost_pb2 as _cost_pb2
 from interlock.v1 import policy_pb2 as _policy_pb2
+from interlock.v1 import rules_pb2 as _rules_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -1328,6 +1329,7 @@ class Step(_message.Message):
     KEPT_TOTAL_FIELD_NUMBER: _builtins.int
     WAITED_FIELD_NUMBER: _builtins.int
     REPLACED_APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    RULINGS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run, `run-…`."""
     number: _builtins.int
@@ -1397,6 +1399,10 @@ class Step(_message.Message):
     def waited(self) -> _duration_pb2.Duration:
         """Time from `started_at` on in which it did not work: it waited for a decision, or had failed and was tried again."""
 
+    @_builtins.property
+    def rulings(self) -> _containers.RepeatedCompositeFieldContainer[_rules_pb2.Ruling]:
+        """What the rules in force said about the attempt: over what it asks for and, once it ran, over what it did."""
+
     def __init__(
         self,
         *,
@@ -1423,10 +1429,11 @@ class Step(_message.Message):
         kept_total: _builtins.int = ...,
         waited: _duration_pb2.Duration | None = ...,
         replaced_approval_id: _builtins.str = ...,
+        rulings: _abc.Iterable[_rules_pb2.Ruling] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "spec", b"spec", "started_at", b"started_at", "undone", b"undone", "waited", b"waited"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "gate", b"gate", "head_tree", b"head_tree", "inherited", b"inherited", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "key", b"key", "kind", b"kind", "model_calls", b"model_calls", "number", b"number", "replaced_approval_id", b"replaced_approval_id", "reply", b"reply", "run_id", b"run_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "undone", b"undone", "waited", b"waited"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "gate", b"gate", "head_tree", b"head_tree", "inherited", b"inherited", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "key", b"key", "kind", b"kind", "model_calls", b"model_calls", "number", b"number", "replaced_approval_id", b"replaced_approval_id", "reply", b"reply", "rulings", b"rulings", "run_id", b"run_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "undone", b"undone", "waited", b"waited"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -102,16 +102,16 @@ def test_every_field_is_read() -> None:
 
 
 def test_json_and_yaml_say_the_same() -> None:
-    data = {"goal": "g", "budget": 0.5, "policy": "strict", "steps": [{"run_command": {"command": "true"}}]}
+    data = {"goal": "g", "budget": 0.5, "policy": "cautious", "steps": [{"run_command": {"command": "true"}}]}
     expected = plan_from_data(data)
     assert parse_plan(json.dumps(data)) == expected
     assert parse_plan(json.dumps(data).encode()) == expected
     assert (
-        parse_plan("goal: g\nbudget: 0.5\npolicy: strict\nsteps: [{run_command: {command: 'true'}}]")
+        parse_plan("goal: g\nbudget: 0.5\npolicy: cautious\nsteps: [{run_command: {command: 'true'}}]")
         == expected
     )
     assert expected.budget == PlanBudget(max_cost_micros=500_000)
-    assert expected.policy == PlanPolicy("strict")
+    assert expected.policy == PlanPolicy("cautious", include=("cautious",))
 
 
 def test_a_yaml_flow_mapping_is_not_mistaken_for_json() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from interlock.common.addresses import Address
 from interlock.common.config import env_float, env_int, env_text, load_token, service_address
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.policy.model import PolicyDocument
+from interlock.common.policy.named import named_policy
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Config:
             default.
         feed_hours: INTERLOCK_FEED_RETENTION_HOURS, how old a cursor of the approvals' feed may be: 168 by default.
         feed_events: INTERLOCK_FEED_RETENTION_EVENTS, and how many events behind: 1,000,000 by default.
+        policy: INTERLOCK_POLICY, the installation's policy: a shipped one's name or a file (docs/policy.md); none by
+            default.
         ready_file: INTERLOCK_READY_FILE, written with the bound address.
     """
 
@@ -41,11 +45,12 @@ class Config:
     retention_days: int = 30
     feed_hours: float = 168.0
     feed_events: int = 1_000_000
+    policy: PolicyDocument | None = None
     ready_file: Path | None = None
 
 
 def from_env() -> Config:
-    """Reads the environment. Raises INVALID_ARGUMENT naming the variable at fault."""
+    """Reads the environment. Raises INVALID_ARGUMENT naming the variable at fault, POLICY_INVALID."""
     url = env_text("INTERLOCK_DATABASE_URL")
     if not url:
         raise InterlockError(
@@ -55,6 +60,7 @@ def from_env() -> Config:
             fix="Set it to postgresql://…, or run `interlock up`, which brings a PostgreSQL of its own.",
         )
     ready = env_text("INTERLOCK_READY_FILE")
+    policy = env_text("INTERLOCK_POLICY")
     return Config(
         database_url=url,
         address=service_address("orchestrator"),
@@ -69,5 +75,6 @@ def from_env() -> Config:
         retention_days=env_int("INTERLOCK_RUN_RETENTION_DAYS", 30, minimum=1, maximum=3650),
         feed_hours=env_float("INTERLOCK_FEED_RETENTION_HOURS", 168.0, minimum=0.0, maximum=87_600.0),
         feed_events=env_int("INTERLOCK_FEED_RETENTION_EVENTS", 1_000_000, minimum=1, maximum=1_000_000_000),
+        policy=named_policy(policy) if policy else None,
         ready_file=Path(ready) if ready else None,
     )

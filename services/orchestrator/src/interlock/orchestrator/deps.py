@@ -8,6 +8,7 @@ from datetime import timedelta
 from interlock.common.clock import Clock
 from interlock.common.ids import Ids
 from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.policies import Policies
 from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.transaction import Transactions
@@ -28,5 +29,6 @@ class Deps:
     executor_address: str
     clock: Clock
     ids: Ids
+    policies: Policies
     retention: timedelta = timedelta(days=30)
     reach: Reach = field(default_factory=Reach)

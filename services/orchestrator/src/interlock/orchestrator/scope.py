@@ -10,7 +10,7 @@ from interlock.common.interceptors.base import Rpc
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.store.readers import approvals, others, runs
 
-_LEAVE_OUT: Final = frozenset({"ListRuns", "ListApprovalRecords", "WatchApprovals"})
+_LEAVE_OUT: Final = frozenset({"ListRuns", "ListApprovalRecords", "WatchApprovals", "BacktestPolicy"})
 """Lists and feeds that leave out what is not within the caller's scope."""
 
 _ABOUT_NOTHING: Final = frozenset({"WhoAmI", "Delegate", "ListDelegations", "RevokeDelegation"})

@@ -17,6 +17,7 @@ from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.config import Config
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.keys import Keys
+from interlock.orchestrator.policies import Policies
 from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.transaction import Transactions
@@ -32,6 +33,7 @@ from interlock.orchestrator.store.notifier import Notifier
 from interlock.orchestrator.worker.collector import Collector
 from interlock.orchestrator.worker.drivers import Drivers
 from interlock.orchestrator.worker.executing import Executing
+from interlock.orchestrator.worker.judging import Judging
 from interlock.orchestrator.worker.performer import Performer
 from interlock.orchestrator.worker.thinking import Thinking
 from interlock.v1 import access_pb2_grpc, orchestrator_pb2_grpc
@@ -95,12 +97,23 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         )
         executor = ExecutorClient(executor_channel)
         stack.push_async_callback(executor.session.close)
+        policies = Policies(config.policy)
         transactions = Transactions(
-            database, journal, book, payloads, clock, ids, owner=owner, on_lease=drivers.own
+            database,
+            journal,
+            book,
+            payloads,
+            clock,
+            ids,
+            owner=owner,
+            policy=policies.digest,
+            on_lease=drivers.own,
         )
-        executing = Executing(executor, payloads, keys)
+        executing = Executing(executor, payloads, keys, policies)
         thinking = Thinking(planner_channel, executor, payloads)
-        await drivers.start(feed, transactions, Performer(executing, thinking, drivers.line, clock))
+        judging = Judging(policies, payloads)
+        performer = Performer(executing, thinking, judging, policies, drivers.line, clock)
+        await drivers.start(feed, transactions, performer)
         stack.push_async_callback(drivers.close)
         retention = timedelta(days=config.retention_days)
         collector = Collector(
@@ -118,6 +131,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
             str(config.executor),
             clock,
             ids,
+            policies,
             retention,
             Reach(timedelta(hours=config.feed_hours), config.feed_events),
         )

@@ -17,6 +17,7 @@ from interlock.common.plan.model import (
     Plan,
     PlanBudget,
     PlanPolicy,
+    PlanRule,
     PlanStage,
     PlanStep,
     ReadFileInput,
@@ -67,6 +68,25 @@ def _policy(policy: PlanPolicy) -> dict[str, Any]:
         "remind_every": show_ms(policy.remind_every_ms) if policy.remind_every_ms else None,
         "escalate_after": show_ms(policy.escalate_after_ms) if policy.escalate_after_ms else None,
         "escalate_to": list(policy.escalate_to) or None,
+        "version": policy.version or None,
+        "rules": [rule_data(rule) for rule in policy.rules] or None,
+        "include": list(policy.include) or None,
+    }
+    return _given(values)
+
+
+def rule_data(rule: PlanRule) -> dict[str, Any]:
+    """One rule in the document's shape."""
+    values = {
+        "name": rule.name,
+        "effect": rule.effect,
+        "when": rule.when,
+        "reason": rule.reason or None,
+        "gate": rule.gate or None,
+        "stages": [_stage(stage) for stage in rule.stages] or None,
+        "separate_requester": rule.separate_requester or None,
+        "always": rule.always or None,
+        "network": rule.network or None,
     }
     return _given(values)
 

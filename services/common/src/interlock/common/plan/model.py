@@ -112,8 +112,31 @@ class PlanStage:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanRule:
+    """A rule: what it says (`deny`, `require`, `allow`) about the steps for which the CEL expression `when` is true.
+
+    `line` and `column` are where `when` stands in its document, 0 = unknown; rules are equal wherever they stand.
+    """
+
+    name: str
+    effect: str
+    when: str
+    reason: str = ""
+    gate: str = ""
+    stages: tuple[PlanStage, ...] = ()
+    separate_requester: bool = False
+    always: bool = False
+    network: bool = False
+    line: int = field(default=0, compare=False)
+    column: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class PlanPolicy:
-    """The gates of a run, and who approves. ``…_ms`` are milliseconds, ``None`` = never."""
+    """The gates of a run, its rules, and who approves.
+
+    `include` names shipped policies. ``…_ms`` are milliseconds, ``None`` = never.
+    """
 
     name: str = ""
     edit_file_gate: Gate | None = None
@@ -126,6 +149,9 @@ class PlanPolicy:
     remind_every_ms: int | None = None
     escalate_after_ms: int | None = None
     escalate_to: tuple[str, ...] = ()
+    version: str = ""
+    rules: tuple[PlanRule, ...] = ()
+    include: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,10 +113,10 @@ def _plan(node: Node, problems: Problems) -> Plan | None:
 def _policy(node: Node | None, problems: Problems) -> PlanPolicy | None:
     if node is None:
         return None
-    if isinstance(node.value, str):  # the short form: a name
-        name = _value(table.POLICY.fields[0].type, node, "policy", problems)
-        return PlanPolicy(name=name or "")
-    values = _shape(table.POLICY, node, "policy", problems)
+    if isinstance(node.value, str):  # the short form: the name of a shipped one
+        name = _value(table.SHIPPED, node, "policy", problems)
+        return None if name is None else PlanPolicy(name=name, include=(name,))
+    values = read_shape(table.POLICY, node, "policy", problems)
     for key in ("edit_file_gate", "run_command_gate"):
         if values and key in values:
             values[key] = Gate(values[key])
@@ -128,7 +128,7 @@ def _budget(node: Node | None, problems: Problems) -> PlanBudget | None:
         return None
     if not isinstance(node.value, dict):  # the short form: US dollars
         return PlanBudget(max_cost_micros=_value(table.BUDGET.fields[0].type, node, "budget", problems))
-    values = _shape(table.BUDGET, node, "budget", problems)
+    values = read_shape(table.BUDGET, node, "budget", problems)
     return None if values is None else PlanBudget(**values)
 
 
@@ -230,7 +230,7 @@ def _input(kind: StepKind, node: Node, path: str, index: int, problems: Problems
     if node.value is None:
         node = Node({}, node.line, node.column)  # `- summarize:` alone
     before = len(problems.found) + problems.dropped
-    values = _shape(shape, node, path, problems)
+    values = read_shape(shape, node, path, problems)
     if values is None or len(problems.found) + problems.dropped > before:
         return None
     chosen: StepInput = shape.build(**values)
@@ -252,7 +252,7 @@ def _check_meaning(chosen: StepInput, node: Node, path: str, index: int, problem
                 )
 
 
-def _shape(shape: table.Shape, node: Node, path: str, problems: Problems) -> dict[str, Any] | None:
+def read_shape(shape: table.Shape, node: Node, path: str, problems: Problems) -> dict[str, Any] | None:
     """The values of a mapping by attribute name (absent ones left out), or None when it is no mapping."""
     if not isinstance(node.value, dict):
         refuse(node, path, problems, f"must be a mapping, not {node.kind()}")

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from interlock.common.plan import table
-from interlock.common.plan.limits import MAX_STEPS
+from interlock.common.plan.limits import MAX_STEPS, SHIPPED_POLICIES
 from interlock.common.plan.model import StepKind
 
 SCHEMA_ID = "https://interlock.invalid/schemas/plan.schema.json"
@@ -28,7 +28,7 @@ def plan_schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "goal": _field(table.GOAL),
-            "policy": {"anyOf": [_field(table.POLICY.fields[0]), _shape(table.POLICY)]},
+            "policy": {"anyOf": [{"enum": list(SHIPPED_POLICIES)}, _shape(table.POLICY)]},
             "budget": {"anyOf": [_field(table.BUDGET.fields[0]), _shape(table.BUDGET)]},
             "labels": _field(table.LABELS),
             "steps": {

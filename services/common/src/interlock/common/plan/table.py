@@ -20,6 +20,7 @@ from interlock.common.plan.model import (
     StepKind,
     SummarizeInput,
 )
+from interlock.common.plan.rules import RULES
 from interlock.common.plan.values import (
     Choice,
     Dollars,
@@ -169,6 +170,14 @@ STEP_OPTIONS: tuple[Field, ...] = (
     ),
 )
 
+SHIPPED = Choice(limits.SHIPPED_POLICIES)
+
+INCLUDE = Field(
+    "include",
+    ListOf(SHIPPED, len(limits.SHIPPED_POLICIES), 1),
+    "Shipped policies whose rules hold as well; a text in place of the policy is the same.",
+)
+
 POLICY = Shape(
     "The gates of the run.",
     PlanPolicy,
@@ -207,6 +216,9 @@ POLICY = Shape(
             attribute="escalate_after_ms",
         ),
         Field("escalate_to", PEOPLE, "Who may decide as well from then on: subjects, or group:NAME."),
+        Field("version", Text(max_chars=limits.MAX_POLICY_VERSION), "Shown with the name."),
+        Field("rules", RULES, "Rules that choose by what a step asks for and does: docs/policy.md."),
+        INCLUDE,
     ),
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from google.protobuf.duration_pb2 import Duration
 
 from interlock.common.errors import InterlockError, Reason
@@ -11,6 +13,7 @@ from interlock.common.plan.model import (
     Gate,
     OnFailure,
     PlanPolicy,
+    PlanRule,
     PlanStage,
     PlanStep,
     ReadFileInput,
@@ -105,15 +108,15 @@ def policy_message(policy: PlanPolicy) -> policy_pb2.Policy:
         edit_file_gate=_GATES[policy.edit_file_gate],
         run_command_gate=_GATES[policy.run_command_gate],
         steps_may_weaken=policy.steps_may_weaken,
-        stages=[
-            policy_pb2.ApprovalStage(name=each.name, quorum=each.quorum, approvers=each.approvers)
-            for each in policy.stages
-        ],
+        stages=_stages(policy.stages),
         groups=[
             policy_pb2.ApprovalGroup(name=name, subjects=people) for name, people in policy.groups.items()
         ],
         separate_requester=policy.separate_requester,
         escalate_to=policy.escalate_to,
+        version=policy.version,
+        rules=[rule_message(each) for each in policy.rules],
+        include=policy.include,
     )
     if policy.remind_every_ms is not None:
         message.remind_every.CopyFrom(_duration(policy.remind_every_ms))
@@ -122,6 +125,48 @@ def policy_message(policy: PlanPolicy) -> policy_pb2.Policy:
     if policy.approval_timeout_ms is not None:
         message.approval_timeout.CopyFrom(_duration(policy.approval_timeout_ms))
     return message
+
+
+def rule_message(rule: PlanRule) -> policy_pb2.PolicyRule:
+    """The message of a rule."""
+    return policy_pb2.PolicyRule(
+        name=rule.name,
+        effect=policy_pb2.RuleEffect.Value(f"RULE_EFFECT_{rule.effect.upper()}"),
+        when=rule.when,
+        reason=rule.reason,
+        gate=_GATES[Gate(rule.gate) if rule.gate else None],
+        stages=_stages(rule.stages),
+        separate_requester=rule.separate_requester,
+        always=rule.always,
+        network=rule.network,
+    )
+
+
+def plan_rule(message: policy_pb2.PolicyRule) -> PlanRule:
+    """The rule of a message that has passed the rules of the protos."""
+    gate = _PLAN_GATES.get(message.gate)
+    return PlanRule(
+        name=message.name,
+        effect=policy_pb2.RuleEffect.Name(message.effect).removeprefix("RULE_EFFECT_").lower(),
+        when=message.when,
+        reason=message.reason,
+        gate=gate.value if gate else "",
+        stages=_plan_stages(message.stages),
+        separate_requester=message.separate_requester,
+        always=message.always,
+        network=message.network,
+    )
+
+
+def _stages(stages: Iterable[PlanStage]) -> list[policy_pb2.ApprovalStage]:
+    return [
+        policy_pb2.ApprovalStage(name=each.name, quorum=each.quorum, approvers=each.approvers)
+        for each in stages
+    ]
+
+
+def _plan_stages(messages: Iterable[policy_pb2.ApprovalStage]) -> tuple[PlanStage, ...]:
+    return tuple(PlanStage(each.name, each.quorum or 1, tuple(each.approvers)) for each in messages)
 
 
 def plan_policy(message: policy_pb2.Policy) -> PlanPolicy:
@@ -133,14 +178,15 @@ def plan_policy(message: policy_pb2.Policy) -> PlanPolicy:
         run_command_gate=_PLAN_GATES.get(message.run_command_gate),
         steps_may_weaken=message.steps_may_weaken,
         approval_timeout_ms=message.approval_timeout.ToMilliseconds() if timed else None,
-        stages=tuple(
-            PlanStage(each.name, each.quorum or 1, tuple(each.approvers)) for each in message.stages
-        ),
+        stages=_plan_stages(message.stages),
         groups={each.name: tuple(each.subjects) for each in message.groups},
         separate_requester=message.separate_requester,
         remind_every_ms=message.remind_every.ToMilliseconds() or None,
         escalate_after_ms=message.escalate_after.ToMilliseconds() or None,
         escalate_to=tuple(message.escalate_to),
+        version=message.version,
+        rules=tuple(plan_rule(each) for each in message.rules),
+        include=tuple(message.include),
     )
 
 

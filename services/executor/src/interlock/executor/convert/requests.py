@@ -68,7 +68,7 @@ def step_request(
     limits = None
     if isinstance(action, RunCommand):
         limits = limits_of(message.limits, message.action.run_command, defaults, allowed or {})
-    return StepRequest(key_of(message.key), message.workspace_id, action, limits)
+    return StepRequest(key_of(message.key), message.workspace_id, action, limits, message.policy_digest)
 
 
 def action_of(action: executor_pb2.Action) -> Action:

@@ -40,7 +40,10 @@ class StreamFacts:
 
 def request_document(request: StepRequest, base_tree: str, around: Surroundings) -> Document:
     """What is asked, on which tree, in which surroundings."""
+    # A field that is absent where no rules decide: the digests of such steps are what they always were.
+    policy = {"policy": request.policy} if request.policy else {}
     return {
+        **policy,
         "run": request.key.run,
         "step": request.key.step,
         "attempt": request.key.attempt,

@@ -102,12 +102,16 @@ Action = ReadFile | EditFile | RunCommand
 
 @dataclass(frozen=True, slots=True)
 class StepRequest:
-    """One step to compute. `limits` is None for kinds that run no process."""
+    """One step to compute. `limits` is None for kinds that run no process.
+
+    `policy` is the digest of the policy that decided about it, empty where no rules did.
+    """
 
     key: EffectKey
     workspace: str
     action: Action
     limits: Limits | None
+    policy: str = ""
 
     def fingerprint(self) -> str:
         """Two requests under one key are the same request when this is the same."""
@@ -117,6 +121,7 @@ class StepRequest:
                 "kind": self.action.kind,
                 "input": self.action.facts(),
                 "limits": limit_facts(self.limits),
+                **({"policy": self.policy} if self.policy else {}),
             },
             "interlock.executor.fingerprint.v1",
         )

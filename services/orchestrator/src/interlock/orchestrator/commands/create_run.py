@@ -23,12 +23,14 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
     """Creates a run on a workspace that its executor knows."""
     workspace = await deps.executor.workspace(message.workspace_id)
     specs, payloads = inputs.specs(message.steps)
+    policy = inputs.policy(message.policy)
+    deps.policies.check(policy)
     events = decide_run.create(
         deps.transactions.context(current_identity().subject),
         goal=message.goal,
         workspace_id=message.workspace_id,
         specs=specs,
-        policy=inputs.policy(message.policy),
+        policy=policy,
         budget=inputs.budget(message.budget),
         labels=dict(message.labels),
         traceparent=telemetry.inject() or new_trace(),

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from interlock.orchestrator.convert import views
+from interlock.orchestrator.convert import rulings, views
 from interlock.orchestrator.domain.asking import Deciders, deciders
 from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.events import ApprovalDecided
@@ -27,7 +27,7 @@ from interlock.orchestrator.domain.model import (
 )
 from interlock.orchestrator.domain.votes import approvers
 from interlock.orchestrator.store.records import ApprovalState, ApprovalUpsert
-from interlock.v1 import decision_pb2, step_pb2
+from interlock.v1 import decision_pb2, rules_pb2, step_pb2
 
 _STATE_OF: dict[Verdict, ApprovalState] = {
     Verdict.APPROVE: "approved",
@@ -65,6 +65,7 @@ def requested(run: Run, step: Step, approval: Approval, at: datetime) -> Approva
         reminded_at=views.timestamp(step.reminded_at),
         escalated_at=views.timestamp(step.escalated_at),
         escalated_to=approval.escalate_to if step.escalated_at else (),
+        ruling=_ruling(step),
     )
     if step.prepared is not None:
         json_format.ParseDict(dict(step.prepared.limits), record.limits)
@@ -158,6 +159,12 @@ def preview_digest(doc: Mapping[str, Any]) -> str:
 def pending_row(run: Run, step: Step, at: datetime) -> ApprovalUpsert | None:
     """The row of a step's open question, rebuilt from the run; None when nothing is open."""
     return requested(run, step, step.approval, at) if step.approval is not None else None
+
+
+def _ruling(step: Step) -> rules_pb2.Ruling | None:
+    """What the rules said that the question follows from."""
+    known = step.observed or step.ruling
+    return rulings.view(known) if known is not None else None
 
 
 def _vote(vote: Vote) -> decision_pb2.Vote:

@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from interlock.common.advice import named
+from interlock.orchestrator.convert import rulings
 from interlock.orchestrator.convert.texts import inline
 from interlock.orchestrator.domain.model import (
     Budget,
@@ -62,6 +63,8 @@ def policy(value: Policy) -> policy_pb2.Policy:
         groups=[policy_pb2.ApprovalGroup(name=each.name, subjects=each.subjects) for each in value.groups],
         separate_requester=value.separate_requester,
         escalate_to=value.escalate_to,
+        version=value.version,
+        rules=[rulings.rule_view(each) for each in value.rules],
     )
     if value.remind_us:
         out.remind_every.FromMicroseconds(value.remind_us)
@@ -186,6 +189,7 @@ def step(run: Run, value: Step, bodies: Bodies) -> step_pb2.Step:
         kept_paths=value.kept_paths,
         kept_total=value.kept_total,
         replaced_approval_id=value.approval.replaces if value.approval else "",
+        rulings=[rulings.view(each) for each in (value.ruling, value.observed) if each is not None],
     )
     if value.waited_us:
         out.waited.FromMicroseconds(value.waited_us)

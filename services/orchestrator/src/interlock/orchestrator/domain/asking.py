@@ -7,7 +7,7 @@ they never answer what a rule denies, nor what it wants a person to see always.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from interlock.common.errors import Reason
 from interlock.orchestrator.domain.gates import effective_gate
@@ -59,6 +59,8 @@ def gate_of(spec: StepSpec, policy: Policy, ruling: Ruling | None = None) -> Gat
     A rule's gate comes in place of the kind's, never in place of the step's own. What cannot wait at a gate has none.
     """
     usual = effective_gate(spec, policy)
+    if ruling is not None and ruling.installed and usual is Gate.NONE:
+        usual = effective_gate(replace(spec, gate=None), Policy())
     if ruling is None or spec.kind not in WRITING_KINDS:
         return usual
     network = bool(spec.input.get("network"))

@@ -51,10 +51,11 @@ _MOVED = frozenset(
         Reason.WORKSPACE_HEAD_MOVED,
         Reason.EFFECT_DIGEST_MISMATCH,
         Reason.EFFECT_NOT_OWNED,
+        Reason.POLICY_CHANGED,
     }
 )
 """Failures that a new preview may cure: the workspace is not what the preview stood on, or someone else has put an
-effect under this attempt."""
+effect under this attempt, or another policy is in force."""
 
 
 _NAMED_PATHS = 20

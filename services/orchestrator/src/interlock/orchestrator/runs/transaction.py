@@ -62,6 +62,7 @@ class Transactions:
 
     Args:
         owner: this process as a driver.
+        policy: digest of the installation's policy; empty = it has none.
         on_lease: called with (run_id, epoch) when a transaction gave this process the lease of a run.
     """
 
@@ -75,6 +76,7 @@ class Transactions:
         ids: Ids,
         *,
         owner: str,
+        policy: str = "",
         on_lease: Callable[[str, int], None],
     ) -> None:
         self._database = database
@@ -84,12 +86,13 @@ class Transactions:
         self._clock = clock
         self._ids = ids
         self._owner = owner
+        self._policy = policy
         self._on_lease = on_lease
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def context(self, subject: str = "") -> Context:
         """What a decision made now needs from outside."""
-        return Context(self._clock.now(), self._ids.new, subject)
+        return Context(self._clock.now(), self._ids.new, subject, self._policy)
 
     async def create(
         self,
@@ -166,7 +169,7 @@ class Transactions:
         change = Change(run_id, run, run)
         for event in events:
             change.add(event, now)
-        change.settle(now)
+        change.settle(now, self._policy)
         return change
 
     async def _append(

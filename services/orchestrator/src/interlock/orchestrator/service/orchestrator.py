@@ -19,8 +19,8 @@ from interlock.orchestrator.commands.start_run import start_run
 from interlock.orchestrator.convert import inputs, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import decide_run
-from interlock.orchestrator.queries import approvals, compare, journal, runs, watch
-from interlock.v1 import fork_pb2, orchestrator_pb2_grpc
+from interlock.orchestrator.queries import approvals, backtest, compare, journal, policy, runs, watch
+from interlock.v1 import fork_pb2, orchestrator_pb2_grpc, rules_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 
@@ -139,6 +139,18 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
         self, request: o.CollectStorageRequest, context: Any
     ) -> o.CollectStorageResponse:
         return await collect_storage(self._deps, request)
+
+    async def GetPolicy(
+        self, request: rules_pb2.GetPolicyRequest, context: Any
+    ) -> rules_pb2.GetPolicyResponse:
+        return await policy.get_policy(self._deps, request)
+
+    async def BacktestPolicy(
+        self, request: rules_pb2.BacktestPolicyRequest, context: Any
+    ) -> AsyncIterator[rules_pb2.BacktestPolicyResponse]:
+        async with aclosing(backtest.backtest(self._deps, request)) as responses:
+            async for response in responses:
+                yield response
 
     async def RecordDecision(
         self, request: o.RecordDecisionRequest, context: Any

@@ -8,8 +8,10 @@ from interlock.orchestrator.convert import results, texts, undoing
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_step, undo
 from interlock.orchestrator.domain.keys import Keys
-from interlock.orchestrator.domain.model import Gate, Run
+from interlock.orchestrator.domain.model import Gate, Ruling, Run
+from interlock.orchestrator.policies import Policies
 from interlock.orchestrator.runs.payloads import Payloads
+from interlock.orchestrator.store.records import Payload
 from interlock.orchestrator.worker.comparing import changed_since
 from interlock.orchestrator.worker.done import Done
 from interlock.v1 import executor_pb2, step_pb2
@@ -28,10 +30,11 @@ _GONE = frozenset(
 class Executing:
     """Performs the actions that concern the workspace. `keys` show the executor whose the effects are."""
 
-    def __init__(self, executor: ExecutorClient, payloads: Payloads, keys: Keys) -> None:
+    def __init__(self, executor: ExecutorClient, payloads: Payloads, keys: Keys, policies: Policies) -> None:
         self._executor = executor
         self._payloads = payloads
         self._keys = keys
+        self._policies = policies
 
     async def propose(self, run: Run, action: a.Propose, epoch: int) -> Done:
         """Asks what would run."""
@@ -41,6 +44,7 @@ class Executing:
             action=await self._action(run, action),
             epoch=epoch,
             driver_key=self._keys.driver(run.run_id),
+            policy_digest=_policy(run, action),
         )
         response = await self._executor.step("propose", request)
         await self._compare(run, action, Gate.COMMAND, response.effect)
@@ -57,6 +61,7 @@ class Executing:
             expected_request_digest=action.expected_request,
             owner_key_digest=self._keys.owner_digest(run.run_id, action.step, action.attempt),
             driver_key=self._keys.driver(run.run_id),
+            policy_digest=_policy(run, action),
         )
         response = await self._executor.step("prepare", request)
         failed = response.failure if response.HasField("failure") else None
@@ -64,8 +69,10 @@ class Executing:
             await self._compare(run, action, Gate.EFFECT, response.effect)
         facts, payloads = results.effect(response.effect, response.limits, with_result=failed is None)
         failure = results.failure(failed) if failed is not None else None
+        ruling, kept = await self._rule(run, action, response.effect) if failed is None else (None, [])
         return Done(
-            lambda r, ctx: decide_step.prepared(r, ctx, action.step, action.attempt, facts, failure), payloads
+            lambda r, ctx: decide_step.prepared(r, ctx, action.step, action.attempt, facts, failure, ruling),
+            [*payloads, *kept],
         )
 
     async def apply(self, run: Run, action: a.Apply, epoch: int) -> Done:
@@ -152,6 +159,16 @@ class Executing:
             )
         )
 
+    async def _rule(
+        self, run: Run, action: a.Prepare, effect: step_pb2.Effect
+    ) -> tuple[Ruling | None, list[Payload]]:
+        """What the rules say about what the step did, where rules decide about it."""
+        step = run.steps[action.step - 1]
+        if not step.judge:
+            return None, []
+        found = await self._payloads.need(texts.references(step.spec.input))
+        return self._policies.rule(run, step, texts.inline(step.spec.input, found), effect)
+
     async def _compare(self, run: Run, action: a.StepAction, gate: Gate, effect: step_pb2.Effect) -> None:
         step = run.steps[action.step - 1]
         found = await changed_since(self._executor, self._payloads, run, step, gate, effect)
@@ -164,6 +181,11 @@ class Executing:
         found = await self._payloads.need(digests)
         draft = found[step.draft_payload].decode() if step.draft_payload else None
         return results.action(step.spec, texts.inline(step.spec.input, found), draft)
+
+
+def _policy(run: Run, action: a.StepAction) -> str:
+    ruling = run.steps[action.step - 1].ruling
+    return ruling.digest if ruling else ""
 
 
 def _key(run: Run, action: a.StepAction) -> executor_pb2.EffectKey:

@@ -17,8 +17,10 @@ from interlock.orchestrator.domain import decide_approval, decide_run, decide_st
 from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import Failure, ModelCall, Run
+from interlock.orchestrator.policies import Policies
 from interlock.orchestrator.worker.done import Done
 from interlock.orchestrator.worker.executing import Executing
+from interlock.orchestrator.worker.judging import Judging
 from interlock.orchestrator.worker.line import Line
 from interlock.orchestrator.worker.thinking import Thinking
 
@@ -27,6 +29,9 @@ _WAITS = frozenset(
     {Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED, Reason.RESOURCE_EXHAUSTED, Reason.WORKSPACE_BUSY}
 )
 """Errors that pass: the executor is away or full. The step waits for it, however long that takes."""
+
+_RULED = (a.AskModel, a.Draft, a.Propose, a.Prepare, a.Apply)
+"""What a step does after the rules have decided about it, and only while what decided is in force."""
 
 _PLANNER_TRIES = 6
 _BACKOFF = (0.05, 5.0)
@@ -38,10 +43,20 @@ Perform = Callable[[Run, Any, int], Awaitable[Done]]
 class Performer:
     """Performs actions of any run. Safe for any number of tasks of one loop."""
 
-    def __init__(self, executing: Executing, thinking: Thinking, line: Line, clock: Clock) -> None:
+    def __init__(
+        self,
+        executing: Executing,
+        thinking: Thinking,
+        judging: Judging,
+        policies: Policies,
+        line: Line,
+        clock: Clock,
+    ) -> None:
         self._clock = clock
+        self._policies = policies
         self._line = line
         self._table: dict[type[a.Action], Perform] = {
+            a.Judge: judging.judge,
             a.Propose: executing.propose,
             a.Prepare: executing.prepare,
             a.Apply: executing.apply,
@@ -61,6 +76,8 @@ class Performer:
             tries, said = 0, ""
             while True:
                 try:
+                    if isinstance(action, _RULED):
+                        self._policies.check_current(run, run.steps[action.step - 1])
                     return await self._table[type(action)](run, action, epoch)
                 except InterlockError as error:
                     tries += 1

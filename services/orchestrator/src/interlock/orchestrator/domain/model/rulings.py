@@ -50,7 +50,8 @@ class Ruling:
     `digest` is that of all `policies` together. `gate` is what `require` asks for (none named: that of the kind);
     `previews`: some rule looks at what is observed, so that the step has to be previewed where that is possible.
     `shown`: who may decide has to see the effect itself. Approvers in `stages` are subjects, groups resolved.
-    `always`: no bounds given in advance can answer. `inputs_payload` has what the rules were evaluated over.
+    `always`: no bounds given in advance can answer. `inputs_payload` has what the rules were evaluated over. With
+    `installed` the installation has a policy: no gate is weaker than the usual one then, but by a rule of it.
     """
 
     verdict: PolicyVerdict
@@ -65,3 +66,4 @@ class Ruling:
     separate_requester: bool = False
     always: bool = False
     inputs_payload: str = ""
+    installed: bool = False
