@@ -54,7 +54,7 @@ GOOD: list[object] = [
     command(secrets={"TOKEN": "deploy-token", "/run/secrets/a.key": "9.k"}),
     command(secrets=["deploy-token", "b"]),
     command(secrets=[]),
-    one({"summarize": {}}, policy="p", budget=0.000001, labels={"a/b": ""}),
+    one({"summarize": {}}, policy="balanced", budget=0.000001, labels={"a/b": ""}),
     one({"summarize": {}}, policy={}, budget={}),
     one(
         {"summarize": {}},

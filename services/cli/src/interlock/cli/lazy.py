@@ -18,6 +18,7 @@ COMMANDS = {
     "step": "Add, look at, retry and skip steps.",
     "approvals": "See what waits for a decision, and decide.",
     "plan": "Create and check plan files.",
+    "policy": "Check, try and look at policies: rules about what steps do.",
     "journal": "Show, export and verify what happened.",
     "workspace": "Create and look at workspaces.",
     "token": "Issue and revoke tokens; see which calls were refused.",

@@ -7,11 +7,21 @@ from interlock.client.approvals import ApprovalCalls
 from interlock.client.exports import ExportCalls
 from interlock.client.forks import ForkCalls
 from interlock.client.journals import PlannerCalls
+from interlock.client.policies import PolicyCalls
 from interlock.client.watching import WatchCalls
 from interlock.client.workspaces import WorkspaceCalls
 
 
-class Client(WatchCalls, ApprovalCalls, WorkspaceCalls, ForkCalls, ExportCalls, PlannerCalls, AccessCalls):
+class Client(
+    WatchCalls,
+    ApprovalCalls,
+    WorkspaceCalls,
+    ForkCalls,
+    ExportCalls,
+    PlannerCalls,
+    PolicyCalls,
+    AccessCalls,
+):
     """Talks to the Interlock services. Use it as an asynchronous context manager::
 
         async with Client() as client:

@@ -16,7 +16,6 @@ from interlock.common.policy.model import PolicyDocument
 from interlock.orchestrator.convert import rulings
 from interlock.orchestrator.domain.model import Gate, Policy, Ruling, Run, Step
 from interlock.orchestrator.store.records import Payload
-from interlock.v1 import step_pb2
 
 _KEPT: Final = 256
 """Compiled policies of runs that are kept; one more is compiled again when it is asked for."""
@@ -61,7 +60,7 @@ class Policies:
         )
 
     def rule(
-        self, run: Run, step: Step, fields: Mapping[str, Any], effect: step_pb2.Effect | None = None
+        self, run: Run, step: Step, fields: Mapping[str, Any], effect: rulings.Effect | None = None
     ) -> tuple[Ruling, list[Payload]]:
         """What the rules say about the step, and what they were evaluated over.
 

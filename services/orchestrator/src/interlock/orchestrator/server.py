@@ -89,26 +89,15 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         for part in (journal, notifier, feed):
             await part.start()
             stack.push_async_callback(part.close)
-        executor_channel = await stack.enter_async_context(
-            channel(config.executor, config.token, service="executor")
-        )
-        planner_channel = await stack.enter_async_context(
-            channel(config.planner, config.token, service="planner")
-        )
+        to_executor = channel(config.executor, config.token, service="executor")
+        executor_channel = await stack.enter_async_context(to_executor)
+        to_planner = channel(config.planner, config.token, service="planner")
+        planner_channel = await stack.enter_async_context(to_planner)
         executor = ExecutorClient(executor_channel)
         stack.push_async_callback(executor.session.close)
         policies = Policies(config.policy)
-        transactions = Transactions(
-            database,
-            journal,
-            book,
-            payloads,
-            clock,
-            ids,
-            owner=owner,
-            policy=policies.digest,
-            on_lease=drivers.own,
-        )
+        known = (database, journal, book, payloads, clock, ids)
+        transactions = Transactions(*known, owner=owner, policy=policies.digest, on_lease=drivers.own)
         executing = Executing(executor, payloads, keys, policies)
         thinking = Thinking(planner_channel, executor, payloads)
         judging = Judging(policies, payloads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,6 +26,12 @@ async def up(
         bool,
         typer.Option("--tls", help="TLS between the services, with certificates made in the data directory."),
     ] = False,
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="The installation's policy: a file, or a shipped one's name. INTERLOCK_POLICY otherwise."
+        ),
+    ] = "",
 ) -> int:
     """Start every service as a process of its own, and keep them running until Ctrl-C or SIGTERM.
 
@@ -38,7 +45,7 @@ async def up(
     from interlock.cli.supervisor.places import places
     from interlock.cli.supervisor.supervisor import Supervisor
 
-    env = settings.env()
+    env = _with_policy(settings.env(), policy)
     progress(places(env))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -62,6 +69,19 @@ async def up(
         await supervisor.stop()
     progress("Stopped; nothing is left running.")
     return 0
+
+
+def _with_policy(env: Mapping[str, str], policy: str) -> dict[str, str]:
+    """The environment with the policy that was named, checked before anything starts. Raises POLICY_INVALID."""
+    import os
+
+    from interlock.common.policy.named import named_policy
+
+    name = policy or env.get("INTERLOCK_POLICY", "")
+    if not name:
+        return dict(env)
+    named_policy(name)
+    return {**env, "INTERLOCK_POLICY": os.path.abspath(name) if "/" in name or "." in name else name}
 
 
 async def _show(settings: Settings, supervisor: Supervisor) -> None:

@@ -10,6 +10,7 @@ from interlock.cli.safe import escape, escape_block
 from interlock.cli.settings import Settings
 from interlock.cli.show.changed import changed_lines
 from interlock.cli.show.diff import diff_lines
+from interlock.cli.show.policy import ruling_lines
 from interlock.cli.show.steps import output_text, title
 from interlock.cli.show.workspaces import change_line
 from interlock.cli.text import enum_text, first_line, size_text, time_text
@@ -155,6 +156,8 @@ def _head(approval: ApprovalRecord) -> list[str]:
     ]
     if approval.gate_note:
         lines.append(f"note:    {approval.gate_note}")
+    if approval.HasField("ruling"):
+        lines += [f"policy:  {line}" for line in ruling_lines(approval.ruling)]
     if approval.attempt > 1:
         lines.append(f"attempt: {approval.attempt}")
     if approval.expires_at.seconds:

@@ -11,6 +11,7 @@ from interlock.cli.safe import escape, escape_block, escape_bytes
 from interlock.cli.settings import Settings
 from interlock.cli.show.diff import print_diff
 from interlock.cli.show.network import network_lines
+from interlock.cli.show.policy import ruling_lines
 from interlock.cli.show.workspaces import change_line
 from interlock.cli.text import (
     cost_text,
@@ -187,6 +188,7 @@ def _people(step: Step) -> None:
             ("attempt", str(step.attempt or "")),
             ("gate", enum_text(Gate, step.gate).lower()),
             ("approval", step.approval_id),
+            *(("policy", line) for ruling in step.rulings for line in ruling_lines(ruling)),
             ("in place of", step.replaced_approval_id),
             ("undone by", _undone(step)),
             ("took", took(step)),

@@ -27,6 +27,7 @@ from interlock.orchestrator.domain.model import (
 from interlock.orchestrator.store.records import Payload
 from interlock.v1 import policy_pb2, rules_pb2, step_pb2
 
+Effect = step_pb2.Effect
 INPUTS: Final = "application/protobuf; type=interlock.v1.PolicyInputs"
 _PLANNER: Final = "planner"
 _GATES = {gate: policy_pb2.Gate.Value(f"GATE_{gate.name}") for gate in Gate}
