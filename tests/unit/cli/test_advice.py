@@ -16,7 +16,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.common.reasons import TABLE
 
 SERVICES = Path(__file__).resolve().parents[3] / "services"
-COMMAND = re.compile(r"`interlock ((?:[a-z]+ ?)+)")
+COMMAND = re.compile(r"`interlock ((?:[a-z][a-z-]* ?)+)")
 
 # What is wrong is in the request itself, or ends by itself: there is nothing to run but the request, corrected.
 OF_THE_REQUEST = {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interlock.cli.beginnings import find_run
 from interlock.cli.output import progress, write_json
 from interlock.cli.safe import escape
 from interlock.cli.settings import Output, Settings
@@ -49,6 +50,11 @@ class Which:
 
 async def export(settings: Settings, client: Client, which: Which, form: Form, out: str) -> None:
     """Write it and say what was written."""
+    which = replace(
+        which,
+        target=await find_run(client, which.target) if _is_run(which.target) else which.target,
+        run=await find_run(client, which.run),
+    )
     items = await (_named(client, which, form) if which.tree else _items(client, which, form))
     if form is Form.GIT:
         done = await client.export_git(items, _place(out))

@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass, field, replace
 
+from interlock.cli.beginnings import find_run
 from interlock.cli.errors import TIMEOUT
 from interlock.cli.follow.ask import Terminal
 from interlock.cli.follow.decide import Approve, Gatekeeper
@@ -126,7 +127,7 @@ async def watch_run(settings: Settings, run_id: str, within: str, *, interactive
             "Leave --interactive out, and decide with `interlock approvals approve` or `reject`.",
         )
     async with connect(settings) as client:
-        run, reporter = await client.get_run(run_id), _reporter()
+        run, reporter = await client.get_run(await find_run(client, run_id)), _reporter()
         keeper = Gatekeeper(client, Approve.ASK, Terminal(), reporter) if interactive else None
         return await _followed(settings, client, run, keeper, reporter, seconds)
 
@@ -157,6 +158,7 @@ async def print_messages(settings: Settings, run_id: str, cursor: str, within: s
     """The stream of a run as JSON documents one after another; returns the run's exit code at its end."""
     seconds = parse_duration(within, "timeout")
     async with connect(settings) as client:
+        run_id = await find_run(client, run_id)
         try:
             async with asyncio.timeout(seconds):
                 async for message in client.watch_run(run_id, cursor=cursor):
@@ -170,6 +172,7 @@ async def wait_run(settings: Settings, run_id: str, within: str) -> int:
     """Until the run has ended or needs a person; prints it and returns its exit code."""
     seconds = parse_duration(within, "timeout")
     async with connect(settings) as client:
+        run_id = await find_run(client, run_id)
         try:
             async with asyncio.timeout(seconds):
                 async for message in client.watch_run(run_id, without_output=True):

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|[\w.-]+@[\w.-]+:")
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_WORKSPACE_ID = len("ws-") + 26
-_BEGINNING = len("ws-") + 8
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 
 
@@ -94,9 +92,9 @@ def absolute(text: str) -> str:
 async def find_workspace(client: Client, text: str) -> Workspace:
     """A workspace by its id, or by the directory it is."""
     if text.startswith("ws-") and "/" not in text:
-        if len(text) >= _WORKSPACE_ID:
-            return await client.get_workspace(text)
-        return await _by_beginning(client, text)
+        from interlock.cli.beginnings import whole_workspace_id
+
+        return await client.get_workspace(await whole_workspace_id(client, text))
     wanted = {str(path) for path in _spellings(text)}
     async for workspace in client.list_workspaces():
         if workspace.path in wanted:
@@ -107,21 +105,6 @@ async def find_workspace(client: Client, text: str) -> Workspace:
         field="workspace",
         fix="`interlock workspace list` shows all; `interlock workspace create DIR` makes one.",
     )
-
-
-async def _by_beginning(client: Client, text: str) -> Workspace:
-    found = [each async for each in client.list_workspaces() if each.workspace_id.startswith(text)]
-    if len(found) == 1 and len(text) >= _BEGINNING:
-        return found[0]
-    if not found:
-        raise InterlockError(
-            Reason.WORKSPACE_NOT_FOUND,
-            f"No workspace's id begins with {text}.",
-            field="workspace",
-            fix="`interlock workspace list` shows all.",
-        )
-    listed = ", ".join(each.workspace_id for each in found[:5])
-    raise bad_value("workspace", f"{text} may be any of {len(found)}: {listed}.", "Give more of its id.")
 
 
 async def workspace_id(client: Client, text: str) -> str:

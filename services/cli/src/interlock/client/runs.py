@@ -64,11 +64,12 @@ class RunCalls(Connection):
         states: Iterable[int] = (),
         workspace_id: str = "",
         labels: Mapping[str, str] | None = None,
+        prefix: str = "",
         limit: int = 100,
     ) -> list[Run]:
-        """The newest runs that match, at most `limit`, without their steps."""
+        """The newest runs that match, at most `limit`, without their steps. `prefix`: how their ids begin."""
         found: list[Run] = []
-        request = pb.ListRunsRequest(workspace_id=workspace_id, labels=labels or {})
+        request = pb.ListRunsRequest(workspace_id=workspace_id, labels=labels or {}, run_id_prefix=prefix)
         request.states.extend(states)  # type: ignore[arg-type]  # numbers of RunState
         while len(found) < limit:
             request.page_size = min(_PAGE, limit - len(found))

@@ -47,6 +47,7 @@ async def list_(
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
 ) -> None:
     """List approvals, oldest first; those that are pending unless --state says otherwise."""
+    from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
     from interlock.cli.show.approvals import list_approvals
     from interlock.cli.values import parse_enum, workspace_id
@@ -56,7 +57,7 @@ async def list_(
     states = [parse_enum(ApprovalState, each, "state") for each in state or ()]
     async with connect(settings) as client:
         where = await workspace_id(client, workspace)
-        matching = ApprovalFilter(run_id=run, workspace_id=where, for_me=mine)
+        matching = ApprovalFilter(run_id=await find_run(client, run), workspace_id=where, for_me=mine)
         found = await client.list_approvals(states=states, matching=matching, limit=limit)
         list_approvals(settings, found)
 
@@ -73,6 +74,7 @@ async def watch(
 
     -o json prints a document for each event, one after another; -o jsonl each on a line of its own.
     """
+    from interlock.cli.beginnings import find_run
     from interlock.cli.output import message_dict, use_colour, write_json
     from interlock.cli.safe import escape
     from interlock.cli.session import connect
@@ -83,7 +85,7 @@ async def watch(
 
     async with connect(settings) as client:
         chosen = await workspace_id(client, workspace)
-        matching = ApprovalFilter(run_id=run, workspace_id=chosen, for_me=mine)
+        matching = ApprovalFilter(run_id=await find_run(client, run), workspace_id=chosen, for_me=mine)
         async for message in client.subscribe_approvals(matching, with_preview=preview):
             if not message.HasField("event"):
                 continue
@@ -219,11 +221,13 @@ async def _decide(
 
 async def _find(client: Client, text: str) -> ApprovalRecord:
     """The approval with this id, or the one pending approval of a run."""
+    from interlock.cli.beginnings import find_run
     from interlock.common.errors import InterlockError, Reason
     from interlock.v1.approval_pb2 import ApprovalFilter
 
     if not text.startswith("run-"):
         return await client.get_approval(text)
+    text = await find_run(client, text)
     pending = await client.list_approvals(matching=ApprovalFilter(run_id=text))
     if len(pending) != 1:
         raise InterlockError(

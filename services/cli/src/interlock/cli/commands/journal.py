@@ -11,7 +11,7 @@ from interlock.cli.settings import Settings
 
 app = group("Show, export and verify what happened.")
 
-RUN = Annotated[str, typer.Argument(help="Run id, `run-…`.")]
+RUN = Annotated[str, typer.Argument(help="Run id, `run-…`, or its beginning.")]
 
 
 @command(app, "show")
@@ -21,10 +21,12 @@ async def show(
     after: Annotated[int, typer.Option(min=0, help="Only events after this seq.")] = 0,
 ) -> None:
     """Show a run's events in order."""
+    from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
     from interlock.cli.show.journal import list_events
 
     async with connect(settings) as client:
+        run = await find_run(client, run)
         list_events(settings, [event async for event in client.list_events(run, after)])
 
 
@@ -37,11 +39,13 @@ async def export(
     ] = "-",
 ) -> None:
     """Write a run's journal, with everything it refers to, as a bundle that can be verified offline."""
+    from interlock.cli.beginnings import find_run
     from interlock.cli.output import progress
     from interlock.cli.session import connect
     from interlock.cli.show.journal import write_bundle
 
     async with connect(settings) as client:
+        run = await find_run(client, run)
         size = await write_bundle(client.export_journal(run), file)
     progress(f"Wrote {size:,} bytes.")
 

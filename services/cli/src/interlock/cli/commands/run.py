@@ -15,7 +15,7 @@ app = group("Execute, start, watch and steer runs.")
 MAX_STEPS = 10_000
 """No run has more, so no step has a higher number."""
 
-RUN = Annotated[str, typer.Argument(help="Run id, `run-…`.")]
+RUN = Annotated[str, typer.Argument(help="Run id, `run-…`, or its beginning.")]
 COMMENT = Annotated[str, typer.Option("--comment", "-m", help="Why; journaled.")]
 TIMEOUT = Annotated[
     str, typer.Option("--timeout", help="Stop waiting after this long (90, 90s, 5m); the run goes on.")
@@ -73,6 +73,7 @@ async def start(
     wait_for_workspace: IN_LINE = False,
 ) -> None:
     """Start a planned run, or create and start one, without following it."""
+    from interlock.cli.beginnings import find_run
     from interlock.cli.runs import Wanted, begin
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_run
@@ -85,7 +86,10 @@ async def start(
     wanted = Wanted.read(workspace, plan, goal, label, wait=wait_for_workspace) if workspace else None
     async with connect(settings) as client:
         if wanted is None:
-            show_run(settings, await client.start_run(run, wait_for_workspace=wait_for_workspace))
+            show_run(
+                settings,
+                await client.start_run(await find_run(client, run), wait_for_workspace=wait_for_workspace),
+            )
         else:
             show_run(settings, await begin(client, wanted))
 
@@ -93,10 +97,12 @@ async def start(
 @command(app, "get")
 async def get(settings: Settings, run: RUN) -> None:
     """Show a run with its steps."""
+    from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_run
 
     async with connect(settings) as client:
+        run = await find_run(client, run)
         show_run(settings, await client.get_run(run))
 
 
@@ -163,40 +169,48 @@ async def wait(settings: Settings, run: RUN, within: TIMEOUT = "") -> int:
 @command(app, "pause")
 async def pause(settings: Settings, run: RUN, comment: COMMENT = "") -> None:
     """Hold a run after the step that is under way."""
+    from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_run
 
     async with connect(settings) as client:
+        run = await find_run(client, run)
         show_run(settings, await client.pause_run(run, comment))
 
 
 @command(app, "resume")
 async def resume(settings: Settings, run: RUN) -> None:
     """Let a paused run go on."""
+    from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_run
 
     async with connect(settings) as client:
+        run = await find_run(client, run)
         show_run(settings, await client.resume_run(run))
 
 
 @command(app, "cancel")
 async def cancel(settings: Settings, run: RUN, comment: COMMENT = "") -> None:
     """End a run. What was published stays; `run rollback` undoes it."""
+    from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_run
 
     async with connect(settings) as client:
+        run = await find_run(client, run)
         show_run(settings, await client.cancel_run(run, comment))
 
 
 @command(app, "cost")
 async def cost(settings: Settings, run: RUN) -> None:
     """Show what a run cost, in all and per step."""
+    from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_cost
 
     async with connect(settings) as client:
+        run = await find_run(client, run)
         show_cost(settings, await client.get_cost(run))
 
 
@@ -222,6 +236,7 @@ async def fork(
     Steps up to --at-step are inherited with their results; the later ones are pending again, and what was decided
     about any step counts no more. The run itself is not changed, and may be in any state.
     """
+    from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_run
     from interlock.cli.values import absolute, parse_labels
@@ -229,6 +244,7 @@ async def fork(
     path = absolute(workspace_out)
     labels = parse_labels(label)
     async with connect(settings) as client:
+        run = await find_run(client, run)
         made = await client.fork_run(
             run, at_step, workspace_path=path, labels=labels, without_plan=without_plan, start=start
         )
@@ -243,10 +259,12 @@ async def compare(
     diff: Annotated[bool, typer.Option("--diff", help="Show how the trees differ line by line.")] = False,
 ) -> None:
     """Show where two runs part: step by step, in the trees they ended with, and in what they cost."""
+    from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
     from interlock.cli.show.compare import show_comparison
 
     async with connect(settings) as client:
+        run_a, run_b = await find_run(client, run_a), await find_run(client, run_b)
         show_comparison(settings, await client.compare_runs(run_a, run_b), diff=diff)
 
 
@@ -271,10 +289,12 @@ async def rollback(
     What other people and runs changed since stays, in other files and in other lines of the same ones. Where they
     changed the same, nothing is changed and the files are named. `step retry` and `step add` go on from there.
     """
+    from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
     from interlock.cli.show.undone import show_undo
 
     async with connect(settings) as client:
+        run = await find_run(client, run)
         answer = await client.rollback_run(
             run, to_step, comment, discard_later_changes=discard_later_changes, validate_only=dry_run
         )

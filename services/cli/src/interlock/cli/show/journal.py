@@ -117,10 +117,11 @@ def verify_path(path: str, head: str, parents: Sequence[str] = ()) -> Report:
 
 async def verify_run(settings: Settings, run_id: str, head: str) -> Report:
     """Export a run's journal and verify it against the head the orchestrator reports."""
+    from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
 
     async with connect(settings) as client:
-        run = await client.get_run(run_id, without_steps=True)
+        run = await client.get_run(await find_run(client, run_id), without_steps=True)
         line, bundles = run, []
         while True:
             bundles.append([chunk async for chunk in client.export_journal(line.run_id)])

@@ -59,6 +59,8 @@ async def list_runs(deps: Deps, message: o.ListRunsRequest) -> o.ListRunsRespons
     states = sorted(run_pb2.RunState.Name(s).removeprefix("RUN_STATE_") for s in message.states)
     labels = dict(message.labels)
     scope = f"ListRuns/{states}/{message.workspace_id}/{sorted(labels.items())}"
+    if message.run_id_prefix:
+        scope += f"/{message.run_id_prefix}"
     before = decode_page_token(scope, message.page_token).text("before") if message.page_token else None
     size = page_size(message.page_size, default=100, maximum=1000)
     rows = await runs.list_runs(
@@ -66,6 +68,7 @@ async def list_runs(deps: Deps, message: o.ListRunsRequest) -> o.ListRunsRespons
         states=states,
         workspace_id=message.workspace_id or None,
         labels=labels,
+        prefix=message.run_id_prefix,
         scope=current_identity().scope,
         after=before,
         limit=size,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from interlock.common.errors import InterlockError, Reason
 
-_AGAIN = "Get a new token from the provider: `interlock login`."
+_AGAIN = "Get a new token from the provider."
 _CONFIGURED = "Ask whoever set INTERLOCK_OIDC_* up; docs/access.md says what is checked."
 
 

@@ -64,19 +64,22 @@ async def list_runs(
     states: Sequence[str] = (),
     workspace_id: str | None = None,
     labels: Mapping[str, str] | None = None,
+    prefix: str = "",
     scope: Mapping[str, str] | None = None,
     after: str | None = None,
     limit: int = 50,
 ) -> list[RunRow]:
     """Runs in order of id, newest first (ids begin with the time).
 
-    `labels`: the run has all of these; `scope`: its workspace has.
+    `labels`: the run has all of these; `scope`: its workspace has. `prefix`: its id begins so.
     """
     query = _ALL.order_by(runs.c.id.desc()).limit(page(limit))
     if states:
         query = query.where(runs.c.state.in_(states))
     if workspace_id is not None:
         query = query.where(runs.c.workspace_id == workspace_id)
+    if prefix:
+        query = query.where(runs.c.id.startswith(prefix, autoescape=True))
     if labels:
         query = query.where(runs.c.labels.contains(dict(labels)))
     if scope:
