@@ -35,19 +35,19 @@ const lowlight = createLowlight({
   python, ruby, rust, sql, swift, typescript, xml, yaml,
 });
 
-const BY_NAME: Record<string, string> = { dockerfile: "dockerfile", makefile: "makefile" };
-const BY_ENDING: Record<string, string> = {
-  bash: "bash", sh: "bash", zsh: "bash", c: "c", h: "c", cc: "cpp", cpp: "cpp", hpp: "cpp", cs: "csharp", css: "css",
-  scss: "css", go: "go", ini: "ini", cfg: "ini", toml: "ini", java: "java", js: "javascript", jsx: "javascript",
-  mjs: "javascript", cjs: "javascript", json: "json", kt: "kotlin", mk: "makefile", md: "markdown", php: "php",
-  proto: "protobuf", py: "python", pyi: "python", rb: "ruby", rs: "rust", sql: "sql", swift: "swift", ts: "typescript",
-  tsx: "typescript", html: "xml", svg: "xml", xml: "xml", yaml: "yaml", yml: "yaml",
-};
+const LANGUAGES = new Map(
+  Object.entries({
+    bash: "bash sh zsh", c: "c h", cpp: "cc cpp hpp", csharp: "cs", css: "css scss", dockerfile: "dockerfile", go: "go",
+    ini: "ini cfg toml", java: "java", javascript: "js jsx mjs cjs", json: "json", kotlin: "kt", makefile: "makefile mk",
+    markdown: "md", php: "php", protobuf: "proto", python: "py pyi", ruby: "rb", rust: "rs", sql: "sql", swift: "swift",
+    typescript: "ts tsx", xml: "html svg xml", yaml: "yaml yml",
+  }).flatMap(([language, endings]) => endings.split(" ").map((ending) => [ending, language] as const)),
+);
 const MOST_CHARS = 60_000;
 
 export function languageOf(path: string): string {
-  const base = (path.split("/").at(-1) ?? "").toLowerCase();
-  return BY_NAME[base] ?? BY_ENDING[base.split(".").at(-1) ?? ""] ?? "";
+  const base = path.split("/").at(-1) ?? "";
+  return LANGUAGES.get((base.split(".").at(-1) ?? "").toLowerCase()) ?? "";
 }
 
 /** The runs of each line; without a language, or when there is too much, each line as it is. */

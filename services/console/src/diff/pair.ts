@@ -1,5 +1,5 @@
 // The lines of a hunk in rows: what was beside what is, alike lines beside one another.
-import { newDistanceFn, newMatcherFn } from "diff2html/lib-esm/rematch";
+import { newDistanceFn, newMatcherFn } from "diff2html/lib-esm/rematch.js";
 import type { Hunk, Line } from "./parse.ts";
 
 export interface Row {

@@ -7,7 +7,10 @@ import type { Approval } from "../api/types.ts";
 import { about, kindOf, said } from "../text/words.ts";
 import { ApprovalPage } from "./approval.tsx";
 import { Ago, Kind, Trouble } from "./bits.tsx";
+import { Boundary } from "./boundary.tsx";
 import { Code, Text } from "./text.tsx";
+
+const MOST_CARDS = 200;
 
 export function Inbox() {
   const chosen = selected.value;
@@ -20,7 +23,13 @@ export function Inbox() {
         <Decided />
       </section>
       <section class="detail" aria-label="The step">
-        {chosen ? <ApprovalPage key={chosen} /> : <Nothing />}
+        {chosen ? (
+          <Boundary key={chosen}>
+            <ApprovalPage />
+          </Boundary>
+        ) : (
+          <Nothing />
+        )}
       </section>
     </div>
   );
@@ -54,10 +63,11 @@ function List() {
   return (
     <>
       <ul class="cards">
-        {list.map((each) => (
+        {list.slice(0, MOST_CARDS).map((each) => (
           <Card key={each.approvalId} approval={each} />
         ))}
       </ul>
+      {list.length > MOST_CARDS && <p class="empty">and {list.length - MOST_CARDS} more: search, or decide about these first</p>}
       {!list.length && caughtUp.value && (
         <p class="empty">{hidden ? "None of what is pending matches." : "Nothing waits for a decision."}</p>
       )}

@@ -5,6 +5,7 @@ import { lost, problem, reload, run as shownRun, steps, watch } from "../state/r
 import { toRun, toRuns } from "../state/route.ts";
 import { money, runState, tokens } from "../text/words.ts";
 import { Ago, Fact, Id, Labels, State, Trouble } from "./bits.tsx";
+import { Boundary } from "./boundary.tsx";
 import { RunActions } from "./steering.tsx";
 import { StepLine } from "./step.tsx";
 import { Text } from "./text.tsx";
@@ -27,7 +28,9 @@ export function RunPage({ id, step }: { id: string; step: number }) {
             {[...steps.value.values()]
               .sort((a, b) => a.number - b.number)
               .map((each) => (
-                <StepLine key={each.number} step={each} run={run} first={each.number === step} />
+                <Boundary key={each.number}>
+                  <StepLine step={each} run={run} first={each.number === step} />
+                </Boundary>
               ))}
           </ol>
         </>
