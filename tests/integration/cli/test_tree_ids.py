@@ -50,7 +50,9 @@ def test_a_workspace_by_the_beginning_of_its_id(interlock: Installation, project
     made = interlock.json("workspace", "create", str(project))["workspaceId"]
     assert interlock.json("workspace", "show", made[:25])["workspace"]["workspaceId"] == made
     assert "begins with ws-zzzz" in interlock("workspace", "show", "ws-zzzzzzzzzz", code=5).stderr
-    assert "There is no workspace" in interlock("workspace", "show", "ws-0", code=5).stderr, "too short to be one"
+    assert "There is no workspace" in interlock("workspace", "show", "ws-0", code=5).stderr, (
+        "too short to be one"
+    )
 
 
 class Known:

@@ -387,6 +387,7 @@ def _long_run(seed: int, things: int) -> None:
 
 FOUND = {
     631550967675: "a cancelled run that was reopened passed over the step that had failed in it",
+    970439796727: "a step edited during a revert asked a model after it, though a late reply had used the budget up",
     378769558881: "people who bring a run to its end did not know that a step which failed then is decided first",
 }
 """Seeds that once led to a broken law, or to people who did not know what to do, and to which."""

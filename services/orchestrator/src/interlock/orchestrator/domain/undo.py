@@ -14,6 +14,7 @@ from typing import Any
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.advance import lacks_budget
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.effects import Effects, Published, at_event, in_place, undone
 from interlock.orchestrator.domain.going_back import changes_back
@@ -31,7 +32,7 @@ from interlock.orchestrator.domain.model import (
     Step,
     StepState,
 )
-from interlock.orchestrator.domain.refuse import require_run, require_step
+from interlock.orchestrator.domain.refuse import budget_reached, require_run, require_step
 from interlock.orchestrator.domain.steps import Chunked
 from interlock.orchestrator.domain.transitions import IllegalTransitionError
 
@@ -84,14 +85,15 @@ def rolled_back(
     """
     if run.rollback is None or run.rollback.operation_id != operation_id:
         return []
-    return [*drift(run, previous), e.RolledBack(operation_id, head, previous, *kept, merged=merged)]
+    done = e.RolledBack(operation_id, head, previous, *kept, merged=merged)
+    return [*drift(run, previous), done, *_held_beyond_budget(run)]
 
 
 def rollback_failed(run: Run, ctx: Context, operation_id: str, failure: Failure) -> list[e.Event]:
     """Records that nothing was published."""
     if run.rollback is None or run.rollback.operation_id != operation_id:
         return []
-    return [e.RollbackFailed(operation_id, failure)]
+    return [e.RollbackFailed(operation_id, failure), *_held_beyond_budget(run)]
 
 
 def revert_step(run: Run, ctx: Context, number: int, comment: str = "") -> list[e.Event]:
@@ -123,14 +125,27 @@ def reverted(
     if run.revert is None or run.revert.operation_id != operation_id:
         return []
     done = e.StepReverted(operation_id, head, previous, merged, *kept, step=run.revert.step)
-    return [*drift(run, previous), done]
+    return [*drift(run, previous), done, *_held_beyond_budget(run)]
 
 
 def revert_failed(run: Run, ctx: Context, operation_id: str, failure: Failure) -> list[e.Event]:
     """Records that nothing was changed."""
     if run.revert is None or run.revert.operation_id != operation_id:
         return []
-    return [e.StepRevertFailed(operation_id, failure, step=run.revert.step)]
+    return [e.StepRevertFailed(operation_id, failure, step=run.revert.step), *_held_beyond_budget(run)]
+
+
+def _held_beyond_budget(run: Run) -> list[e.Event]:
+    """A step that was edited while the undo held it asks no model if the budget has been used up since.
+
+    A late reply to an earlier question may have done that. As PENDING the step waits for its run's budget.
+    """
+    step = run.current
+    if step is None or step.state is not StepState.PREPARING or not lacks_budget(run, step):
+        return []
+    error = budget_reached(run, f"step {step.number} as edited")
+    failure = Failure(error.reason.value, error.message, error.field, error.fix, dict(error.metadata))
+    return [e.StepFailed(step.attempt, failure, will_retry=True, step=step.number)]
 
 
 def reopened(run: Run, ctx: Context) -> list[e.Event]:
