@@ -25,6 +25,7 @@ COMMANDS = {
     "certs": "Make and look at certificates for TLS between the services.",
     "matrix-bot": "Ask in Matrix rooms; take reactions and replies as decisions.",
     "delegation": "Let somebody else decide in your place for a time.",
+    "login": "Log in at the OpenID provider with a browser.",
     "whoami": "Show who the services take you for.",
 }
 

@@ -12,12 +12,13 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from interlock.client import login
 from interlock.client.endpoints import Endpoints, from_env, is_locked, read_supervisor, resolve
 from interlock.client.retry import Delays, Retry, is_repeatable, may_repeat
 from interlock.common import tls
 from interlock.common.client import channel, error_from_rpc
 from interlock.common.clock import SystemClock
-from interlock.common.config import data_dir, load_token
+from interlock.common.config import data_dir, env_text, load_token
 from interlock.common.ids import UlidIds
 from interlock.common.tls import CLIENT
 from interlock.v1.access_pb2_grpc import AccessStub
@@ -38,6 +39,12 @@ _STUBS: Mapping[str, Any] = {
 _SERVED_BY: Mapping[str, str] = {"access": "orchestrator"}
 
 
+def _kept_token(directory: Path, env: Mapping[str, str]) -> str:
+    """The environment's, a person's login, or the data directory's own, in this order."""
+    found = "" if env_text("INTERLOCK_TOKEN", env=env) else login.current(directory)
+    return found or load_token(create=False, env=env)
+
+
 class Connection:
     """Opens a channel to each service when it is first needed; closes them all.
 
@@ -45,7 +52,8 @@ class Connection:
         orchestrator, executor, planner, approval: addresses (`host:port`, `unix:/path`). Those not given come
             from `INTERLOCK_<SERVICE>_ADDRESS`, then from a running `interlock up` on the data directory, then
             from the defaults.
-        token: the bearer token; by default `INTERLOCK_TOKEN`, then the data directory's token file.
+        token: the bearer token; by default `INTERLOCK_TOKEN`, then the login of `interlock login`, then the data
+            directory's token file.
         directory: the data directory; by default `INTERLOCK_DATA_DIR` or the user's.
         timeout: seconds a call may take, unless it says otherwise. Streams have none.
         retry: how long and how fast a call is repeated when its service is not reached.
@@ -76,7 +84,7 @@ class Connection:
         self._certs = Path(running.certs) if running and running.certs else None
         self._tls = tls.from_env(env)
         self._answered = False
-        self._token = token or load_token(create=False, env=env)
+        self._token = token or _kept_token(self._directory, env)
         self._timeout = timeout
         self._ids = UlidIds(SystemClock())
         self._channels: dict[str, grpc.aio.Channel] = {}

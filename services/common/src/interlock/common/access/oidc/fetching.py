@@ -60,4 +60,8 @@ async def document(address: str) -> dict[str, Any]:
 
 
 def _failed(why: str) -> InterlockError:
-    return InterlockError(Reason.UNAVAILABLE, f"The OpenID provider cannot be asked: {why}.")
+    return InterlockError(
+        Reason.UNAVAILABLE,
+        f"The OpenID provider cannot be asked: {why}.",
+        fix="Check its address, and that it is reached.",
+    )
