@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import itertools
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,7 +83,7 @@ class Synapse:
         self.place, self.port = place, port
         self.url = f"http://127.0.0.1:{port}"
         self.process: subprocess.Popen[bytes] | None = None
-        self._users: list[User] = []
+        self.users: list[User] = []
 
     @property
     def log(self) -> str:
@@ -112,28 +113,38 @@ class Synapse:
         except httpx.TransportError:
             return False
 
-    def register(self, name: str) -> User:
+    def register(self, name: str, *, admin: bool = False) -> User:
         """A new account, by the secret that the configuration shares with administrators."""
-        admin = f"{self.url}/_synapse/admin/v1/register"
-        nonce = httpx.get(admin).json()["nonce"]
-        signed = "\x00".join((nonce, name, "password", "notadmin")).encode()
+        url = f"{self.url}/_synapse/admin/v1/register"
+        nonce = httpx.get(url).json()["nonce"]
+        signed = "\x00".join((nonce, name, "password", "admin" if admin else "notadmin")).encode()
         mac = hmac.new(_SECRET.encode(), signed, hashlib.sha1).hexdigest()
-        body = {"nonce": nonce, "username": name, "password": "password", "admin": False, "mac": mac}
-        answer = httpx.post(admin, json=body, timeout=SECONDS).json()
-        self._users.append(User(self.url, answer["user_id"], answer["access_token"]))
-        return self._users[-1]
+        body = {"nonce": nonce, "username": name, "password": "password", "admin": admin, "mac": mac}
+        answer = httpx.post(url, json=body, timeout=SECONDS).json()
+        self.users.append(User(self.url, answer["user_id"], answer["access_token"]))
+        return self.users[-1]
+
+    def limit(self, user: str, *, per_second: int, burst: int) -> None:
+        """From now on this account may send so much."""
+        admin = self.register(f"admin{len(self.users)}", admin=True)
+        path = f"{self.url}/_synapse/admin/v1/users/{user}/override_ratelimit"
+        body = {"messages_per_second": per_second, "burst_count": burst}
+        answer = httpx.post(
+            path, json=body, headers={"authorization": f"Bearer {admin.token}"}, timeout=SECONDS
+        )
+        assert answer.status_code == 200, answer.text
 
     def close(self) -> None:
         """The end of it and of its users' connections."""
-        for user in self._users:
+        for user in self.users:
             user.close()
         if self.process is not None and self.process.poll() is None:
             self.stop()
 
 
 @contextmanager
-def synapse(place: Path, port: int, messages: dict[str, float] | None = None) -> Iterator[Synapse]:
-    """A homeserver that runs until the end of the block; `messages` limits how fast an account may send."""
+def synapse(place: Path, port: int) -> Iterator[Synapse]:
+    """A homeserver that runs until the end of the block."""
     (place / "signing.key").write_text(
         f"ed25519 a_1 {base64.b64encode(bytes(range(32))).decode().rstrip('=')}\n"
     )
@@ -152,9 +163,10 @@ def synapse(place: Path, port: int, messages: dict[str, float] | None = None) ->
         "macaroon_secret_key": "macaroon",
         "form_secret": "form",
         "report_stats": False,
-        "rc_message": messages or _FAST,
+        "rc_message": _FAST,
         "rc_login": {"address": _FAST, "account": _FAST},
         "rc_joins": {"local": _FAST},
+        "rc_room_creation": _FAST,
         "rc_invites": {"per_user": _FAST, "per_room": _FAST, "per_issuer": _FAST},
     }  # fmt: skip
     (place / "homeserver.yaml").write_text(yaml.safe_dump(config))
@@ -164,3 +176,9 @@ def synapse(place: Path, port: int, messages: dict[str, float] | None = None) ->
         yield server
     finally:
         server.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

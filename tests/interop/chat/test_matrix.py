@@ -2,61 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
-from tests.interop.chat.conftest import Bot, Room
-from tests.support.installation import Installation, wait_until
-from tests.support.synapse import Synapse, User
-from tests.support.working import ended, pending, start, state, until
-
-from interlock.client import Client
-from interlock.v1.decision_pb2 import ApprovalRecord
+from tests.support.installation import wait_until
+from tests.support.matrix_room import Chat
+from tests.support.working import ended, pending, state, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
-EDIT = '{edit_file: {path: a.py, new_content: "new\\n"}}'
 YES, NO = "✅", "❌"
-
-
-@dataclass
-class Chat:
-    """A room with a bot, two people who may decide, and one who may not."""
-
-    up: Installation
-    server: Synapse
-    bot: Bot
-    room: Room
-    ada: User
-    bob: User
-    eve: User
-
-    @property
-    def id(self) -> str:
-        return self.room.room
-
-    async def ask(self, client: Client, *steps: str, head: str = "") -> tuple[ApprovalRecord, Path]:
-        """A run that waits, and its directory."""
-        project = self.up.project(a__py="old\n")
-        run = await start(client, project, *(steps or (EDIT,)), head=head)
-        return await pending(client, run), project
-
-
-@pytest.fixture(scope="module")
-def chat(up: Installation, homeserver: Synapse, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chat]:
-    account, ada, bob, eve = (homeserver.register(name) for name in ("interlock", "ada", "bob", "eve"))
-    room = ada.make_room(account.user, bob.user, eve.user)
-    for each in (bob, eve):
-        each.ask("POST", f"join/{room}")
-    bot = Bot(up, homeserver, tmp_path_factory.mktemp("bot"), account, room)
-    bot.may_decide(ada, "ada@example.org")
-    bot.may_decide(bob, "bob@example.org")
-    bot.start()
-    try:
-        yield Chat(up, homeserver, bot, Room(ada, room, account.user), ada, bob, eve)
-    finally:
-        bot.stop()
 
 
 async def test_a_reaction_approves(chat: Chat) -> None:

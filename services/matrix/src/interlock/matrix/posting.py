@@ -81,8 +81,12 @@ class Posting:
 
     async def _follow(self) -> None:
         async with self._connect() as client:
+            snapshot = False
             feed = client.subscribe_approvals(cursor=self._state.position("feed"), with_preview=False)
             async for message in feed:
+                if message.reset and not snapshot:
+                    await self._catch_up()  # what the bot missed is too old to be told event by event
+                snapshot = message.reset
                 if message.HasField("event"):
                     await self._handle(client, message.event)
                 if message.cursor:
