@@ -303,6 +303,8 @@ class PolicyChange(_message.Message):
     OLD_SIZE_FIELD_NUMBER: _builtins.int
     NEW_SIZE_FIELD_NUMBER: _builtins.int
     BINARY_FIELD_NUMBER: _builtins.int
+    OLD_TYPE_FIELD_NUMBER: _builtins.int
+    NEW_TYPE_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """Relative to the workspace."""
     kind: _builtins.str
@@ -319,6 +321,10 @@ class PolicyChange(_message.Message):
     """Bytes after."""
     binary: _builtins.bool
     """Whether it is not text."""
+    old_type: _builtins.str
+    """What stood there: `file`, `directory` or `symlink`; empty when it was absent, or is not known."""
+    new_type: _builtins.str
+    """What stands there now; empty when it is gone, or is not known."""
     def __init__(
         self,
         *,
@@ -330,10 +336,12 @@ class PolicyChange(_message.Message):
         old_size: _builtins.int = ...,
         new_size: _builtins.int = ...,
         binary: _builtins.bool = ...,
+        old_type: _builtins.str = ...,
+        new_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "kind", b"kind", "new_mode", b"new_mode", "new_size", b"new_size", "old_mode", b"old_mode", "old_path", b"old_path", "old_size", b"old_size", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "kind", b"kind", "new_mode", b"new_mode", "new_size", b"new_size", "new_type", b"new_type", "old_mode", b"old_mode", "old_path", b"old_path", "old_size", b"old_size", "old_type", b"old_type", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -364,6 +372,7 @@ class PolicyObserved(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
     paths_total: _builtins.int
     """How many paths were changed in all."""
     bytes_written: _builtins.int
@@ -398,7 +407,9 @@ class PolicyObserved(_message.Message):
 
     @_builtins.property
     def deleted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Paths that do not exist any more, by deletion or because they were moved away."""
+        """Paths that do not exist any more, by deletion, because they were moved away, or because something of another kind
+        (a directory, a link) took their place.
+        """
 
     @_builtins.property
     def mode_changed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -406,7 +417,7 @@ class PolicyObserved(_message.Message):
 
     @_builtins.property
     def made_executable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Paths that somebody may execute now and nobody could before, new ones included."""
+        """Files that somebody may execute now and nobody could before, new ones included."""
 
     @_builtins.property
     def emptied(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -423,6 +434,10 @@ class PolicyObserved(_message.Message):
     @_builtins.property
     def limits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Limits that were reached though the step went on: `output` (its output was cut), `network` (attempts uncounted)."""
+
+    @_builtins.property
+    def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Symbolic links that were made, or lead elsewhere."""
 
     def __init__(
         self,
@@ -446,10 +461,11 @@ class PolicyObserved(_message.Message):
         limits: _abc.Iterable[_builtins.str] | None = ...,
         output_bytes: _builtins.int = ...,
         complete: _builtins.bool = ...,
+        links: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "bytes_removed", b"bytes_removed", "bytes_written", b"bytes_written", "changes", b"changes", "complete", b"complete", "deleted", b"deleted", "emptied", b"emptied", "exit_code", b"exit_code", "hosts", b"hosts", "limits", b"limits", "made_executable", b"made_executable", "mode_changed", b"mode_changed", "modified", b"modified", "output_bytes", b"output_bytes", "paths", b"paths", "paths_total", b"paths_total", "refused_hosts", b"refused_hosts", "sent_bytes", b"sent_bytes", "signal", b"signal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "bytes_removed", b"bytes_removed", "bytes_written", b"bytes_written", "changes", b"changes", "complete", b"complete", "deleted", b"deleted", "emptied", b"emptied", "exit_code", b"exit_code", "hosts", b"hosts", "limits", b"limits", "links", b"links", "made_executable", b"made_executable", "mode_changed", b"mode_changed", "modified", b"modified", "output_bytes", b"output_bytes", "paths", b"paths", "paths_total", b"paths_total", "refused_hosts", b"refused_hosts", "sent_bytes", b"sent_bytes", "signal", b"signal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

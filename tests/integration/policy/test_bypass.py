@@ -62,6 +62,8 @@ GONE = {
     "truncated": ": > precious.txt",
     "truncate(1)": "truncate -s 0 precious.txt",
     "cp /dev/null": "cp /dev/null precious.txt",
+    "a directory in its place": "rm precious.txt && mkdir precious.txt && touch precious.txt/x",
+    "a link in its place": "ln -sf kept precious.txt",
     "dd": "dd if=/dev/null of=precious.txt 2>/dev/null",
 }
 REPLACED = {

@@ -102,9 +102,9 @@ class _Place:
         text = self.lines[self.line - 1] if self.line <= len(self.lines) else ""
         mark = text[self.column - 1 : self.column]
         if mark == "|":
-            at = self.line + line
-            body = self.lines[at - 1] if at <= len(self.lines) else ""
-            return at, len(body) - len(body.lstrip(" ")) + column
+            # The block is indented as its first line with text is.
+            body = next((text for text in self.lines[self.line :] if text.strip()), "")
+            return self.line + line, len(body) - len(body.lstrip(" ")) + column
         if mark == ">" or line > 1:
             return self.line, self.column
         return self.line, self.column + (1 if mark in "'\"" and mark else 0) + column - 1

@@ -19,6 +19,8 @@ def summarise(observed: rules_pb2.PolicyObserved) -> None:
 
 def _add(observed: rules_pb2.PolicyObserved, change: rules_pb2.PolicyChange) -> None:
     observed.paths.append(change.path)
+    if change.new_type == "symlink":
+        observed.links.append(change.path)
     if change.kind == "deleted":
         observed.deleted.append(change.path)
         observed.bytes_removed += change.old_size
@@ -33,9 +35,13 @@ def _add(observed: rules_pb2.PolicyObserved, change: rules_pb2.PolicyChange) -> 
         observed.bytes_removed += change.old_size
     if change.kind in ("added", "modified"):
         observed.bytes_written += change.new_size
-    if change.kind == "modified" and change.old_size and not change.new_size:
+    replaced = change.old_type and change.new_type and change.old_type != change.new_type
+    if replaced:
+        observed.deleted.append(change.path)
+    elif change.kind == "modified" and change.old_size and not change.new_size:
         observed.emptied.append(change.path)
     if change.kind != "added" and change.old_mode != change.new_mode:
         observed.mode_changed.append(change.path)
-    if change.new_mode & _EXECUTE and not change.old_mode & _EXECUTE:
+    file = change.new_type in ("", "file")
+    if file and change.new_mode & _EXECUTE and not change.old_mode & _EXECUTE:
         observed.made_executable.append(change.path)

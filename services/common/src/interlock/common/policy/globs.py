@@ -44,6 +44,8 @@ def _expression(parts: tuple[str, ...]) -> str:
     """A regular expression for what needs no search: one `*` a name, and `**` at the ends alone; else empty."""
     if any(part.count("*") > 1 for part in parts if part != _ANY) or _ANY in parts[1:-1]:
         return ""
+    if parts == (_ANY,):
+        return ".*"
     head, tail = parts[:1] == (_ANY,), len(parts) > 1 and parts[-1] == _ANY
     names = "/".join(_name(part) for part in parts[head : len(parts) - tail])
     return ("(?:.*/)?" if head else "") + names + ("(?:/.*)?" if tail else "")

@@ -207,7 +207,14 @@ def _change(change: step_pb2.FileChange) -> rules_pb2.PolicyChange:
         old_size=change.old_size,
         new_size=change.new_size,
         binary=change.binary,
+        old_type=_type(change.old_type),
+        new_type=_type(change.new_type),
     )
+
+
+def _type(type_: step_pb2.EntryType.ValueType) -> str:
+    word = step_pb2.EntryType.Name(type_).removeprefix("ENTRY_TYPE_").lower()
+    return "" if word == "unspecified" else word
 
 
 def view(known: Ruling) -> rules_pb2.Ruling:
