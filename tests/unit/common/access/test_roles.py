@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from google.protobuf import descriptor_pool
 
-from interlock.common.access.roles import check_role, has_role, required_role, role_name, role_value
+from interlock.common.access.held import has_role
+from interlock.common.access.roles import check_role, required_role, role_name, role_value
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import ROLES, Identity
 from interlock.common.interceptors.base import Rpc

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from interlock.common.access.roles import has_role
+from interlock.common.access.held import has_role
 from interlock.common.identity import Identity
 
 

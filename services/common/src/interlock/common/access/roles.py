@@ -6,17 +6,13 @@ from typing import Final
 
 from google.protobuf import descriptor_pool
 
+from interlock.common.access.held import has_role
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import Identity
 from interlock.common.interceptors.base import Rpc
 from interlock.v1 import role_pb2
 
 PREFIX: Final = "ROLE_"
-_INCLUDES: Final[dict[str, frozenset[str]]] = {
-    "operator": frozenset({"viewer"}),
-    "approver": frozenset({"viewer"}),
-    "admin": frozenset({"viewer", "operator", "approver"}),
-}
 
 
 def required_role(rpc: Rpc) -> str:
@@ -37,11 +33,6 @@ def role_name(role: role_pb2.Role.ValueType) -> str:
 def role_value(name: str) -> role_pb2.Role.ValueType:
     """ROLE_APPROVER of `approver`."""
     return role_pb2.Role.Value(PREFIX + name.upper())
-
-
-def has_role(identity: Identity, role: str) -> bool:
-    """Whether the caller has the role, or one that includes it."""
-    return role in identity.roles or any(role in _INCLUDES.get(held, ()) for held in identity.roles)
 
 
 def check_role(identity: Identity, role: str, what: str) -> None:

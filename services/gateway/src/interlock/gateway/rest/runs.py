@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interlock.common.access import convert as callers
-from interlock.common.access.roles import has_role
+from interlock.common.access.held import has_role
 from interlock.common.errors import InterlockError, Reason
 from interlock.gateway.rest import convert
 from interlock.gateway.rest.seen import Seen
