@@ -34,6 +34,7 @@ PEOPLE = (
     {"sub": "ada", "groups": ["deciders"]},
     {"sub": "bob", "groups": ["builders", "web"]},
     {"sub": "eve"},
+    {"sub": "many", "groups": ["deciders", *(f"group-{n}-of-somebody-with-many" for n in range(270))]},
 )
 SETTINGS = {
     "AUDIENCE": AUDIENCE,
@@ -82,6 +83,9 @@ async def test_people_of_the_provider(known: Services, started: Provider) -> Non
     assert ada.HasField("expires_at")
     bob = await who(known, started.token("bob"))
     assert (set(bob.roles), dict(bob.scope)) == ({Role.ROLE_VIEWER, Role.ROLE_OPERATOR}, {"team": "web"})
+    large = started.token("many")
+    assert len(large) > 10_000
+    assert (await who(known, large)).subject == "many"
     claims = (("x-interlock-subject", "root"), ("x-interlock-roles", "admin"))
     assert (await who(known, started.token("eve"), metadata=claims)).subject == "eve"
 

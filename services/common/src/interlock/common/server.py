@@ -187,6 +187,8 @@ def _options(max_message_bytes: int) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", max_message_bytes + TRANSPORT_SLACK),
         ("grpc.max_send_message_length", max_message_bytes + TRANSPORT_SLACK),
+        # A provider's token that lists somebody's groups takes up to 16 KiB.
+        ("grpc.max_metadata_size", 24 * 1024),
         # Two servers on one port would share its calls silently.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", 30_000),

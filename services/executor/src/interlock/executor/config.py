@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from interlock.common import tls
 from interlock.common.addresses import Address
 from interlock.common.config import data_dir, env_float, env_int, executor_dir, load_token, service_address
 from interlock.common.config import env_text as text
@@ -88,7 +89,7 @@ class ExecutorConfig:
             watch_directories=env_int(
                 "INTERLOCK_WATCH_DIRECTORIES", default_directories(), minimum=0, maximum=1 << 22, env=env
             ),
-            closed=(data_dir(env), postgres_dir(), *vault.directories),
+            closed=(data_dir(env), postgres_dir(), *vault.directories, *_tls_keys(env)),
             vault=vault,
             network=NetworkConfig.from_env(env),
         )
@@ -115,6 +116,12 @@ def step_limits(env: Mapping[str, str] | None = None) -> Limits:
         written_bytes=of("INTERLOCK_STEP_WRITTEN_MIB", "written_bytes", MIB),
         written_files=of("INTERLOCK_STEP_WRITTEN_FILES", "written_files", 1),
     )
+
+
+def _tls_keys(env: Mapping[str, str] | None) -> tuple[Path, ...]:
+    """The key file alone: the directory that it is in may be somebody's home."""
+    found = tls.from_env(env)
+    return (found.key,) if found else ()
 
 
 def _cap(env: Mapping[str, str] | None) -> int | None:
