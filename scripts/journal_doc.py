@@ -33,12 +33,14 @@ RECORDS: dict[str, type[Any]] = {
     "policy named": model.PolicyRef,
     "rule hit": model.RuleHit,
     "approval": model.Approval,
+    "bounds": model.Bounds,
+    "command prefix": model.CommandPrefix,
     "fork": model.ForkOf,
     "inherited step": model.InheritedStep,
     "inherited effect": model.InheritedEffect,
 }
 _NAMES = {cls: name for name, cls in RECORDS.items()}
-_SUBJECTS = ("run", "step", "approval", "model", "workspace")
+_SUBJECTS = ("run", "step", "approval", "envelope", "model", "workspace")
 _PLAIN = {str: "text", int: "integer", bool: "boolean"}
 
 

@@ -18,6 +18,7 @@ from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.advance import advance, budget_left
 from interlock.orchestrator.domain.chain import parse_time, seal
 from interlock.orchestrator.domain.context import Context
+from interlock.orchestrator.domain.envelopes import Observed
 from interlock.orchestrator.domain.evolve import Recorded, evolve, fold
 from interlock.orchestrator.domain.model import (
     ZERO_DIGEST,
@@ -77,6 +78,7 @@ class DrivenRun:
         self.now = START
         self._ids = itertools.count(1)
         self.executor = Executor()
+        self.seen = Observed(complete=False)
         self.journal: list[Stored] = []
         self.laws = Laws()
         self._run: Run | None = None
@@ -234,7 +236,7 @@ class DrivenRun:
         if isinstance(action, a.Propose):
             return decide_step.proposed(*at, value)
         if isinstance(action, a.Prepare):
-            return decide_step.prepared(*at, *value)
+            return decide_step.prepared(*at, *value, seen=self.seen)
         assert isinstance(action, a.Apply)
         return decide_step.applied(*at, value[0], merged=value[1])
 

@@ -33,6 +33,8 @@ class Laws:
         self.known: dict[Key, Prepared] = {}
         self.proposed: dict[Key, Prepared] = {}
         self.intents: set[Key] = set()
+        self.tried: dict[Key, str] = {}
+        self.within: dict[Key, str] = {}
         self.executing: set[Key] = set()
         self.discarded: Counter[Key] = Counter()
         self.cancelling = False
@@ -114,6 +116,10 @@ class Laws:
         if isinstance(event, e.StepPrepared):
             assert (event.step, event.attempt) not in self.known, "an attempt is computed once"
             self.known[event.step, event.attempt] = event.prepared
+        if isinstance(event, e.EnvelopeTried):
+            self.tried[event.step, event.attempt] = event.request
+        if isinstance(event, e.EnvelopeUsed):
+            self.within[event.step, event.attempt] = event.digest
         if isinstance(event, e.StepExecuting):
             self.executing.add((event.step, event.attempt))
         if isinstance(event, e.StepApplying):
@@ -131,7 +137,17 @@ class Laws:
         if effect is None:
             return
         given = self.approved.get(key, [])
-        if step.gate in (Gate.COMMAND, Gate.BOTH):
+        if step.envelope:
+            assert effect.effect_digest == self.within[key], (
+                "what is published is what was within the envelope"
+            )
+            given = [effect.effect_digest, effect.request_digest]
+        if key in self.tried:
+            assert effect.request_digest == self.tried[key], "what ran is what an envelope was about"
+            assert effect.effect_digest in given, (
+                "what was only tried is published by a person or an envelope"
+            )
+        elif step.gate in (Gate.COMMAND, Gate.BOTH):
             assert effect.request_digest in given, "what ran is what was approved"
         # An edit without a change has nothing that could take effect.
         shows = effect.changes_tree or step.spec.kind is not StepKind.EDIT_FILE
@@ -154,12 +170,18 @@ class Laws:
             key = (action.step, action.attempt)
             assert key in self.intents, "the intent is recorded before the effect"
             gate = run.steps[action.step - 1].gate
-            assert gate is Gate.NONE or action.approved_digest in self.approved.get(key, [])
-            assert bool(action.approval_id) == (gate is not Gate.NONE)
+            free = gate is Gate.NONE or key in self.within
+            assert free or action.approved_digest in self.approved.get(key, [])
+            assert key not in self.within or action.approved_digest == self.within[key]
+            assert bool(action.approval_id) == (not free)
         if isinstance(action, a.Prepare) and run.steps[action.step - 1].attempt == action.attempt:
             gate = run.steps[action.step - 1].gate
+            key = (action.step, action.attempt)
             if gate in (Gate.COMMAND, Gate.BOTH):
-                assert action.expected_request in self.approved.get((action.step, action.attempt), [])
+                may = [*self.approved.get(key, []), self.tried.get(key)]
+                assert action.expected_request in may
+            if key in self.tried:
+                assert not run.steps[action.step - 1].spec.input.get("network"), "no network before approval"
             if gate is Gate.EFFECT:
                 assert not run.steps[action.step - 1].spec.input.get("network"), "no network before approval"
 

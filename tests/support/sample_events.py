@@ -15,7 +15,9 @@ from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.chain import Sealed, seal
 from interlock.orchestrator.domain.model import (
     Approval,
+    Bounds,
     Budget,
+    CommandPrefix,
     Failure,
     ForkOf,
     Gate,
@@ -305,6 +307,38 @@ SAMPLES: tuple[e.Event, ...] = (
         "both",
         step=2,
     ),
+    e.ApprovalRequested(
+        Approval(
+            "apr-2",
+            Gate.EFFECT,
+            _digest("f"),
+            2,
+            "2026-11-22T14:00:00.000000Z",
+            "apr-1",
+            60_000_000,
+            "2026-11-22T13:00:00.000000Z",
+            ("eve",),
+            "Outside env-1 (paths): b is in none of a.",
+        ),
+        step=2,
+    ),
+    e.EnvelopeGranted(
+        "env-1",
+        Bounds(("src/**",), (CommandPrefix(("make",)),), 5, 1000, 2000),
+        "bob",
+        "ada",
+        "dlg-1",
+        "token:tok-1",
+        "cli",
+        "go on",
+        "apr-1",
+        _digest("f"),
+        "2026-11-22T14:00:00.000000Z",
+    ),
+    e.EnvelopeTried(1, "env-1", _digest("d"), step=3),
+    e.EnvelopeUsed(1, "env-1", "bob", _digest("e"), 2, 120, "ada", step=3),
+    e.EnvelopeRevoked("env-1", "ada", "enough"),
+    e.EnvelopeExhausted("env-1", "max_steps"),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

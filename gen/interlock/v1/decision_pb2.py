@@ -24,12 +24,13 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from interlock.v1 import envelope_pb2 as interlock_dot_v1_dot_envelope__pb2
 from interlock.v1 import policy_pb2 as interlock_dot_v1_dot_policy__pb2
 from interlock.v1 import rules_pb2 as interlock_dot_v1_dot_rules__pb2
 from interlock.v1 import step_pb2 as interlock_dot_v1_dot_step__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binterlock/v1/decision.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19interlock/v1/policy.proto\x1a\x18interlock/v1/rules.proto\x1a\x17interlock/v1/step.proto\"\t\n\x07\x41pprove\">\n\x06Reject\x12\x34\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1a.interlock.v1.RejectActionB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\x06\n\x04Skip\"6\n\x04\x45\x64it\x12.\n\x05input\x18\x01 \x01(\x0b\x32\x17.interlock.v1.StepInputB\x06\xbaH\x03\xc8\x01\x01\"\xca\x03\n\x08\x44\x65\x63ision\x12(\n\x07\x61pprove\x18\x01 \x01(\x0b\x32\x15.interlock.v1.ApproveH\x00\x12&\n\x06reject\x18\x02 \x01(\x0b\x32\x14.interlock.v1.RejectH\x00\x12\"\n\x04skip\x18\x03 \x01(\x0b\x32\x12.interlock.v1.SkipH\x00\x12\"\n\x04\x65\x64it\x18\x04 \x01(\x0b\x32\x12.interlock.v1.EditH\x00\x12\x19\n\x07\x63omment\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x18\n\x07\x63hannel\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12&\n\x02\x61t\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x06\x64igest\x18\t \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^sha256:[0-9a-f]{64}$\x12\x16\n\x0e\x61uthentication\x18\n \x01(\t\x12G\n\x0con_behalf_of\x18\x0b \x01(\tB1\xbaH.r,2*^([A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127})?$\x12\x15\n\rdelegation_id\x18\x0c \x01(\tB\x10\n\x07verdict\x12\x05\xbaH\x02\x08\x01\"\xfb\x08\n\x0e\x41pprovalRecord\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12*\n\x05state\x18\x05 \x01(\x0e\x32\x1b.interlock.v1.ApprovalState\x12 \n\x04gate\x18\x06 \x01(\x0e\x32\x12.interlock.v1.Gate\x12\x0e\n\x06\x64igest\x18\x07 \x01(\t\x12\x0c\n\x04goal\x18\x08 \x01(\t\x12\x14\n\x0cworkspace_id\x18\t \x01(\t\x12\x38\n\x06labels\x18\n \x03(\x0b\x32(.interlock.v1.ApprovalRecord.LabelsEntry\x12$\n\x04spec\x18\x0b \x01(\x0b\x32\x16.interlock.v1.StepSpec\x12%\n\x07preview\x18\x0c \x01(\x0b\x32\x14.interlock.v1.Effect\x12$\n\x06limits\x18\r \x01(\x0b\x32\x14.interlock.v1.Limits\x12(\n\x08\x64\x65\x63ision\x18\x0e \x01(\x0b\x32\x16.interlock.v1.Decision\x12\x30\n\x0crequested_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bresolved_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05title\x18\x12 \x01(\t\x12\x13\n\x0btraceparent\x18\x13 \x01(\t\x12\x15\n\rsuperseded_by\x18\x14 \x01(\t\x12\x10\n\x08replaces\x18\x15 \x01(\t\x12\x11\n\tgate_note\x18\x16 \x01(\t\x12K\n\x10workspace_labels\x18\x17 \x03(\x0b\x32\x31.interlock.v1.ApprovalRecord.WorkspaceLabelsEntry\x12!\n\x05votes\x18\x18 \x03(\x0b\x32\x12.interlock.v1.Vote\x12+\n\x06stages\x18\x19 \x03(\x0b\x32\x1b.interlock.v1.StageProgress\x12\x10\n\x08\x65xcluded\x18\x1a \x03(\t\x12\x11\n\tedited_by\x18( \x01(\t\x12\x11\n\treminders\x18) \x01(\x05\x12/\n\x0breminded_at\x18* \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65scalated_at\x18+ \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x65scalated_to\x18, \x03(\t\x12$\n\x06ruling\x18\x1b \x01(\x0b\x32\x14.interlock.v1.Ruling\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14WorkspaceLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb5\x01\n\x04Vote\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\x05\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\x12\x16\n\x0e\x61uthentication\x18\x05 \x01(\t\x12&\n\x02\x61t\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0con_behalf_of\x18\x07 \x01(\t\x12\x15\n\rdelegation_id\x18\x08 \x01(\t\"O\n\rStageProgress\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06quorum\x18\x02 \x01(\x05\x12\r\n\x05votes\x18\x03 \x01(\x05\x12\x11\n\tapprovers\x18\x04 \x03(\t\"\x80\x01\n\rApprovalEvent\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.interlock.v1.ApprovalEventKind\x12.\n\x08\x61pproval\x18\x02 \x01(\x0b\x32\x1c.interlock.v1.ApprovalRecord\x12\x10\n\x08position\x18\x03 \x01(\x03*\x95\x02\n\rApprovalState\x12\x1e\n\x1a\x41PPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPROVAL_STATE_PENDING\x10\x01\x12\x1b\n\x17\x41PPROVAL_STATE_APPROVED\x10\x02\x12\x1b\n\x17\x41PPROVAL_STATE_REJECTED\x10\x03\x12\x1a\n\x16\x41PPROVAL_STATE_SKIPPED\x10\x04\x12\x19\n\x15\x41PPROVAL_STATE_EDITED\x10\x05\x12\x1a\n\x16\x41PPROVAL_STATE_EXPIRED\x10\x06\x12\x1c\n\x18\x41PPROVAL_STATE_CANCELLED\x10\x07\x12\x1d\n\x19\x41PPROVAL_STATE_SUPERSEDED\x10\x08*\x80\x01\n\x0cRejectAction\x12\x1d\n\x19REJECT_ACTION_UNSPECIFIED\x10\x00\x12\x1a\n\x16REJECT_ACTION_FAIL_RUN\x10\x01\x12\x1b\n\x17REJECT_ACTION_SKIP_STEP\x10\x02\x12\x18\n\x14REJECT_ACTION_REPLAN\x10\x03*\xc5\x02\n\x11\x41pprovalEventKind\x12#\n\x1f\x41PPROVAL_EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41PPROVAL_EVENT_KIND_PENDING\x10\x01\x12!\n\x1d\x41PPROVAL_EVENT_KIND_REQUESTED\x10\x02\x12 \n\x1c\x41PPROVAL_EVENT_KIND_RESOLVED\x10\x03\x12 \n\x1c\x41PPROVAL_EVENT_KIND_REPLACED\x10\x04\x12\x1d\n\x19\x41PPROVAL_EVENT_KIND_VOTED\x10\x05\x12\x1f\n\x1b\x41PPROVAL_EVENT_KIND_APPLIED\x10\x06\x12 \n\x1c\x41PPROVAL_EVENT_KIND_REMINDED\x10\x07\x12!\n\x1d\x41PPROVAL_EVENT_KIND_ESCALATED\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binterlock/v1/decision.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1binterlock/v1/envelope.proto\x1a\x19interlock/v1/policy.proto\x1a\x18interlock/v1/rules.proto\x1a\x17interlock/v1/step.proto\"9\n\x07\x41pprove\x12.\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1c.interlock.v1.EnvelopeBounds\">\n\x06Reject\x12\x34\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1a.interlock.v1.RejectActionB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\x06\n\x04Skip\"6\n\x04\x45\x64it\x12.\n\x05input\x18\x01 \x01(\x0b\x32\x17.interlock.v1.StepInputB\x06\xbaH\x03\xc8\x01\x01\"\xca\x03\n\x08\x44\x65\x63ision\x12(\n\x07\x61pprove\x18\x01 \x01(\x0b\x32\x15.interlock.v1.ApproveH\x00\x12&\n\x06reject\x18\x02 \x01(\x0b\x32\x14.interlock.v1.RejectH\x00\x12\"\n\x04skip\x18\x03 \x01(\x0b\x32\x12.interlock.v1.SkipH\x00\x12\"\n\x04\x65\x64it\x18\x04 \x01(\x0b\x32\x12.interlock.v1.EditH\x00\x12\x19\n\x07\x63omment\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x18\n\x07\x63hannel\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12&\n\x02\x61t\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x06\x64igest\x18\t \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^sha256:[0-9a-f]{64}$\x12\x16\n\x0e\x61uthentication\x18\n \x01(\t\x12G\n\x0con_behalf_of\x18\x0b \x01(\tB1\xbaH.r,2*^([A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127})?$\x12\x15\n\rdelegation_id\x18\x0c \x01(\tB\x10\n\x07verdict\x12\x05\xbaH\x02\x08\x01\"\x8c\t\n\x0e\x41pprovalRecord\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12*\n\x05state\x18\x05 \x01(\x0e\x32\x1b.interlock.v1.ApprovalState\x12 \n\x04gate\x18\x06 \x01(\x0e\x32\x12.interlock.v1.Gate\x12\x0e\n\x06\x64igest\x18\x07 \x01(\t\x12\x0c\n\x04goal\x18\x08 \x01(\t\x12\x14\n\x0cworkspace_id\x18\t \x01(\t\x12\x38\n\x06labels\x18\n \x03(\x0b\x32(.interlock.v1.ApprovalRecord.LabelsEntry\x12$\n\x04spec\x18\x0b \x01(\x0b\x32\x16.interlock.v1.StepSpec\x12%\n\x07preview\x18\x0c \x01(\x0b\x32\x14.interlock.v1.Effect\x12$\n\x06limits\x18\r \x01(\x0b\x32\x14.interlock.v1.Limits\x12(\n\x08\x64\x65\x63ision\x18\x0e \x01(\x0b\x32\x16.interlock.v1.Decision\x12\x30\n\x0crequested_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bresolved_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05title\x18\x12 \x01(\t\x12\x13\n\x0btraceparent\x18\x13 \x01(\t\x12\x15\n\rsuperseded_by\x18\x14 \x01(\t\x12\x10\n\x08replaces\x18\x15 \x01(\t\x12\x11\n\tgate_note\x18\x16 \x01(\t\x12K\n\x10workspace_labels\x18\x17 \x03(\x0b\x32\x31.interlock.v1.ApprovalRecord.WorkspaceLabelsEntry\x12!\n\x05votes\x18\x18 \x03(\x0b\x32\x12.interlock.v1.Vote\x12+\n\x06stages\x18\x19 \x03(\x0b\x32\x1b.interlock.v1.StageProgress\x12\x10\n\x08\x65xcluded\x18\x1a \x03(\t\x12\x11\n\tedited_by\x18( \x01(\t\x12\x11\n\treminders\x18) \x01(\x05\x12/\n\x0breminded_at\x18* \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65scalated_at\x18+ \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x65scalated_to\x18, \x03(\t\x12$\n\x06ruling\x18\x1b \x01(\x0b\x32\x14.interlock.v1.Ruling\x12\x0f\n\x07outside\x18- \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14WorkspaceLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb5\x01\n\x04Vote\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\x05\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\x12\x16\n\x0e\x61uthentication\x18\x05 \x01(\t\x12&\n\x02\x61t\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0con_behalf_of\x18\x07 \x01(\t\x12\x15\n\rdelegation_id\x18\x08 \x01(\t\"O\n\rStageProgress\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06quorum\x18\x02 \x01(\x05\x12\r\n\x05votes\x18\x03 \x01(\x05\x12\x11\n\tapprovers\x18\x04 \x03(\t\"\x80\x01\n\rApprovalEvent\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.interlock.v1.ApprovalEventKind\x12.\n\x08\x61pproval\x18\x02 \x01(\x0b\x32\x1c.interlock.v1.ApprovalRecord\x12\x10\n\x08position\x18\x03 \x01(\x03*\x95\x02\n\rApprovalState\x12\x1e\n\x1a\x41PPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPROVAL_STATE_PENDING\x10\x01\x12\x1b\n\x17\x41PPROVAL_STATE_APPROVED\x10\x02\x12\x1b\n\x17\x41PPROVAL_STATE_REJECTED\x10\x03\x12\x1a\n\x16\x41PPROVAL_STATE_SKIPPED\x10\x04\x12\x19\n\x15\x41PPROVAL_STATE_EDITED\x10\x05\x12\x1a\n\x16\x41PPROVAL_STATE_EXPIRED\x10\x06\x12\x1c\n\x18\x41PPROVAL_STATE_CANCELLED\x10\x07\x12\x1d\n\x19\x41PPROVAL_STATE_SUPERSEDED\x10\x08*\x80\x01\n\x0cRejectAction\x12\x1d\n\x19REJECT_ACTION_UNSPECIFIED\x10\x00\x12\x1a\n\x16REJECT_ACTION_FAIL_RUN\x10\x01\x12\x1b\n\x17REJECT_ACTION_SKIP_STEP\x10\x02\x12\x18\n\x14REJECT_ACTION_REPLAN\x10\x03*\xc5\x02\n\x11\x41pprovalEventKind\x12#\n\x1f\x41PPROVAL_EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41PPROVAL_EVENT_KIND_PENDING\x10\x01\x12!\n\x1d\x41PPROVAL_EVENT_KIND_REQUESTED\x10\x02\x12 \n\x1c\x41PPROVAL_EVENT_KIND_RESOLVED\x10\x03\x12 \n\x1c\x41PPROVAL_EVENT_KIND_REPLACED\x10\x04\x12\x1d\n\x19\x41PPROVAL_EVENT_KIND_VOTED\x10\x05\x12\x1f\n\x1b\x41PPROVAL_EVENT_KIND_APPLIED\x10\x06\x12 \n\x1c\x41PPROVAL_EVENT_KIND_REMINDED\x10\x07\x12!\n\x1d\x41PPROVAL_EVENT_KIND_ESCALATED\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,32 +55,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPROVALRECORD_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_APPROVALRECORD_WORKSPACELABELSENTRY']._loaded_options = None
   _globals['_APPROVALRECORD_WORKSPACELABELSENTRY']._serialized_options = b'8\001'
-  _globals['_APPROVALSTATE']._serialized_start=2332
-  _globals['_APPROVALSTATE']._serialized_end=2609
-  _globals['_REJECTACTION']._serialized_start=2612
-  _globals['_REJECTACTION']._serialized_end=2740
-  _globals['_APPROVALEVENTKIND']._serialized_start=2743
-  _globals['_APPROVALEVENTKIND']._serialized_end=3068
-  _globals['_APPROVE']._serialized_start=185
-  _globals['_APPROVE']._serialized_end=194
-  _globals['_REJECT']._serialized_start=196
-  _globals['_REJECT']._serialized_end=258
-  _globals['_SKIP']._serialized_start=260
-  _globals['_SKIP']._serialized_end=266
-  _globals['_EDIT']._serialized_start=268
-  _globals['_EDIT']._serialized_end=322
-  _globals['_DECISION']._serialized_start=325
-  _globals['_DECISION']._serialized_end=783
-  _globals['_APPROVALRECORD']._serialized_start=786
-  _globals['_APPROVALRECORD']._serialized_end=1933
-  _globals['_APPROVALRECORD_LABELSENTRY']._serialized_start=1832
-  _globals['_APPROVALRECORD_LABELSENTRY']._serialized_end=1877
-  _globals['_APPROVALRECORD_WORKSPACELABELSENTRY']._serialized_start=1879
-  _globals['_APPROVALRECORD_WORKSPACELABELSENTRY']._serialized_end=1933
-  _globals['_VOTE']._serialized_start=1936
-  _globals['_VOTE']._serialized_end=2117
-  _globals['_STAGEPROGRESS']._serialized_start=2119
-  _globals['_STAGEPROGRESS']._serialized_end=2198
-  _globals['_APPROVALEVENT']._serialized_start=2201
-  _globals['_APPROVALEVENT']._serialized_end=2329
+  _globals['_APPROVALSTATE']._serialized_start=2426
+  _globals['_APPROVALSTATE']._serialized_end=2703
+  _globals['_REJECTACTION']._serialized_start=2706
+  _globals['_REJECTACTION']._serialized_end=2834
+  _globals['_APPROVALEVENTKIND']._serialized_start=2837
+  _globals['_APPROVALEVENTKIND']._serialized_end=3162
+  _globals['_APPROVE']._serialized_start=214
+  _globals['_APPROVE']._serialized_end=271
+  _globals['_REJECT']._serialized_start=273
+  _globals['_REJECT']._serialized_end=335
+  _globals['_SKIP']._serialized_start=337
+  _globals['_SKIP']._serialized_end=343
+  _globals['_EDIT']._serialized_start=345
+  _globals['_EDIT']._serialized_end=399
+  _globals['_DECISION']._serialized_start=402
+  _globals['_DECISION']._serialized_end=860
+  _globals['_APPROVALRECORD']._serialized_start=863
+  _globals['_APPROVALRECORD']._serialized_end=2027
+  _globals['_APPROVALRECORD_LABELSENTRY']._serialized_start=1926
+  _globals['_APPROVALRECORD_LABELSENTRY']._serialized_end=1971
+  _globals['_APPROVALRECORD_WORKSPACELABELSENTRY']._serialized_start=1973
+  _globals['_APPROVALRECORD_WORKSPACELABELSENTRY']._serialized_end=2027
+  _globals['_VOTE']._serialized_start=2030
+  _globals['_VOTE']._serialized_end=2211
+  _globals['_STAGEPROGRESS']._serialized_start=2213
+  _globals['_STAGEPROGRESS']._serialized_end=2292
+  _globals['_APPROVALEVENT']._serialized_start=2295
+  _globals['_APPROVALEVENT']._serialized_end=2423
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from interlock.v1 import envelope_pb2 as _envelope_pb2
 from interlock.v1 import policy_pb2 as _policy_pb2
 from interlock.v1 import rules_pb2 as _rules_pb2
 from interlock.v1 import step_pb2 as _step_pb2
@@ -161,12 +162,19 @@ class Approve(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def envelope(self) -> _envelope_pb2.EnvelopeBounds:
+        """What later steps of the run may do without asking. Only from who could approve the step alone."""
+
     def __init__(
         self,
+        *,
+        envelope: _envelope_pb2.EnvelopeBounds | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -395,6 +403,7 @@ class ApprovalRecord(_message.Message):
     ESCALATED_AT_FIELD_NUMBER: _builtins.int
     ESCALATED_TO_FIELD_NUMBER: _builtins.int
     RULING_FIELD_NUMBER: _builtins.int
+    OUTSIDE_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """`apr-…`."""
     run_id: _builtins.str
@@ -429,6 +438,8 @@ class ApprovalRecord(_message.Message):
     """Who replaced the step's input in the attempt before, when this question is about an edit; empty otherwise."""
     reminders: _builtins.int
     """How often those who can decide were reminded."""
+    outside: _builtins.str
+    """Why no envelope of the run has answered it: which bound it passes. Empty where the run has none that is active."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The run's labels."""
@@ -532,10 +543,11 @@ class ApprovalRecord(_message.Message):
         escalated_at: _timestamp_pb2.Timestamp | None = ...,
         escalated_to: _abc.Iterable[_builtins.str] | None = ...,
         ruling: _rules_pb2.Ruling | None = ...,
+        outside: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "escalated_at", b"escalated_at", "expires_at", b"expires_at", "limits", b"limits", "preview", b"preview", "reminded_at", b"reminded_at", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "ruling", b"ruling", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "edited_by", b"edited_by", "escalated_at", b"escalated_at", "escalated_to", b"escalated_to", "excluded", b"excluded", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "preview", b"preview", "reminded_at", b"reminded_at", "reminders", b"reminders", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "ruling", b"ruling", "run_id", b"run_id", "spec", b"spec", "stages", b"stages", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "votes", b"votes", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "edited_by", b"edited_by", "escalated_at", b"escalated_at", "escalated_to", b"escalated_to", "excluded", b"excluded", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "outside", b"outside", "preview", b"preview", "reminded_at", b"reminded_at", "reminders", b"reminders", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "ruling", b"ruling", "run_id", b"run_id", "spec", b"spec", "stages", b"stages", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "votes", b"votes", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -196,6 +196,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Another policy is in force than when the step was decided about; it is previewed and decided about anew."""
     ERROR_REASON_DELEGATION_NOT_FOUND: _ErrorReason.ValueType  # 85
     """There is no such delegation."""
+    ERROR_REASON_ENVELOPE_NOT_FOUND: _ErrorReason.ValueType  # 86
+    """The run has no such envelope."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -376,4 +378,6 @@ ERROR_REASON_POLICY_CHANGED: ErrorReason.ValueType  # 84
 """Another policy is in force than when the step was decided about; it is previewed and decided about anew."""
 ERROR_REASON_DELEGATION_NOT_FOUND: ErrorReason.ValueType  # 85
 """There is no such delegation."""
+ERROR_REASON_ENVELOPE_NOT_FOUND: ErrorReason.ValueType  # 86
+"""The run has no such envelope."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from interlock.v1 import envelope_pb2 as interlock_dot_v1_dot_envelope__pb2
 from interlock.v1 import fork_pb2 as interlock_dot_v1_dot_fork__pb2
 from interlock.v1 import orchestrator_pb2 as interlock_dot_v1_dot_orchestrator__pb2
 from interlock.v1 import rules_pb2 as interlock_dot_v1_dot_rules__pb2
@@ -112,6 +113,16 @@ class OrchestratorStub:
                 '/interlock.v1.Orchestrator/SkipStep',
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.SkipStepRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.SkipStepResponse.FromString,
+                _registered_method=True)
+        self.GrantEnvelope = channel.unary_unary(
+                '/interlock.v1.Orchestrator/GrantEnvelope',
+                request_serializer=interlock_dot_v1_dot_envelope__pb2.GrantEnvelopeRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_envelope__pb2.GrantEnvelopeResponse.FromString,
+                _registered_method=True)
+        self.RevokeEnvelope = channel.unary_unary(
+                '/interlock.v1.Orchestrator/RevokeEnvelope',
+                request_serializer=interlock_dot_v1_dot_envelope__pb2.RevokeEnvelopeRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_envelope__pb2.RevokeEnvelopeResponse.FromString,
                 _registered_method=True)
         self.WatchRun = channel.unary_stream(
                 '/interlock.v1.Orchestrator/WatchRun',
@@ -301,6 +312,22 @@ class OrchestratorServicer:
     def SkipStep(self, request, context):
         """Passes over a step that has not taken effect: PENDING, AWAITING_APPROVAL, FAILED, REJECTED or
         OUTCOME_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GrantEnvelope(self, request, context):
+        """Lets later steps of the run that stay within bounds go on without asking. Only from who could approve them alone;
+        never what a policy denies or wants a person to see. Errors: PERMISSION_DENIED, INVALID_ARGUMENT, RUN_WRONG_STATE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeEnvelope(self, request, context):
+        """Takes an envelope back. What it has let through stays; a step that is under way asks. Revoking it again changes
+        nothing. Errors: ENVELOPE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -502,6 +529,16 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.SkipStep,
                     request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.SkipStepRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_orchestrator__pb2.SkipStepResponse.SerializeToString,
+            ),
+            'GrantEnvelope': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantEnvelope,
+                    request_deserializer=interlock_dot_v1_dot_envelope__pb2.GrantEnvelopeRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_envelope__pb2.GrantEnvelopeResponse.SerializeToString,
+            ),
+            'RevokeEnvelope': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeEnvelope,
+                    request_deserializer=interlock_dot_v1_dot_envelope__pb2.RevokeEnvelopeRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_envelope__pb2.RevokeEnvelopeResponse.SerializeToString,
             ),
             'WatchRun': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRun,
@@ -964,6 +1001,60 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/SkipStep',
             interlock_dot_v1_dot_orchestrator__pb2.SkipStepRequest.SerializeToString,
             interlock_dot_v1_dot_orchestrator__pb2.SkipStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrantEnvelope(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/GrantEnvelope',
+            interlock_dot_v1_dot_envelope__pb2.GrantEnvelopeRequest.SerializeToString,
+            interlock_dot_v1_dot_envelope__pb2.GrantEnvelopeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeEnvelope(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/RevokeEnvelope',
+            interlock_dot_v1_dot_envelope__pb2.RevokeEnvelopeRequest.SerializeToString,
+            interlock_dot_v1_dot_envelope__pb2.RevokeEnvelopeResponse.FromString,
             options,
             channel_credentials,
             insecure,

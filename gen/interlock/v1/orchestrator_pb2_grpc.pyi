@@ -5,6 +5,7 @@ The Orchestrator service: runs, steps, the journal."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from interlock.v1 import envelope_pb2 as _envelope_pb2
 from interlock.v1 import fork_pb2 as _fork_pb2
 from interlock.v1 import orchestrator_pb2 as _orchestrator_pb2
 from interlock.v1 import rules_pb2 as _rules_pb2
@@ -84,6 +85,14 @@ class OrchestratorStub:
     SkipStep: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.SkipStepRequest, _orchestrator_pb2.SkipStepResponse]
     """Passes over a step that has not taken effect: PENDING, AWAITING_APPROVAL, FAILED, REJECTED or
     OUTCOME_UNKNOWN.
+    """
+    GrantEnvelope: _grpc.UnaryUnaryMultiCallable[_envelope_pb2.GrantEnvelopeRequest, _envelope_pb2.GrantEnvelopeResponse]
+    """Lets later steps of the run that stay within bounds go on without asking. Only from who could approve them alone;
+    never what a policy denies or wants a person to see. Errors: PERMISSION_DENIED, INVALID_ARGUMENT, RUN_WRONG_STATE.
+    """
+    RevokeEnvelope: _grpc.UnaryUnaryMultiCallable[_envelope_pb2.RevokeEnvelopeRequest, _envelope_pb2.RevokeEnvelopeResponse]
+    """Takes an envelope back. What it has let through stays; a step that is under way asks. Revoking it again changes
+    nothing. Errors: ENVELOPE_NOT_FOUND.
     """
     WatchRun: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.WatchRunRequest, _orchestrator_pb2.WatchRunResponse]
     """Streams a run's events and live output until the run ends. Every message carries a cursor; a
@@ -198,6 +207,14 @@ class OrchestratorAsyncStub(OrchestratorStub):
     SkipStep: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.SkipStepRequest, _orchestrator_pb2.SkipStepResponse]  # type: ignore[assignment]
     """Passes over a step that has not taken effect: PENDING, AWAITING_APPROVAL, FAILED, REJECTED or
     OUTCOME_UNKNOWN.
+    """
+    GrantEnvelope: _aio.UnaryUnaryMultiCallable[_envelope_pb2.GrantEnvelopeRequest, _envelope_pb2.GrantEnvelopeResponse]  # type: ignore[assignment]
+    """Lets later steps of the run that stay within bounds go on without asking. Only from who could approve them alone;
+    never what a policy denies or wants a person to see. Errors: PERMISSION_DENIED, INVALID_ARGUMENT, RUN_WRONG_STATE.
+    """
+    RevokeEnvelope: _aio.UnaryUnaryMultiCallable[_envelope_pb2.RevokeEnvelopeRequest, _envelope_pb2.RevokeEnvelopeResponse]  # type: ignore[assignment]
+    """Takes an envelope back. What it has let through stays; a step that is under way asks. Revoking it again changes
+    nothing. Errors: ENVELOPE_NOT_FOUND.
     """
     WatchRun: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.WatchRunRequest, _orchestrator_pb2.WatchRunResponse]  # type: ignore[assignment]
     """Streams a run's events and live output until the run ends. Every message carries a cursor; a
@@ -393,6 +410,26 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_orchestrator_pb2.SkipStepResponse, _abc.Awaitable[_orchestrator_pb2.SkipStepResponse]]:
         """Passes over a step that has not taken effect: PENDING, AWAITING_APPROVAL, FAILED, REJECTED or
         OUTCOME_UNKNOWN.
+        """
+
+    @_abc_1.abstractmethod
+    def GrantEnvelope(
+        self,
+        request: _envelope_pb2.GrantEnvelopeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_envelope_pb2.GrantEnvelopeResponse, _abc.Awaitable[_envelope_pb2.GrantEnvelopeResponse]]:
+        """Lets later steps of the run that stay within bounds go on without asking. Only from who could approve them alone;
+        never what a policy denies or wants a person to see. Errors: PERMISSION_DENIED, INVALID_ARGUMENT, RUN_WRONG_STATE.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeEnvelope(
+        self,
+        request: _envelope_pb2.RevokeEnvelopeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_envelope_pb2.RevokeEnvelopeResponse, _abc.Awaitable[_envelope_pb2.RevokeEnvelopeResponse]]:
+        """Takes an envelope back. What it has let through stays; a step that is under way asks. Revoking it again changes
+        nothing. Errors: ENVELOPE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

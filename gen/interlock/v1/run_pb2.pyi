@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from interlock.v1 import cost_pb2 as _cost_pb2
+from interlock.v1 import envelope_pb2 as _envelope_pb2
 from interlock.v1 import policy_pb2 as _policy_pb2
 from interlock.v1 import step_pb2 as _step_pb2
 import builtins as _builtins
@@ -157,6 +158,7 @@ class Run(_message.Message):
     WAITING_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     STEPS_UNDONE_FIELD_NUMBER: _builtins.int
+    ENVELOPES_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """`run-…`."""
     goal: _builtins.str
@@ -229,6 +231,10 @@ class Run(_message.Message):
     def origin(self) -> Global___RunOrigin:
         """Set for a run that is a fork of another one."""
 
+    @_builtins.property
+    def envelopes(self) -> _containers.RepeatedCompositeFieldContainer[_envelope_pb2.Envelope]:
+        """Bounds within which its later steps do not ask, also those that were revoked or are used up."""
+
     def __init__(
         self,
         *,
@@ -256,10 +262,11 @@ class Run(_message.Message):
         waiting: Global___WorkspaceWait | None = ...,
         origin: Global___RunOrigin | None = ...,
         steps_undone: _builtins.int = ...,
+        envelopes: _abc.Iterable[_envelope_pb2.Envelope] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cost", b"cost", "created_at", b"created_at", "failure", b"failure", "origin", b"origin", "policy", b"policy", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "origin", b"origin", "pause_reason", b"pause_reason", "policy", b"policy", "run_id", b"run_id", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "steps_undone", b"steps_undone", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "envelopes", b"envelopes", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "origin", b"origin", "pause_reason", b"pause_reason", "policy", b"policy", "run_id", b"run_id", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "steps_undone", b"steps_undone", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1330,6 +1330,9 @@ class Step(_message.Message):
     WAITED_FIELD_NUMBER: _builtins.int
     REPLACED_APPROVAL_ID_FIELD_NUMBER: _builtins.int
     RULINGS_FIELD_NUMBER: _builtins.int
+    ENVELOPE_ID_FIELD_NUMBER: _builtins.int
+    ENVELOPE_GRANTED_BY_FIELD_NUMBER: _builtins.int
+    EDITED_BY_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run, `run-…`."""
     number: _builtins.int
@@ -1359,6 +1362,12 @@ class Step(_message.Message):
     """How many there are."""
     replaced_approval_id: _builtins.str
     """The approval that `approval_id` asks in place of, because the workspace moved under its preview; else empty."""
+    envelope_id: _builtins.str
+    """The envelope that let the present attempt through without a question; empty for most."""
+    envelope_granted_by: _builtins.str
+    """Who granted that envelope."""
+    edited_by: _builtins.str
+    """Who replaced the input since the step was started; empty for most."""
     @_builtins.property
     def spec(self) -> Global___StepSpec:
         """What was asked, as edited last."""
@@ -1430,10 +1439,13 @@ class Step(_message.Message):
         waited: _duration_pb2.Duration | None = ...,
         replaced_approval_id: _builtins.str = ...,
         rulings: _abc.Iterable[_rules_pb2.Ruling] | None = ...,
+        envelope_id: _builtins.str = ...,
+        envelope_granted_by: _builtins.str = ...,
+        edited_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "spec", b"spec", "started_at", b"started_at", "undone", b"undone", "waited", b"waited"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "cost", b"cost", "effect", b"effect", "ended_at", b"ended_at", "failure", b"failure", "gate", b"gate", "head_tree", b"head_tree", "inherited", b"inherited", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "key", b"key", "kind", b"kind", "model_calls", b"model_calls", "number", b"number", "replaced_approval_id", b"replaced_approval_id", "reply", b"reply", "rulings", b"rulings", "run_id", b"run_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "undone", b"undone", "waited", b"waited"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "cost", b"cost", "edited_by", b"edited_by", "effect", b"effect", "ended_at", b"ended_at", "envelope_granted_by", b"envelope_granted_by", "envelope_id", b"envelope_id", "failure", b"failure", "gate", b"gate", "head_tree", b"head_tree", "inherited", b"inherited", "kept_paths", b"kept_paths", "kept_total", b"kept_total", "key", b"key", "kind", b"kind", "model_calls", b"model_calls", "number", b"number", "replaced_approval_id", b"replaced_approval_id", "reply", b"reply", "rulings", b"rulings", "run_id", b"run_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "undone", b"undone", "waited", b"waited"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

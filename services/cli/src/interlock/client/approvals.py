@@ -19,6 +19,7 @@ from interlock.v1.decision_pb2 import (
     RejectAction,
     Skip,
 )
+from interlock.v1.envelope_pb2 import EnvelopeBounds
 from interlock.v1.step_pb2 import StepInput
 
 _ASKING = frozenset(
@@ -109,6 +110,7 @@ class ApprovalCalls(Connection):
         *,
         on_reject: str = "fail",
         edit: StepInput | None = None,
+        envelope: EnvelopeBounds | None = None,
         on_behalf_of: str = "",
         channel: str = "sdk",
         request_id: str = "",
@@ -123,6 +125,7 @@ class ApprovalCalls(Connection):
             comment: why; shown to everyone and journaled.
             on_reject: what a rejection leads to: `fail` the run, `skip` the step, or `replan`.
             edit: the new input, of the same kind, for `edit`.
+            envelope: with an approval, what later steps of the run may do without asking.
             on_behalf_of: whose right to decide is used, by a delegation of theirs to the caller.
             channel: through what the decision came; at most 40 characters.
 
@@ -133,6 +136,8 @@ class ApprovalCalls(Connection):
             comment=comment, channel=channel, digest=approval.digest, on_behalf_of=on_behalf_of
         )
         _set_verdict(decision, verdict, on_reject, edit)
+        if envelope is not None and verdict == "approve":
+            decision.approve.envelope.CopyFrom(envelope)
         request = pb.DecideRequest(
             request_id=self.request_id(request_id),
             approval_id=approval.approval_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from interlock.client.access import AccessCalls
 from interlock.client.approvals import ApprovalCalls
+from interlock.client.envelopes import EnvelopeCalls
 from interlock.client.exports import ExportCalls
 from interlock.client.forks import ForkCalls
 from interlock.client.journals import PlannerCalls
@@ -15,6 +16,7 @@ from interlock.client.workspaces import WorkspaceCalls
 class Client(
     WatchCalls,
     ApprovalCalls,
+    EnvelopeCalls,
     WorkspaceCalls,
     ForkCalls,
     ExportCalls,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli.command import command, group
+from interlock.cli.envelopes import EnvelopeCommand, EnvelopePath, EnvelopeSteps, read_bounds
 from interlock.cli.names import APPROVAL_STATES, ON_REJECT, one_of
 from interlock.cli.settings import Output, Settings
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from interlock.cli.editing import Change
     from interlock.client import Client
     from interlock.v1.decision_pb2 import ApprovalRecord
+    from interlock.v1.envelope_pb2 import EnvelopeBounds
 
 app = group("See what waits for a decision, and decide.")
 
@@ -120,9 +122,13 @@ async def approve(
     comment: COMMENT = "",
     digest: DIGEST = "",
     place_of: PLACE_OF = "",
+    envelope_path: EnvelopePath = None,
+    envelope_command: EnvelopeCommand = None,
+    envelope_steps: EnvelopeSteps = 0,
 ) -> None:
-    """Approve exactly what `show` shows."""
-    await _decide(settings, approval, "approve", Said(comment, digest, place_of))
+    """Approve exactly what `show` shows; with --envelope-path, later steps within bounds need not ask."""
+    envelope = read_bounds(envelope_path, envelope_command, steps=envelope_steps)
+    await _decide(settings, approval, "approve", Said(comment, digest, place_of), envelope=envelope)
 
 
 @command(app, "reject")
@@ -199,6 +205,7 @@ async def _decide(
     *,
     action: str = "fail",
     change: Change | None = None,
+    envelope: EnvelopeBounds | None = None,
 ) -> None:
     from interlock.cli.session import connect
     from interlock.cli.show.approvals import show_decision
@@ -213,6 +220,7 @@ async def _decide(
             said.comment,
             on_reject=action,
             edit=change.made(record) if change is not None else None,
+            envelope=envelope,
             on_behalf_of=said.place_of,
             channel="cli",
         )

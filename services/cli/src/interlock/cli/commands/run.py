@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from interlock.cli.command import command, group
+from interlock.cli.commands import envelope
 from interlock.cli.names import APPROVE, RUN_STATES, one_of
 from interlock.cli.settings import Output, Settings
 
 app = group("Execute, start, watch and steer runs.")
+app.add_typer(envelope.app, name="envelope")
 
 MAX_STEPS = 10_000
 """No run has more, so no step has a higher number."""

@@ -176,7 +176,7 @@ def _head(approval: ApprovalRecord) -> list[str]:
 
 def _while_open(approval: ApprovalRecord) -> list[str]:
     """Who has edited it, and what happened while nobody decided."""
-    lines = []
+    lines = [f"asks because: {approval.outside}"] if approval.outside else []
     if approval.edited_by:
         lines.append(f"edited:  by {approval.edited_by}; what is shown is their version")
     if approval.reminders:

@@ -8,6 +8,7 @@ from interlock.cli.errors import FAILED, OK, REJECTED, WAITING
 from interlock.cli.output import progress, show_list, show_one, write_fields, write_table
 from interlock.cli.safe import escape
 from interlock.cli.settings import Settings
+from interlock.cli.show.envelopes import envelope_line
 from interlock.cli.show.steps import asks, failure_lines, kind_text, steps_table, waited
 from interlock.cli.text import (
     cost_text,
@@ -135,6 +136,8 @@ def _people(run: Run) -> None:
             ("trace", run.trace_id),
         ]
     )
+    for each in run.envelopes:
+        print(escape(f"envelope {envelope_line(each)}"))
     if run.failure.reason:
         print("\n".join(failure_lines(run.failure)))
     if run.steps:

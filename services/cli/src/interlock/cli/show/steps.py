@@ -104,6 +104,7 @@ def outcome(step: Step) -> str:
         return f"{step.failure.reason}: {first_line(step.failure.message)}"
     effect = step.effect
     parts = ["inherited"] if step.inherited else []
+    parts += [f"within {step.envelope_id} of {step.envelope_granted_by}"] if step.envelope_id else []
     parts += [_undone_short(step)] if step.HasField("undone") else []
     if effect.HasField("exit_code"):
         parts.append(f"exit {effect.exit_code}")

@@ -61,6 +61,7 @@ def requested(run: Run, step: Step, approval: Approval, at: datetime) -> Approva
         stages=_stages(deciders(run, step), step),
         excluded=sorted({run.created_by, *step.authors}) if deciders(run, step).separate_requester else (),
         edited_by=step.edited_by,
+        outside=approval.outside,
         reminders=step.reminders,
         reminded_at=views.timestamp(step.reminded_at),
         escalated_at=views.timestamp(step.escalated_at),

@@ -13,6 +13,7 @@ from interlock.common.plan.model import PlanRule
 from interlock.common.plan.wire import plan_rule
 from interlock.common.policy.named import shipped
 from interlock.orchestrator.convert import rulings
+from interlock.orchestrator.convert.envelopes import grant
 from interlock.orchestrator.convert.texts import externalise
 from interlock.orchestrator.domain.decide_approval import Decision
 from interlock.orchestrator.domain.model import (
@@ -149,5 +150,6 @@ def decision(message: decision_pb2.Decision, *, by: Identity) -> tuple[Decision,
         input=fields,
         authentication=by.authentication,
         on_behalf_of=message.on_behalf_of,
+        envelope=grant(message.approve.envelope) if message.approve.HasField("envelope") else None,
     )
     return made, payloads

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from interlock.common.advice import named
-from interlock.orchestrator.convert import rulings
+from interlock.orchestrator.convert import envelopes, rulings
 from interlock.orchestrator.convert.texts import inline
 from interlock.orchestrator.domain.model import (
     Budget,
@@ -188,6 +188,9 @@ def step(run: Run, value: Step, bodies: Bodies) -> step_pb2.Step:
         undone=undone(value),
         kept_paths=value.kept_paths,
         kept_total=value.kept_total,
+        envelope_id=value.envelope,
+        envelope_granted_by=envelopes.granted_by(run, value) if value.envelope else "",
+        edited_by=value.edited_by,
         replaced_approval_id=value.approval.replaces if value.approval else "",
         rulings=[rulings.view(each) for each in (value.ruling, value.observed) if each is not None],
     )
@@ -226,6 +229,7 @@ def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:
         head_tree=value.head_tree,
         journal_length=value.seq,
         journal_head=value.head,
+        envelopes=[envelopes.view(each) for each in value.envelopes],
         trace_id=value.traceparent.split("-")[1] if value.traceparent.count("-") == 3 else "",
         created_by=value.created_by,
         created_at=timestamp(value.created_at),

@@ -187,9 +187,9 @@ def _preparing(step: Step) -> StepAction:
     if needs_model(step):
         kind = AskModel if step.spec.kind in MODEL_KINDS else Draft
         return kind(step.number, step.attempt)
-    if step.gate in (Gate.COMMAND, Gate.BOTH) and not step.approved_request:
+    if step.gate in (Gate.COMMAND, Gate.BOTH) and not (step.approved_request or step.tried_request):
         return Propose(step.number, step.attempt)
-    return Prepare(step.number, step.attempt, step.approved_request)
+    return Prepare(step.number, step.attempt, step.approved_request or step.tried_request)
 
 
 def _applying(step: Step) -> StepAction:

@@ -13,6 +13,7 @@ from interlock.orchestrator.domain.advance import budget_left
 from interlock.orchestrator.domain.asking import deciders, gate_of, has_rules
 from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.context import Context
+from interlock.orchestrator.domain.decide_envelope import Grant, Granter, check_grant, granted
 from interlock.orchestrator.domain.decide_step import failed
 from interlock.orchestrator.domain.model import (
     Approval,
@@ -34,7 +35,8 @@ from interlock.orchestrator.domain.votes import Voter, check_may_approve, check_
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One person's or rule's answer. `input` and `kind` are of an edit, `action` of a rejection,
-    `authentication` how the subject proved who it is, `on_behalf_of` whose right it uses by `delegation`."""
+    `authentication` how the subject proved who it is, `on_behalf_of` whose right it uses by `delegation`. An
+    approval may come with an `envelope` for later steps."""
 
     verdict: Verdict
     digest: str
@@ -47,6 +49,7 @@ class Decision:
     authentication: str = ""
     on_behalf_of: str = ""
     delegation: str = ""
+    envelope: Grant | None = None
 
     @property
     def voter(self) -> Voter:
@@ -78,6 +81,8 @@ def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list
         )
     if decision.verdict is Verdict.APPROVE:
         check_may_approve(run, step, approval_id, decision.voter)
+        if decision.envelope is not None:
+            check_grant(run, step, decision.envelope, decision.voter)
     else:
         check_may_refuse(run, step, approval_id, decision.voter)
     voted = _voted(run, step, approval_id, decision)
@@ -173,7 +178,13 @@ def _pending(run: Run, approval_id: str) -> tuple[Step, Approval]:
 
 
 def _approved(run: Run, ctx: Context, step: Step, decision: Decision) -> list[e.Event]:
-    return []
+    if decision.envelope is None or step.approval is None:
+        return []
+    by = Granter(
+        decision.voter, decision.authentication, decision.channel, decision.comment, decision.delegation
+    )
+    asked, about = decision.envelope, step.approval
+    return [granted(ctx, asked, by, approval_id=about.approval_id, digest=about.digest)]
 
 
 def _skipped(run: Run, ctx: Context, step: Step, decision: Decision) -> list[e.Event]:

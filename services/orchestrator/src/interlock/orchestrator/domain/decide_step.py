@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from interlock.common.errors import Reason
+from interlock.orchestrator.domain import envelopes
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.actions import (
     Apply,
@@ -25,10 +26,12 @@ from interlock.orchestrator.domain.advance import budget_left
 from interlock.orchestrator.domain.asking import Question, at_command, at_effect, gate_of, has_rules, refusal
 from interlock.orchestrator.domain.chain import time_text
 from interlock.orchestrator.domain.context import Context
+from interlock.orchestrator.domain.envelopes import Observed
 from interlock.orchestrator.domain.model import (
     MAX_ATTEMPTS,
     MAX_SUPERSEDED,
     Approval,
+    Envelope,
     Failure,
     Kept,
     ModelCall,
@@ -60,6 +63,7 @@ effect under this attempt, or another policy is in force."""
 
 _NAMED_PATHS = 20
 _NOTHING = Kept()
+_NOTHING_SEEN = Observed(complete=False)
 
 
 _OTHER_REQUEST = Failure(
@@ -110,10 +114,14 @@ def proposed(run: Run, ctx: Context, number: int, attempt: int, prepared: Prepar
     """The executor said what would run; the step asks for approval of it."""
     if run.cancelling or not wants(run, number, attempt, Propose):
         return []
-    known = e.StepProposed(attempt, prepared, step=number)
     step = run.steps[number - 1]
+    known = [*drift(run, prepared.base_tree), e.StepProposed(attempt, prepared, step=number)]
     question = at_command(step, step.ruling)
-    return [*drift(run, prepared.base_tree), known, _ask(run, ctx, step, question, prepared.request_digest)]
+    within = envelopes.trial(run, step, question, ctx.now)
+    if within is not None:
+        tried = e.EnvelopeTried(attempt, within.envelope_id, prepared.request_digest, step=number)
+        return [*known, tried]
+    return [*known, *_ask(run, ctx, step, question, prepared.request_digest)]
 
 
 def prepared(
@@ -124,8 +132,10 @@ def prepared(
     effect: Prepared,
     failure: Failure | None = None,
     ruling: Ruling | None = None,
+    seen: Observed = _NOTHING_SEEN,
 ) -> list[e.Event]:
     """The executor computed the effect, or the step failed in its fork; `ruling` is what the rules say about it.
+    `seen` is what it did, for envelopes.
 
     A run that is being cancelled records how far it had come and publishes nothing.
     """
@@ -139,11 +149,12 @@ def prepared(
         return [*known, e.StepCancelled(step=number)]
     if failure is not None:
         return [*known, *failed(step, failure)]
-    if step.approved_request and effect.request_digest != step.approved_request:
+    asked = step.approved_request or step.tried_request
+    if asked and effect.request_digest != asked:
         return [*known, *_moved(run, ctx, step, _OTHER_REQUEST, ran=True)]
     if ruling is not None:
         known.append(e.StepRuled(attempt, ruling, step.gate.value, step=number))
-    return [*known, *_after_prepared(run, ctx, step, effect, ruling)]
+    return [*known, *_after_prepared(run, ctx, step, effect, ruling, seen)]
 
 
 def applied(
@@ -209,13 +220,35 @@ def failed(step: Step, failure: Failure, *, may_retry: bool = True, stop: bool =
 
 
 def _after_prepared(
-    run: Run, ctx: Context, step: Step, effect: Prepared, ruling: Ruling | None
+    run: Run, ctx: Context, step: Step, effect: Prepared, ruling: Ruling | None, seen: Observed
 ) -> list[e.Event]:
     question = at_effect(step, effect, ruling)
     if question.refused is not None:
         return failed(step, question.refused, may_retry=False)
-    if step.state is StepState.PREPARING and question.asks:
-        return [_ask(run, ctx, step, question, effect.effect_digest)]
+    # What was only tried has been approved by nobody yet.
+    if step.state is StepState.PREPARING and (question.asks or step.tried_request):
+        within = envelopes.given(run, step, question, seen, ctx.now)
+        if within is None:
+            return _ask(run, ctx, step, question, effect.effect_digest, seen)
+        return [_within(step, effect, seen, within), *_goes_on(step, effect)]
+    return _goes_on(step, effect)
+
+
+def _within(step: Step, effect: Prepared, seen: Observed, envelope: Envelope) -> e.Event:
+    return e.EnvelopeUsed(
+        step.attempt,
+        envelope.envelope_id,
+        envelope.granted_by,
+        effect.effect_digest,
+        len(seen.paths),
+        seen.size,
+        envelope.on_behalf_of,
+        step=step.number,
+    )
+
+
+def _goes_on(step: Step, effect: Prepared) -> list[e.Event]:
+    """An effect that nobody has to be asked about, or not any more."""
     if step.spec.kind is StepKind.READ_FILE or not effect.changes_tree:
         return [
             e.StepSucceeded(step.attempt, effect.base_tree, approval_id=_approved(step), step=step.number)
@@ -231,7 +264,9 @@ def _approved(step: Step) -> str:
     return given[-1].approval_id if given else ""
 
 
-def _ask(run: Run, ctx: Context, step: Step, question: Question, digest: str) -> e.Event:
+def _ask(
+    run: Run, ctx: Context, step: Step, question: Question, digest: str, seen: Observed | None = None
+) -> list[e.Event]:
     policy, before = run.policy, step.review(question.gate)
     approval = Approval(
         ctx.new_id("apr"),
@@ -243,8 +278,10 @@ def _ask(run: Run, ctx: Context, step: Step, question: Question, digest: str) ->
         remind_us=policy.remind_us,
         escalates_at=_after(ctx, policy.escalate_us),
         escalate_to=named(policy.groups, policy.escalate_to),
+        outside=envelopes.passed(run, step, question, seen, ctx.now),
     )
-    return e.ApprovalRequested(approval, step=step.number)
+    asked = e.ApprovalRequested(approval, step=step.number)
+    return [*envelopes.spent(run, step, ctx.now), asked]
 
 
 def _after(ctx: Context, microseconds: int | None) -> str:

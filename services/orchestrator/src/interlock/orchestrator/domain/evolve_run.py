@@ -14,6 +14,9 @@ from interlock.orchestrator.domain.inherit import inherited_steps
 from interlock.orchestrator.domain.model import (
     STEP_ACTIVE,
     STEP_FINAL,
+    Envelope,
+    EnvelopeState,
+    EnvelopeUse,
     Planning,
     Run,
     RunState,
@@ -117,6 +120,37 @@ def _called(run: Run, event: e.ModelCalled, at: datetime) -> dict[str, Any]:
     return {"spent": run.spent.plus(event.call), **of_run}
 
 
+def _granted(run: Run, event: e.EnvelopeGranted, at: datetime) -> dict[str, Any]:
+    made = Envelope(
+        event.envelope_id,
+        event.bounds,
+        event.by,
+        at,
+        event.on_behalf_of,
+        event.authentication,
+        event.channel,
+        event.comment,
+        event.approval_id,
+        event.expires_at,
+        run.spent.cost_micros or 0,
+        run.spent.unpriced,
+    )
+    return {"envelopes": (*run.envelopes, made)}
+
+
+def _used(run: Run, event: e.EnvelopeUsed, at: datetime) -> dict[str, Any]:
+    known = next(each for each in run.envelopes if each.envelope_id == event.envelope_id)
+    use = EnvelopeUse(event.step, event.attempt, event.size)
+    return _of_envelope(run, event.envelope_id, uses=(*known.uses, use))
+
+
+def _of_envelope(run: Run, envelope_id: str, **fields: Any) -> dict[str, Any]:
+    if all(each.envelope_id != envelope_id for each in run.envelopes):
+        raise IllegalTransitionError(f"there is no envelope {envelope_id}")
+    changed = (replace(each, **fields) if each.envelope_id == envelope_id else each for each in run.envelopes)
+    return {"envelopes": tuple(changed)}
+
+
 FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]] = {
     e.StepsAdded: _steps_added,
     e.StepsInherited: _steps_inherited,
@@ -140,6 +174,12 @@ FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]] = {
     e.StepRevertFailed: undo.revert_ended,
     e.RunReopened: undo.run_reopened,
     e.RunOvertaken: undo.overtaken,
+    e.EnvelopeGranted: _granted,
+    e.EnvelopeUsed: _used,
+    e.EnvelopeRevoked: lambda run, ev, at: _of_envelope(
+        run, ev.envelope_id, state=EnvelopeState.REVOKED, revoked_by=ev.by
+    ),
+    e.EnvelopeExhausted: lambda run, ev, at: _of_envelope(run, ev.envelope_id, state=EnvelopeState.EXHAUSTED),
     e.ModelCalled: _called,
     e.DriftAdopted: lambda run, ev, at: {"head_tree": ev.to_tree},
     e.EffectDiscarded: _discarded,
@@ -164,6 +204,15 @@ def _leaves_behind(old: Step, event: e.Event) -> bool:
     return isinstance(step_action(old), Prepare) and not isinstance(event, e.StepCancelled)
 
 
+def _unused(run: Run, step: Step) -> tuple[Envelope, ...]:
+    """The envelopes without an attempt that was let through and came to nothing: it does not count."""
+    gone = (step.number, step.attempt)
+    return tuple(
+        replace(each, uses=tuple(use for use in each.uses if (use.step, use.attempt) != gone))
+        for each in run.envelopes
+    )
+
+
 def bookkeep(run: Run, old: Step, new: Step, event: e.Event) -> dict[str, Any]:
     """What follows for the run from a change of one of its steps."""
     changes: dict[str, Any] = {}
@@ -181,6 +230,8 @@ def bookkeep(run: Run, old: Step, new: Step, event: e.Event) -> dict[str, Any]:
         changes["scan_from"] = min(run.scan_from, new.number)
     if run.steps_allowed is not None:
         changes["steps_allowed"] = run.steps_allowed + _allowance(event)
+    if old.envelope and old.state in STEP_ACTIVE and isinstance(event, _ABANDONS):
+        changes["envelopes"] = _unused(run, old)
     if _leaves_behind(old, event):
         changes.update(_discard(run, old))
     if isinstance(event, (e.StepProposed, e.StepPrepared)) and not run.base_tree:

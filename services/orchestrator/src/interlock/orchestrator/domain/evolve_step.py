@@ -86,6 +86,8 @@ _SAME_ATTEMPT = (
     e.StepProposed,
     e.StepPrepared,
     e.StepRuled,
+    e.EnvelopeTried,
+    e.EnvelopeUsed,
     e.StepExecuting,
     e.StepApplying,
     e.StepSucceeded,
@@ -186,6 +188,8 @@ _FRESH: dict[str, Any] = {
     "judge": False,
     "ruling": None,
     "observed": None,
+    "tried_request": "",
+    "envelope": "",
 }
 """What a new attempt starts without: everything that was about the attempt before."""
 
@@ -218,6 +222,8 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
         "escalated_at": None,
     },
     e.ApprovalReminded: lambda s, ev: {"reminders": ev.number},
+    e.EnvelopeTried: lambda s, ev: {"tried_request": ev.request},
+    e.EnvelopeUsed: lambda s, ev: {"envelope": ev.envelope_id},
     e.ApprovalDecided: _decided,
     e.ApprovalExpired: lambda s, ev: {"approval": None},
     e.ApprovalCancelled: lambda s, ev: {"approval": None},

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+from interlock.orchestrator.commands import envelopes
 from interlock.orchestrator.commands.collect_storage import collect_storage
 from interlock.orchestrator.commands.create_run import create_run
 from interlock.orchestrator.commands.execute_next import execute_next
@@ -20,7 +21,7 @@ from interlock.orchestrator.convert import inputs, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import decide_run
 from interlock.orchestrator.queries import approvals, backtest, compare, journal, policy, runs, watch
-from interlock.v1 import fork_pb2, orchestrator_pb2_grpc, rules_pb2
+from interlock.v1 import envelope_pb2, fork_pb2, orchestrator_pb2_grpc, rules_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 
@@ -102,6 +103,16 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
             lambda run, ctx: decide_run.skip_step(run, ctx, request.step, request.comment),
             lambda run: o.SkipStepResponse(run=views.run(run)),
         )
+
+    async def GrantEnvelope(
+        self, request: envelope_pb2.GrantEnvelopeRequest, context: Any
+    ) -> envelope_pb2.GrantEnvelopeResponse:
+        return await envelopes.grant(self._deps, request)
+
+    async def RevokeEnvelope(
+        self, request: envelope_pb2.RevokeEnvelopeRequest, context: Any
+    ) -> envelope_pb2.RevokeEnvelopeResponse:
+        return await envelopes.revoke(self._deps, request)
 
     async def WatchRun(self, request: o.WatchRunRequest, context: Any) -> AsyncIterator[o.WatchRunResponse]:
         async with aclosing(watch.watch(self._deps, request)) as responses:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.clients.executor import ExecutorClient
-from interlock.orchestrator.convert import results, texts, undoing
+from interlock.orchestrator.convert import envelopes, results, texts, undoing
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_step, undo
 from interlock.orchestrator.domain.keys import Keys
@@ -70,8 +70,11 @@ class Executing:
         facts, payloads = results.effect(response.effect, response.limits, with_result=failed is None)
         failure = results.failure(failed) if failed is not None else None
         ruling, kept = await self._rule(run, action, response.effect) if failed is None else (None, [])
+        seen = envelopes.seen(response.effect)
         return Done(
-            lambda r, ctx: decide_step.prepared(r, ctx, action.step, action.attempt, facts, failure, ruling),
+            lambda r, ctx: decide_step.prepared(
+                r, ctx, action.step, action.attempt, facts, failure, ruling, seen
+            ),
             [*payloads, *kept],
         )
 

@@ -12,6 +12,13 @@ from interlock.orchestrator.domain.events.approvals import (
     ApprovalRequested,
     ApprovalVoted,
 )
+from interlock.orchestrator.domain.events.envelopes import (
+    EnvelopeExhausted,
+    EnvelopeGranted,
+    EnvelopeRevoked,
+    EnvelopeTried,
+    EnvelopeUsed,
+)
 from interlock.orchestrator.domain.events.runs import (
     CancelRequested,
     DriftAdopted,
@@ -72,6 +79,11 @@ __all__ = [
     "CancelRequested",
     "DriftAdopted",
     "EffectDiscarded",
+    "EnvelopeExhausted",
+    "EnvelopeGranted",
+    "EnvelopeRevoked",
+    "EnvelopeTried",
+    "EnvelopeUsed",
     "Event",
     "ModelCalled",
     "Planned",

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from interlock.orchestrator.domain.model.envelopes import (
+    Bounds,
+    CommandPrefix,
+    Envelope,
+    EnvelopeState,
+    EnvelopeUse,
+)
 from interlock.orchestrator.domain.model.forks import (
     ForkOf,
     InheritedEffect,
@@ -77,7 +84,12 @@ __all__ = [
     "WRITING_KINDS",
     "ZERO_DIGEST",
     "Approval",
+    "Bounds",
     "Budget",
+    "CommandPrefix",
+    "Envelope",
+    "EnvelopeState",
+    "EnvelopeUse",
     "Failure",
     "ForkOf",
     "Gate",

@@ -38,7 +38,7 @@ class Approval:
 
     `replaces` is the approval that was given at this gate before the workspace moved under what it was about.
     Those who can decide are reminded every `remind_us` microseconds (0: never); at `escalates_at` (empty: never) it
-    goes to `escalate_to` as well.
+    goes to `escalate_to` as well. `outside` says why no envelope has answered it.
     """
 
     approval_id: str
@@ -50,6 +50,7 @@ class Approval:
     remind_us: int = 0
     escalates_at: str = ""
     escalate_to: tuple[str, ...] = ()
+    outside: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dataclasses import field as default
 from datetime import datetime
 
+from interlock.orchestrator.domain.model.envelopes import Envelope
 from interlock.orchestrator.domain.model.forks import ForkOf
 from interlock.orchestrator.domain.model.specs import Budget, Failure, Json, Policy
 from interlock.orchestrator.domain.model.spending import ModelCall, Spent
@@ -90,6 +91,7 @@ class Run:
     rollback: Rollback | None = None
     revert: Revert | None = None
     undone: bool = False
+    envelopes: tuple[Envelope, ...] = ()
     failure: Failure | None = None
     steps: Chunked[Step] = default(default_factory=Chunked)
     steps_done: int = 0

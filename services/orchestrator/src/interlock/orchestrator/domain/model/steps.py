@@ -32,6 +32,7 @@ class Step:
     how long it did not work after it had started, up to `idle_since` where that is set. `votes` are about the
     open approval, `authors` are those who asked for the step or have changed its input, `edited_by` is who changed it
     last since the step was started. `reminders`, `reminded_at` and `escalated_at` are about the open approval too.
+    `tried_request` is what runs in its fork before anybody is asked; `envelope` let this attempt through.
     `judge`: rules decide about
     the attempt; `ruling` is what they said before it began, `observed` what they said about what it did.
     """
@@ -52,6 +53,8 @@ class Step:
     ruling: Ruling | None = None
     observed: Ruling | None = None
     edited_by: str = ""
+    tried_request: str = ""
+    envelope: str = ""
     reminders: int = 0
     reminded_at: datetime | None = None
     escalated_at: datetime | None = None
