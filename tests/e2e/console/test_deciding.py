@@ -164,3 +164,26 @@ async def test_a_replaced_preview_is_shown_as_replaced(gateway: Gateway, console
     await expect(console.page.get_by_role("group", name="Decision")).to_have_count(0)
     assert gateway.get(f"/v1/runs/{run}")["run"]["state"] == "RUN_STATE_AWAITING_APPROVAL"
     assert (directory / "a.txt").read_text() == "somebody's\n"
+
+
+async def test_what_the_policy_decided_is_said(gateway: Gateway, console: Console, goal: str) -> None:
+    """Before it is approved, and in the run's timeline afterwards."""
+    when = 'observed.paths.anyMatch(["*.txt"])'
+    rule = {
+        "name": "texts",
+        "effect": "RULE_EFFECT_REQUIRE",
+        "when": when,
+        "reason": "Texts <b>are</b> seen.",
+    }
+    run, _ = started(gateway, goal, EDIT, policy={"name": "house", "rules": [rule]})
+    approval = await console.look_at(goal)
+    ruling = approval.locator(".ruling")
+    await expect(ruling).to_contain_text("somebody has to approve by what it did · house")
+    await expect(ruling).to_contain_text("texts require (house) Texts <b>are</b> seen.")
+    await console.keep("policy")
+    await console.button("Approve")
+    ended(gateway, run, "COMPLETED")
+    await console.page.goto(f"{console.url}/#/runs/{run}/step-1")
+    step = console.page.locator(".step > details[open]")
+    await expect(step.locator(".ruling").filter(has_text="Texts <b>are</b> seen.")).to_be_visible()
+    await expect(step).to_contain_text("Approved by local (console)")

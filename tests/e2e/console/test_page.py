@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import httpx
 from tests.e2e.gateway.conftest import Gateway
+
+from interlock.gateway.config import Limits
+from interlock.gateway.console import pages
+from interlock.gateway.http.exchange import Exchange
 
 
 def test_the_page_allows_nothing_but_its_own_files(gateway: Gateway) -> None:
@@ -26,3 +33,19 @@ def test_the_page_allows_nothing_but_its_own_files(gateway: Gateway) -> None:
 def test_another_host_is_not_served_the_page(gateway: Gateway) -> None:
     answer = httpx.get(gateway.url, headers={"host": "evil.example"})
     assert answer.status_code == 421
+
+
+async def test_a_page_that_is_not_built_says_how(tmp_path: Path) -> None:
+    page = pages(tmp_path)["/"]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "raw_path": b"/", "headers": []}
+    await page(Exchange(scope, receive, send, Limits(), ""))
+    assert sent[0]["status"] == 503
+    assert b"make console" in sent[1]["body"]

@@ -118,10 +118,20 @@ export interface Decision {
   at?: string;
   digest?: string;
   authentication?: string;
+  onBehalfOf?: string;
+}
+
+export interface Ruling {
+  verdict?: string;
+  policies?: { name?: string; version?: string }[];
+  rules?: { policy?: string; rule?: string; effect?: string; reason?: string; problem?: string; observed?: boolean }[];
+  observed?: boolean;
+  always?: boolean;
 }
 
 export interface Vote {
   subject: string;
+  onBehalfOf?: string;
   stage?: number;
   channel?: string;
   comment?: string;
@@ -157,6 +167,11 @@ export interface Approval {
   supersededBy?: string;
   replaces?: string;
   gateNote?: string;
+  ruling?: Ruling;
+  excluded?: string[];
+  editedBy?: string;
+  reminders?: number;
+  escalatedTo?: string[];
   votes?: Vote[];
   stages?: Stage[];
 }
@@ -212,6 +227,7 @@ export interface Step {
   inherited?: boolean;
   keptPaths?: string[];
   waited?: string;
+  rulings?: Ruling[];
 }
 
 export interface Run {

@@ -46,8 +46,8 @@ export function said(approval: Approval): string {
   const state = approvalState(approval.state);
   if (state === "superseded") return "Replaced by a new preview";
   const word = state.charAt(0).toUpperCase() + state.slice(1);
-  const { subject, channel } = approval.decision ?? {};
-  return subject ? `${word} by ${plain(subject)}${channel ? ` (${plain(channel)})` : ""}` : word;
+  const { subject, channel, onBehalfOf } = approval.decision ?? {};
+  return subject ? `${word} by ${plain(subject)}${onBehalfOf ? ` for ${plain(onBehalfOf)}` : ""}${channel ? ` (${plain(channel)})` : ""}` : word;
 }
 
 export const short = (id: string | undefined): string => {

@@ -14,6 +14,7 @@ import { EditDialog } from "./edit.tsx";
 import { Ago, Fact, Id, Kind, Labels, State, Trouble } from "./bits.tsx";
 import { RejectDialog, SkipDialog } from "./refuse.tsx";
 import { Effect } from "./effect.tsx";
+import { Rulings } from "./ruling.tsx";
 import { Say } from "./say.tsx";
 import { Spec } from "./spec.tsx";
 import { Code, Text } from "./text.tsx";
@@ -55,6 +56,7 @@ function Shown({ approval }: { approval: Approval }) {
       <Head approval={approval} />
       <Outcome approval={approval} />
       <ChangedSince of={approval.preview?.changedSince} />
+      <Rulings rulings={[approval.ruling]} />
       <Say approval={approval} />
       <Spec spec={approval.spec} argv={approval.preview?.argv} titled={!approval.spec?.name} />
       <Effect effect={approval.preview} gate={approval.gate} limits />
@@ -100,6 +102,11 @@ function Head({ approval }: { approval: Approval }) {
           <Ago time={approval.requestedAt} />
           {approval.expiresAt && isPending(approval) && ` · expires ${new Date(approval.expiresAt).toLocaleString()}`}
         </Fact>
+        {approval.editedBy && (
+          <Fact name="Edited by">
+            <Text text={approval.editedBy} />
+          </Fact>
+        )}
         {(approval.labels || approval.workspaceLabels) && (
           <Fact name="Labels">
             <Labels labels={{ ...approval.workspaceLabels, ...approval.labels }} />

@@ -9,6 +9,7 @@ import { about, duration, gateName, kindOf, money, said, seconds, stepState, tok
 import { Ago, Fact, Id, Kind, Section, State, Trouble } from "./bits.tsx";
 import { Effect } from "./effect.tsx";
 import { Streaming } from "./output.tsx";
+import { Rulings } from "./ruling.tsx";
 import { Say } from "./say.tsx";
 import { Spec, Words } from "./spec.tsx";
 import { StepActions } from "./steering.tsx";
@@ -138,6 +139,7 @@ function Details({ step, run }: { step: Step; run: Run }) {
         )}
       </dl>
       <StepActions step={step} run={run} />
+      <Rulings rulings={whole.rulings ?? []} />
       {approval && <Say approval={approval} />}
       <Spec spec={step.spec} argv={whole.effect?.argv} />
       {flowing && <Streaming live={flowing} />}

@@ -50,21 +50,25 @@ async def _url(settings: Settings) -> str:
     """Raises UNAVAILABLE when no gateway answers, UNAUTHENTICATED when there is no token."""
     from urllib.parse import quote
 
-    from interlock.cli.supervisor.listening import answers_http
+    from interlock.cli.supervisor.listening import answers_http, listens
     from interlock.client.endpoints import resolve
     from interlock.common.addresses import parse_address
-    from interlock.common.config import load_token
+    from interlock.common.config import env_text, load_token
     from interlock.common.errors import InterlockError, Reason
 
     env = settings.env()
     address = resolve(directory=settings.directory, env=env).gateway
-    if parse_address(address).is_unix or not await answers_http(address):
+    https = bool(env_text("INTERLOCK_GATEWAY_TLS_CERT", env=env))
+    found = False if parse_address(address).is_unix else await (listens if https else answers_http)(address)
+    if not found:
         raise InterlockError(
             Reason.UNAVAILABLE,
             f"No gateway answers at {address}.",
             fix="Start the services with `interlock up`, or name the gateway by INTERLOCK_GATEWAY_ADDRESS.",
         )
-    return f"http://{address}/#token={quote(load_token(create=False, env=env), safe='')}"
+    return (
+        f"http{'s' if https else ''}://{address}/#token={quote(load_token(create=False, env=env), safe='')}"
+    )
 
 
 def _page(path: Path, url: str) -> Path:
