@@ -159,6 +159,7 @@ export interface Approval {
   workspaceLabels?: Record<string, string>;
   spec?: StepSpec;
   preview?: Effect;
+  limits?: { wall?: string; memoryBytes?: string; processes?: number; writtenBytes?: string };
   decision?: Decision;
   requestedAt?: string;
   expiresAt?: string;

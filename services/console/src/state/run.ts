@@ -4,6 +4,7 @@ import { at, get } from "../api/client.ts";
 import { follow } from "../api/follow.ts";
 import { type Problem, problemOf } from "../api/problem.ts";
 import type { Run, RunUpdate, Step } from "../api/types.ts";
+import { calmly } from "./calmly.ts";
 import { Live } from "./live.ts";
 
 const AGAIN_MILLIS = 10_000;
@@ -61,6 +62,8 @@ export async function reload(again = false): Promise<void> {
   }
 }
 
+const reloadCalmly = calmly(reload, 300);
+
 function stream(): void {
   running?.stop();
   running = follow<RunUpdate>(at`/v1/runs/${id}:watch` + "?only_new=true", {
@@ -93,7 +96,7 @@ function take(update: RunUpdate): void {
     }
     if (update.output) live.value = Live.after(live.value, update.output);
   });
-  if (!update.step && update.event) void reload();
+  if (!update.step && update.event) reloadCalmly();
 }
 
 /** A step that is in another state has other details. */

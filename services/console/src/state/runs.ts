@@ -4,6 +4,7 @@ import { get } from "../api/client.ts";
 import { type Problem, problemOf } from "../api/problem.ts";
 import type { Run } from "../api/types.ts";
 import { matches } from "../text/search.ts";
+import { calmly } from "./calmly.ts";
 import { pulse } from "./feed.ts";
 
 const PAGE = 50;
@@ -58,6 +59,8 @@ export async function loadMore(): Promise<void> {
   }
 }
 
+const refreshCalmly = calmly(refresh, 500);
+
 /** Keep the list fresh while it is looked at. */
 export function watch(): () => void {
   const timer = setInterval(() => {
@@ -65,11 +68,15 @@ export function watch(): () => void {
   }, AGAIN_MILLIS);
   const done = effect(() => {
     void pulse.value;
+    refreshCalmly();
+  });
+  const chosen = effect(() => {
     void state.value;
     void refresh();
   });
   return () => {
     clearInterval(timer);
     done();
+    chosen();
   };
 }

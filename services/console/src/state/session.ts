@@ -24,10 +24,18 @@ export function restore(): void {
   const given = /^#token=([^&]+)/.exec(location.hash)?.[1];
   if (given) {
     history.replaceState(null, "", `${location.pathname}#/pending`);
-    signIn(decodeURIComponent(given));
+    signIn(decoded(given));
     return;
   }
   token.value = sessionStorage.getItem(KEY) ?? "";
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 export function signIn(text: string): void {

@@ -59,7 +59,7 @@ function Shown({ approval }: { approval: Approval }) {
       <Rulings rulings={[approval.ruling]} />
       <Say approval={approval} />
       <Spec spec={approval.spec} argv={approval.preview?.argv} titled={!approval.spec?.name} />
-      <Effect effect={approval.preview} gate={approval.gate} limits />
+      <Effect effect={approval.preview} gate={approval.gate} limits={approval.limits} />
       <p class="fine digest">
         A decision is about <code>{approval.digest}</code>
       </p>

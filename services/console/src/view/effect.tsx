@@ -1,5 +1,5 @@
 // What came of a step: the changes, the outputs, what it used.
-import type { Effect as EffectMessage, NetworkAttempt } from "../api/types.ts";
+import type { Approval, Effect as EffectMessage, NetworkAttempt } from "../api/types.ts";
 import { size } from "../text/bytes.ts";
 import { duration, seconds } from "../text/words.ts";
 import { Fact, Id, Section } from "./bits.tsx";
@@ -10,16 +10,16 @@ import { Code, Text } from "./text.tsx";
 interface Props {
   effect: EffectMessage | undefined;
   gate?: string | undefined;
-  /** Say also what a command that has not run yet would run on. */
-  limits?: boolean;
+  /** Bounds that it runs within. */
+  limits?: Approval["limits"];
 }
 
-export function Effect({ effect, gate, limits = false }: Props) {
+export function Effect({ effect, gate, limits }: Props) {
   if (!effect) return null;
   const paths = Number(effect.changesTotal ?? 0);
   return (
     <>
-      <Facts effect={effect} gate={limits ? gate : undefined} />
+      <Facts effect={effect} gate={gate} limits={limits} />
       {(paths > 0 || effect.diff) && (
         <Section title={paths === 1 ? "1 path changes" : `${paths} paths change`} aside={<DiffLook />}>
           <Diff of={effect} />
@@ -39,7 +39,19 @@ function ended(effect: EffectMessage): { text: string; good: boolean } | null {
   return null;
 }
 
-function Facts({ effect, gate }: { effect: EffectMessage; gate: string | undefined }) {
+function within(limits: NonNullable<Approval["limits"]>): string {
+  const { wall, memoryBytes, processes, writtenBytes } = limits;
+  return [
+    wall && duration(seconds(wall)),
+    memoryBytes && `${size(memoryBytes)} of memory`,
+    processes && `${processes} processes`,
+    writtenBytes && `${size(writtenBytes)} written`,
+  ]
+    .filter(Boolean)
+    .join(", ");
+}
+
+function Facts({ effect, gate, limits }: Props & { effect: EffectMessage }) {
   const end = ended(effect);
   const { wall, user, system, maxRssBytes } = effect.usage ?? {};
   const unrun = gate === "GATE_COMMAND";
@@ -60,6 +72,7 @@ function Facts({ effect, gate }: { effect: EffectMessage; gate: string | undefin
           {effect.sandbox.enforcement && `, ${effect.sandbox.enforcement}`}
         </Fact>
       )}
+      {unrun && limits && within(limits) && <Fact name="Within">{within(limits)}</Fact>}
       {effect.baseTree && (
         <Fact name="Snapshot">
           <Id id={effect.baseTree} />

@@ -1,5 +1,5 @@
 // One run: its state, and its steps as a timeline.
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Run } from "../api/types.ts";
 import { lost, problem, reload, run as shownRun, steps, watch } from "../state/run.ts";
 import { toRun, toRuns } from "../state/route.ts";
@@ -10,9 +10,13 @@ import { RunActions } from "./steering.tsx";
 import { StepLine } from "./step.tsx";
 import { Text } from "./text.tsx";
 
+const MORE_STEPS = 300;
+
 export function RunPage({ id, step }: { id: string; step: number }) {
   useEffect(() => watch(id), [id]);
+  const [most, setMost] = useState(Math.max(MORE_STEPS, step + 10));
   const run = shownRun.value;
+  const all = [...steps.value.values()].sort((a, b) => a.number - b.number);
   return (
     <div class="page">
       <a class="back" href={toRuns}>
@@ -25,14 +29,17 @@ export function RunPage({ id, step }: { id: string; step: number }) {
           <Head run={run} />
           {lost.value && <p class="fine">Reconnecting…</p>}
           <ol class="timeline" aria-label="Steps">
-            {[...steps.value.values()]
-              .sort((a, b) => a.number - b.number)
-              .map((each) => (
+            {all.slice(0, most).map((each) => (
                 <Boundary key={each.number}>
                   <StepLine step={each} run={run} first={each.number === step} />
                 </Boundary>
-              ))}
+            ))}
           </ol>
+          {all.length > most && (
+            <button type="button" class="more" onClick={() => setMost(most + MORE_STEPS)}>
+              Show more of the other {all.length - most} steps
+            </button>
+          )}
         </>
       )}
     </div>
