@@ -10,6 +10,7 @@ export const KEYS: [string, string][] = [
   ["k", "previous step"],
   ["a", "approve what is shown"],
   ["r", "reject, with a comment"],
+  ["m", "approve, and more like it"],
   ["e", "edit the step"],
   ["s", "skip the step"],
   ["d", "diff: side by side, or unified"],

@@ -187,3 +187,26 @@ async def test_what_the_policy_decided_is_said(gateway: Gateway, console: Consol
     step = console.page.locator(".step > details[open]")
     await expect(step.locator(".ruling").filter(has_text="Texts <b>are</b> seen.")).to_be_visible()
     await expect(step).to_contain_text("Approved by local (console)")
+
+
+async def test_more_like_it_is_approved_in_advance(gateway: Gateway, console: Console, goal: str) -> None:
+    """Within the bounds nobody is asked; the first step outside asks, and says why."""
+    inside = {"editFile": {"path": "a.txt", "newContent": "c\n"}}
+    outside = {"editFile": {"path": "b.txt", "newContent": "b\n"}}
+    run, directory = started(gateway, goal, EDIT, inside, outside)
+    await console.look_at(goal)
+    await console.button("More like it")
+    dialog = console.page.get_by_role("dialog", name="Approve this, and what is like it")
+    await expect(dialog.get_by_label("Paths")).to_have_value("a.txt")
+    await console.keep("more-like-it")
+    await dialog.get_by_role("button", name="Approve").click()
+    await expect(console.card(goal)).to_contain_text("step 3")
+    approval = await console.look_at(goal)
+    await expect(approval.get_by_role("note")).to_contain_text("Not approved in advance")
+    assert (directory / "a.txt").read_text() == "c\n"
+    await console.page.goto(f"{console.url}/#/runs/{run}/step-2")
+    await expect(console.page.locator(".step > details[open]")).to_contain_text("Approved in advance")
+    await console.page.get_by_role("button", name="Take it back").click()
+    await expect(console.page.locator(".run-head .stages")).to_contain_text("taken back by local")
+    envelopes = gateway.get(f"/v1/runs/{run}")["run"]["envelopes"]
+    assert [each["state"] for each in envelopes] == ["ENVELOPE_STATE_REVOKED"]

@@ -145,6 +145,26 @@ export interface Stage {
   approvers?: string[];
 }
 
+export interface EnvelopeBounds {
+  paths?: string[];
+  commands?: { words: string[] }[];
+  maxSteps?: number;
+  maxBytes?: string;
+  maxCostMicros?: string;
+}
+
+export interface Envelope {
+  envelopeId: string;
+  bounds?: EnvelopeBounds;
+  state?: string;
+  grantedBy?: string;
+  comment?: string;
+  grantedAt?: string;
+  expiresAt?: string;
+  steps?: number[];
+  revokedBy?: string;
+}
+
 export interface Approval {
   approvalId: string;
   runId: string;
@@ -168,6 +188,7 @@ export interface Approval {
   supersededBy?: string;
   replaces?: string;
   gateNote?: string;
+  outside?: string;
   ruling?: Ruling;
   excluded?: string[];
   editedBy?: string;
@@ -229,6 +250,8 @@ export interface Step {
   keptPaths?: string[];
   waited?: string;
   rulings?: Ruling[];
+  envelopeId?: string;
+  envelopeGrantedBy?: string;
 }
 
 export interface Run {
@@ -250,6 +273,7 @@ export interface Run {
   createdAt?: string;
   updatedAt?: string;
   waiting?: { holderRunId?: string; ahead?: number };
+  envelopes?: Envelope[];
   origin?: { runId: string; atStep?: number };
   stepsUndone?: number;
 }

@@ -2,13 +2,13 @@
 import { signal } from "@preact/signals";
 import { at, post } from "../api/client.ts";
 import { problemOf } from "../api/problem.ts";
-import type { Approval, StepInput } from "../api/types.ts";
+import type { Approval, EnvelopeBounds, StepInput } from "../api/types.ts";
 import { said, VERDICTS } from "../text/words.ts";
 import { notify } from "./announce.ts";
 import { isPending, keep } from "./feed.ts";
 import { advance, load, placeOf } from "./inbox.ts";
 
-export type Answer = { approve: object } | { reject: { action: string } } | { skip: object } | { edit: { input: StepInput } };
+export type Answer = { approve: { envelope?: EnvelopeBounds } } | { reject: { action: string } } | { skip: object } | { edit: { input: StepInput } };
 
 export const sending = signal(false);
 

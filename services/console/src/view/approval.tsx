@@ -10,6 +10,7 @@ import { toPending, toRun } from "../state/route.ts";
 import { mayDecide } from "../state/session.ts";
 import { about, approvalState, gateName, kindOf, said } from "../text/words.ts";
 import { ChangedSince } from "./changed.tsx";
+import { EnvelopeDialog } from "./envelope.tsx";
 import { EditDialog } from "./edit.tsx";
 import { Ago, Fact, Id, Kind, Labels, State, Trouble } from "./bits.tsx";
 import { RejectDialog, SkipDialog } from "./refuse.tsx";
@@ -22,7 +23,7 @@ import { Code, Text } from "./text.tsx";
 // A key pressed for the step before must not decide about the one that has just come into its place.
 const SETTLING_MILLIS = 350;
 
-type Asking = "" | "reject" | "skip" | "edit";
+type Asking = "" | "reject" | "skip" | "edit" | "envelope";
 
 export function ApprovalPage() {
   const approval = current.value;
@@ -43,7 +44,7 @@ function Shown({ approval }: { approval: Approval }) {
   const approve = (): void => void decide(approval, { approve: {} }, comment);
   useEffect(() => {
     if (!can || !settled) return;
-    actions.value = { a: approve, r: () => setAsking("reject"), s: () => setAsking("skip"), e: () => setAsking("edit") };
+    actions.value = { a: approve, r: () => setAsking("reject"), s: () => setAsking("skip"), e: () => setAsking("edit"), m: () => setAsking("envelope") };
     return () => {
       actions.value = {};
     };
@@ -68,6 +69,7 @@ function Shown({ approval }: { approval: Approval }) {
       )}
       {asking === "reject" && <RejectDialog approval={approval} comment={comment} close={close} />}
       {asking === "skip" && <SkipDialog approval={approval} comment={comment} close={close} />}
+      {asking === "envelope" && <EnvelopeDialog approval={approval} comment={comment} close={close} />}
       {asking === "edit" && <EditDialog approval={approval} comment={comment} close={close} />}
     </article>
   );
@@ -113,6 +115,11 @@ function Head({ approval }: { approval: Approval }) {
           </Fact>
         )}
       </dl>
+      {approval.outside && (
+        <p class="warning" role="note">
+          Not approved in advance: <Text text={approval.outside} />
+        </p>
+      )}
       {approval.gateNote && (
         <p class="warning" role="note">
           <Text text={approval.gateNote} />
@@ -187,6 +194,9 @@ function Bar({ can, comment, setComment, approve, ask }: BarProps) {
         </button>
         <button type="button" disabled={off} onClick={() => ask("skip")} aria-keyshortcuts="s">
           Skip <kbd aria-hidden="true">s</kbd>
+        </button>
+        <button type="button" disabled={off} onClick={() => ask("envelope")} aria-keyshortcuts="m" aria-label="More like it">
+          More <kbd aria-hidden="true">m</kbd>
         </button>
       </div>
     </div>

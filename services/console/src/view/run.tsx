@@ -6,6 +6,7 @@ import { toRun, toRuns } from "../state/route.ts";
 import { money, runState, tokens } from "../text/words.ts";
 import { Ago, Fact, Id, Labels, State, Trouble } from "./bits.tsx";
 import { Boundary } from "./boundary.tsx";
+import { Envelopes } from "./envelope.tsx";
 import { RunActions } from "./steering.tsx";
 import { StepLine } from "./step.tsx";
 import { Text } from "./text.tsx";
@@ -111,6 +112,7 @@ function Head({ run }: { run: Run }) {
           </Fact>
         )}
       </dl>
+      <Envelopes run={run} />
       <RunActions run={run} />
     </header>
   );

@@ -122,6 +122,11 @@ function Details({ step, run }: { step: Step; run: Run }) {
           </Fact>
         )}
         <Fact name="Gate">{gateName(step.gate)}</Fact>
+        {step.envelopeId && (
+          <Fact name="Approved in advance">
+            by <Text text={step.envelopeGrantedBy} />
+          </Fact>
+        )}
         {approval && (
           <Fact name="Decision">
             {said(approval)} {approval.decision?.comment && <Text text={`“${approval.decision.comment}”`} />}
