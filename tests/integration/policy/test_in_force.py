@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 from tests.support.orchestrator import orchestrator
-from tests.support.stack import BOTH, COMMAND, EFFECT, NONE, ExecutorProcess, Stack, command, edit, open_place
+from tests.support.stack import (
+    BOTH,
+    COMMAND,
+    EFFECT,
+    NONE,
+    ExecutorProcess,
+    Stack,
+    command,
+    edit,
+    interlock_on,
+    open_place,
+)
 
 from interlock.common.addresses import parse_address
 from interlock.common.client import rpc_errors
@@ -110,6 +121,7 @@ async def test_balanced(executor: ExecutorProcess, live: Path, database_url: str
         assert (live / "a.md").exists()
         await on_record(both, run_id, document)
         await backtested(both, run_id)
+        await on_the_command_line(both, run_id)
 
 
 async def on_record(both: Stack, run_id: str, step: step_pb2.Step) -> None:
@@ -124,8 +136,30 @@ async def on_record(both: Stack, run_id: str, step: step_pb2.Step) -> None:
     )
     kept = await both.orchestrator.deps.payloads.need([each["ruling"]["inputs_payload"] for each in ruled])
     inputs = [rules_pb2.PolicyInputs.FromString(body) for body in kept.values()]
+    interlock = interlock_on(both, both.executor.place)
+    assert (await interlock("journal", "verify", run_id)).startswith("Verified"), (
+        "by whoever has the file alone"
+    )
     assert inputs[0].step.command == "cat a.py"
     assert ["a.md"] in [list(each.observed.modified) for each in inputs]
+
+
+async def on_the_command_line(both: Stack, run_id: str) -> None:
+    interlock = interlock_on(both, both.executor.place)
+    shown = await interlock("policy", "show", "-o", "json")
+    assert shown["installation"]["ref"]["name"] == "balanced"
+    assert "looking-around-is-free" in await interlock("policy", "show", "--run", run_id)
+    assert "allowed by documentation-is-free" in await interlock("run", "get", run_id)
+    assert "deny by balanced/version-control-is-left-alone" in await interlock("step", "show", run_id, "4")
+    said = await interlock("policy", "backtest", "cautious", "--since", "1h")
+    assert "commands-are-seen-twice" in said
+    assert "5 decisions of 1 run: 2 would differ (0 denied, 2 asked, 0 not asked)." in said
+    listed = await interlock("policy", "backtest", "cautious", "--run", run_id, "--all", "-o", "json")
+    assert [len(listed["steps"]), listed["summary"]["differs"]] == [5, 2]
+    assert "0 decisions of 0 runs" in await interlock(
+        "policy", "backtest", "cautious", "--since", "2999-01-01T00:00:00Z"
+    )
+    assert "is not a time" in await interlock("policy", "backtest", "cautious", "--since", "2999-01", code=2)
 
 
 async def backtested(both: Stack, run_id: str) -> None:

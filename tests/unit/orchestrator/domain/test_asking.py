@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.support.driven_run import DrivenRun, spec
 
@@ -100,6 +102,21 @@ def test_what_was_observed_decides_before_it_is_published(at: Step, said: Ruling
 def test_what_changes_nothing_is_denied_all_the_same() -> None:
     assert asking.at_effect(step("edit_file"), NO_CHANGE, ruling("deny")).refused is not None
     assert not asking.at_effect(step("edit_file", Gate.EFFECT), NO_CHANGE, ruling("require")).asks
+
+
+def test_who_edits_a_step_sees_what_comes_of_it() -> None:
+    assert asking.gate_of(spec("edit_file"), Policy(), ruling("allow"), edited=True) is Gate.EFFECT
+    edited = replace(step("edit_file", Gate.EFFECT), edited_by="bob")
+    assert asking.at_effect(edited, CHANGE, ruling("allow")).asks
+    assert asking.at_effect(edited, CHANGE, ruling("deny")).refused is not None
+
+
+def test_the_installations_policy_is_a_floor() -> None:
+    open_ = Policy(run_command_gate=Gate.NONE, steps_may_weaken=True)
+    for own in (None, "none"):
+        gate = asking.gate_of(spec("run_command", own), open_, ruling("default", installed=True))
+        assert gate is Gate.COMMAND
+    assert asking.gate_of(spec("run_command"), open_, ruling("default")) is Gate.NONE
 
 
 def test_bounds_given_in_advance_never_answer_a_rule_marked_always() -> None:

@@ -33,6 +33,7 @@ MEDIA_TYPES = frozenset(
         "application/json",
         "application/octet-stream",
         "application/protobuf; type=interlock.v1.Effect",
+        "application/protobuf; type=interlock.v1.PolicyInputs",
         "text/plain; charset=utf-8",
     }
 )

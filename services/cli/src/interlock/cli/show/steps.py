@@ -23,6 +23,7 @@ from interlock.cli.text import (
     time_text,
 )
 from interlock.v1.policy_pb2 import Gate
+from interlock.v1.rules_pb2 import PolicyVerdict
 from interlock.v1.step_pb2 import Effect, Output, Step, StepFailure, StepInput, StepKind, StepSpec, StepState
 
 TITLE_LIMIT = 90
@@ -110,6 +111,7 @@ def outcome(step: Step) -> str:
         parts.append(f"exit {effect.exit_code}")
     if effect.changes_total:
         parts.append(f"{effect.changes_total} changed")
+    parts += [_allowed(step)] if _allowed(step) else []
     if step.kept_total:
         parts.append(f"{step.kept_total} not written: saved by somebody meanwhile")
     if effect.HasField("content"):
@@ -117,6 +119,12 @@ def outcome(step: Step) -> str:
     if step.reply:
         parts.append(first_line(step.reply, 60))
     return ", ".join(parts)
+
+
+def _allowed(step: Step) -> str:
+    """By which rule nobody was asked, if by one."""
+    allowing = [r for r in step.rulings if r.verdict == PolicyVerdict.POLICY_VERDICT_ALLOW and r.rules]
+    return f"allowed by {allowing[-1].rules[0].rule}" if allowing and not step.approval_id else ""
 
 
 def list_steps(settings: Settings, steps: Iterable[Step]) -> None:

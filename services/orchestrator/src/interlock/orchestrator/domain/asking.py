@@ -53,10 +53,11 @@ def has_rules(run: Run, policy: str) -> bool:
     return bool(policy or run.policy.rules)
 
 
-def gate_of(spec: StepSpec, policy: Policy, ruling: Ruling | None = None) -> Gate:
+def gate_of(spec: StepSpec, policy: Policy, ruling: Ruling | None = None, *, edited: bool = False) -> Gate:
     """The gate in force for a step that nothing denies; `ruling` is what the rules say, None before they have spoken.
 
     A rule's gate comes in place of the kind's, never in place of the step's own. What cannot wait at a gate has none.
+    `edited`: an approver has replaced the input, and asks to see what comes of it: no rule answers in their place.
     """
     usual = effective_gate(spec, policy)
     if ruling is not None and ruling.installed and usual is Gate.NONE:
@@ -68,7 +69,7 @@ def gate_of(spec: StepSpec, policy: Policy, ruling: Ruling | None = None) -> Gat
         wanted = ruling.gate or (usual if usual is not Gate.NONE else _first(spec.kind, network=network))
         return _possible(spec, _both(spec.gate or Gate.NONE, wanted), network=network)
     if ruling.verdict is PolicyVerdict.ALLOW:
-        return usual if spec.gate not in (None, Gate.NONE) else Gate.NONE
+        return usual if edited or spec.gate not in (None, Gate.NONE) else Gate.NONE
     unnamed = spec.gate is None and "run_command" not in policy.named_gates
     previews = ruling.previews and unnamed and not network
     return Gate.EFFECT if usual is Gate.COMMAND and previews else usual
@@ -88,7 +89,8 @@ def at_effect(step: Step, effect: Prepared, ruling: Ruling | None) -> Question:
     if step.spec.kind not in WRITING_KINDS or not shows:
         return Question(Gate.EFFECT, asks=False)
     waits = step.gate in (Gate.EFFECT, Gate.BOTH)
-    if ruling is None or ruling.verdict is PolicyVerdict.DEFAULT:
+    decides = ruling is not None and not (step.edited_by and ruling.verdict is PolicyVerdict.ALLOW)
+    if ruling is None or not decides or ruling.verdict is PolicyVerdict.DEFAULT:
         return Question(Gate.EFFECT, asks=waits)
     if ruling.verdict is PolicyVerdict.ALLOW:
         return Question(Gate.EFFECT, asks=step.spec.gate in (Gate.EFFECT, Gate.BOTH))

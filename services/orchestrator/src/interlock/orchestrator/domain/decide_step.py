@@ -83,7 +83,7 @@ def judged(run: Run, ctx: Context, number: int, attempt: int, ruling: Ruling) ->
     if run.cancelling or not wants(run, number, attempt, Judge):
         return []
     step = run.steps[number - 1]
-    gate = gate_of(step.spec, run.policy, ruling)
+    gate = gate_of(step.spec, run.policy, ruling, edited=bool(step.edited_by))
     known = e.StepRuled(attempt, ruling, gate.value, step=number)
     refused = refusal(step, ruling)
     return [known, *(failed(step, refused, may_retry=False) if refused else [])]
