@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import shutil
@@ -209,6 +210,23 @@ def test_a_directory_that_may_not_be_watched_is_read_whole(here: Room, directori
     live = here.live("a")
     assert [here.read(live)[1] for _ in range(3)] == [1, 1, 1]
     assert here.watches.watched() == {}
+
+
+def test_where_no_instance_is_left_everything_is_read_and_that_is_said_once(
+    here: Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    live, other = here.live("a"), here.live("b")
+
+    def refused() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as change:
+        change.setattr(watch, "Inotify", refused)
+        assert [here.read(path)[1] for path in (live, other, live)] == [1, 1, 1]
+        (live / "d" / "f").write_text("two")
+        assert here.read(live)[0].hashed == 1
+    assert caplog.text.count("raise fs.inotify.max_user_instances") == 1
+    assert [here.read(live)[1] for _ in range(2)] == [1, 0], "watched again as soon as it can be"
 
 
 def test_a_reading_that_failed_is_followed_by_one_of_everything(here: Room) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import select
 import threading
@@ -24,6 +26,12 @@ TRUST_SECONDS: Final = 60.0
 """How long a watch counts before everything is read again: a bound on what inotify cannot tell of."""
 _PAUSE: Final = 0.1  # between two looks at the queues: at 160,000 changes a second they overflow
 _LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
+_FIXES: Final = {
+    errno.EMFILE: "raise fs.inotify.max_user_instances; other programs of this user, or steps, have used them up",
+    errno.ENFILE: "raise fs.file-max",
+}
+
+_log = logging.getLogger(__name__)
 
 
 def default_directories() -> int:
@@ -52,6 +60,7 @@ class Watches:
         self._trust, self._monotonic = trust, monotonic
         self._lock = threading.Lock()
         self._all: dict[str, tuple[Watch, float]] = {}  # in order of use
+        self._told = 0
         self._mounts: Mounts | None = None
         self._thread: threading.Thread | None = None
         self._end = threading.Event()
@@ -93,9 +102,21 @@ class Watches:
             return None
         try:
             watch: Watch = Watch(lambda: self._reserve(watch))
-        except OSError:
+        except OSError as error:
+            self._tell(error)
             return None
+        self._told = 0
         return watch
+
+    def _tell(self, error: OSError) -> None:
+        """Once, until it works again: nothing is wrong but the time that it takes."""
+        if error.errno == self._told:
+            return
+        self._told = error.errno or errno.EIO
+        fix = _FIXES.get(self._told, "see inotify(7)")
+        _log.warning(
+            "live directories cannot be watched and are read whole before every step: %s (%s)", error, fix
+        )
 
     def _keep(self, workspace: str, watch: Watch) -> None:
         if not watch.trusted or self._end.is_set():
