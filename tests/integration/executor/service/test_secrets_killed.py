@@ -1,0 +1,89 @@
+"""What is left of secrets when the executor is killed while a step has them: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interlock.common.client import rpc_errors
+from interlock.common.errors import InterlockError, Reason
+from interlock.v1 import executor_pb2 as pb
+from interlock.v1 import step_pb2
+
+SECRET = "secret-" + secrets.token_hex(12)
+
+
+async def begun(executor: Any) -> None:
+    """Until the step has said something."""
+    request = pb.StreamOutputRequest(key=executor.key())
+    while True:
+        try:
+            with rpc_errors("executor"):
+                async for message in executor.stub.StreamOutput(request):
+                    if message.chunk.data:
+                        return
+        except InterlockError as error:
+            if error.reason is not Reason.EFFECT_NOT_FOUND:
+                raise
+        await asyncio.sleep(0.01)
+
+
+def holders(place: Path) -> list[str]:
+    """Processes in whose file systems something of the executor's is mounted."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if f"{place}/".encode() in Path("/proc", name, "mountinfo").read_bytes():
+                found.append(name)
+        except OSError:
+            continue
+    return found
+
+
+def stored(place: Path) -> list[Path]:
+    """Files below it that hold the secret."""
+    return [
+        path
+        for path in place.rglob("*")
+        if path.is_file() and not path.is_symlink() and SECRET.encode() in path.read_bytes()
+    ]
+
+
+@pytest.mark.parametrize("sandbox", ["bubblewrap", "oci:runc", "oci:crun"])
+async def test_nothing_is_left_of_secrets_when_the_executor_is_killed(
+    lone: Any, act: Any, sandbox: str
+) -> None:
+    backend, _, runtime = sandbox.partition(":")
+    settings = {"INTERLOCK_SANDBOX": backend, "INTERLOCK_SECRET_ONE": SECRET}
+    if runtime:
+        if shutil.which(runtime) is None or os.geteuid() != 0:
+            pytest.skip(f"{runtime} is not installed, or this is not root")
+        settings["INTERLOCK_OCI_RUNTIME"] = runtime
+    try:
+        await lone.restart(**settings)
+    except AssertionError:
+        assert "SANDBOX_UNAVAILABLE" in lone.child.log
+        pytest.skip(f"{sandbox} cannot be used here")
+    workspace = await lone.workspace()
+    uses = [step_pb2.SecretUse(name="one", appears_as=place) for place in ("T", "/run/secrets/x")]
+    line = "cat /run/secrets/x; sleep 1000"
+    work = asyncio.create_task(lone.prepare(workspace, act.command(line, secrets=uses)))
+    await begun(lone)
+    assert holders(lone.state), "the step has what is looked for below"
+    await lone.kill()
+    with pytest.raises(InterlockError):
+        await work
+    while holders(lone.state):  # noqa: ASYNC110 - the kernel ends them
+        await asyncio.sleep(0.01)
+    assert stored(lone.place) == []
+    await lone.start(**settings)
+    assert holders(lone.state) == []
+    for directory in ("bundles", "state"):
+        assert [path for path in lone.state.rglob(f"oci/{directory}/*") if path.is_dir()] == []
+    assert stored(lone.place) == []
