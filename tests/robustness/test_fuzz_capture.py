@@ -129,7 +129,7 @@ class Room:
         return not any(v[0] == "f" and b"\0" in v[2] for v in [*old.values(), *new.values()])
 
     def _git(self, live: Path, old: Tree, new: Tree, patch: bytes) -> None:
-        if textual(old) == textual(new) or not self._text(old, new):
+        if textual(old) == textual(new) or not self._text(old, new) or _in_the_way(old, new):
             return
         copy = self.path / f"copy{self.count}"
         copy.mkdir()
@@ -144,6 +144,14 @@ class Room:
         assert done.returncode == 0, (done.stderr, patch)
         assert textual(read_tree(copy)) == textual(new)
         shutil.rmtree(copy)
+
+
+def _in_the_way(old: Tree, new: Tree) -> bool:
+    """Git knows no empty directories: it removes one in whose place a file comes, and none below that."""
+    holders = {path[:at] for path in textual(old) for at, byte in enumerate(path) if byte == ord("/")}
+    empty = [path for path, value in old.items() if value[0] == "d" and path not in holders]
+    tops = [path for path, value in new.items() if value[0] != "d" and path in old and old[path][0] == "d"]
+    return any(path.startswith(top + b"/") for path in empty for top in tops)
 
 
 def _become(top: Path, tree: Tree) -> None:
@@ -171,5 +179,15 @@ def test_a_capture_is_exactly_what_changed_and_git_makes_the_new_tree_of_its_dif
     place = Room(room)
     try:
         hunt(examples, place.check, tree_pairs())
+    finally:
+        place.spaces.close()
+
+
+@pytest.mark.parametrize("name", [b"a", b"b"])
+def test_pairs_that_random_ones_have_found(room: Path, name: bytes) -> None:
+    """Empty directories within one another, in whose place a file comes."""
+    place = Room(room)
+    try:
+        place.check(({name: ("d", 0o755), name + b"/c": ("d", 0o755)}, {name: ("f", 0o644, b"")}))
     finally:
         place.spaces.close()
