@@ -9,24 +9,31 @@ from collections.abc import Iterator
 import pytest
 from tests.support.fuzz.calls import METHODS
 from tests.support.fuzz.driving import Driver
-from tests.support.fuzz.world import World, world
+from tests.support.fuzz.laws import Laws
+from tests.support.fuzz.making import world
+from tests.support.fuzz.world import World
 
 KINDS = ("random", "mutated", "wire")
 ODD = ["a\0b", "../..", "\x1b]0;x\x07\u202e", "x" * 5000]
 
 
 @pytest.fixture(scope="module")
-def fuzzed() -> Iterator[World]:
+def laws() -> Iterator[Laws]:
     with world() as made:
         yield made
 
 
-def drive(fuzzed: World, odd: list[str], random: int, mutated: int, wire: int, share: float) -> None:
+@pytest.fixture(scope="module")
+def fuzzed(laws: Laws) -> World:
+    return laws.world
+
+
+def drive(laws: Laws, odd: list[str], random: int, mutated: int, wire: int, share: float) -> None:
     """All rpcs with so many calls of each kind; fails with everything that was found.
 
     `share`: of how many rpcs, at least, some messages that nobody meant were answered OK.
     """
-    driver = Driver(fuzzed)
+    driver = Driver(laws.world)
     found = []
     for method in METHODS:
         for kind, examples in zip(KINDS, (random, mutated, wire), strict=True):
@@ -39,7 +46,7 @@ def drive(fuzzed: World, odd: list[str], random: int, mutated: int, wire: int, s
         except AssertionError as error:
             found.append(f"[odd] {error}")
     assert not found, "\n\n".join(found)
-    fuzzed.unharmed()
+    laws.unharmed()
     # A fuzzer whose every message is refused at the door shows nothing about the house.
     never = [method.name for method in METHODS if not driver.tally.answered_ok(method)]
     assert never == [], {name: driver.tally.seen.get(name) for name in never}
@@ -48,23 +55,23 @@ def drive(fuzzed: World, odd: list[str], random: int, mutated: int, wire: int, s
 
 
 @pytest.mark.timeout(300)
-def test_every_rpc_answers_ok_or_with_a_typed_error(fuzzed: World) -> None:
-    drive(fuzzed, ODD[:1], random=2, mutated=7, wire=2, share=0.7)
+def test_every_rpc_answers_ok_or_with_a_typed_error(laws: Laws) -> None:
+    drive(laws, ODD[:1], random=2, mutated=7, wire=2, share=0.7)
 
 
 @pytest.mark.torture
 @pytest.mark.timeout(3600)
-def test_every_rpc_for_long(fuzzed: World) -> None:
+def test_every_rpc_for_long(laws: Laws) -> None:
     for _ in range(5):
-        drive(fuzzed, ODD, random=60, mutated=200, wire=60, share=0.95)
+        drive(laws, ODD, random=60, mutated=200, wire=60, share=0.95)
 
 
-def test_clients_that_leave_harm_nobody(fuzzed: World) -> None:
+def test_clients_that_leave_harm_nobody(laws: Laws, fuzzed: World) -> None:
     """Calls that are given up at once, or a few milliseconds into the work."""
     for method in METHODS:
         for number, seed in enumerate(fuzzed.seeds_of(method)[:3]):
             fuzzed.caller.leave(method, seed.SerializeToString(), number / 1000)
-    fuzzed.unharmed()
+    laws.unharmed()
 
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -96,7 +103,7 @@ HALVES = {
 
 
 @pytest.mark.parametrize("what", HALVES)
-def test_half_a_request_harms_nobody_else(fuzzed: World, what: str) -> None:
+def test_half_a_request_harms_nobody_else(laws: Laws, fuzzed: World, what: str) -> None:
     """Sent twenty times to each service, and left open meanwhile: all others are served."""
     opened = []
     try:
@@ -109,8 +116,8 @@ def test_half_a_request_harms_nobody_else(fuzzed: World, what: str) -> None:
                     connection.sendall(HALVES[what])
                 except ConnectionError:
                     continue  # it was told to go away before it had said everything
-        fuzzed.unharmed()
+        laws.unharmed()
     finally:
         for connection in opened:
             connection.close()
-    fuzzed.unharmed()
+    laws.unharmed()

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.support.fuzz.calls import Method, Outcome, Tally, check
+from tests.support.fuzz.laws import tame
 from tests.support.fuzz.messages import (
     Known,
     mutated_bytes,
@@ -118,7 +119,7 @@ class Driver:
                 self._messages(method, [request])
 
     def _messages(self, method: Method, requests: list[Any]) -> None:
-        tamed = [self.world.tame(request) for request in requests]
+        tamed = [tame(self.world, request) for request in requests]
         shown = "\n--\n".join(text_format.MessageToString(each)[:3000] for each in tamed)
         self.send(method, [each.SerializeToString() for each in tamed], shown)
 
@@ -148,7 +149,7 @@ class Driver:
             except DecodeError:
                 yield each
             else:
-                yield self.world.tame(message).SerializeToString()
+                yield tame(self.world, message).SerializeToString()
 
 
 NAMES = ["traceparent", "x-request-id", "x-interlock-subject", "user-agent", "x-odd", "authorization"]
