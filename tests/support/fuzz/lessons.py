@@ -14,7 +14,16 @@ from tests.support.fuzz.calls import BY_NAME, METHODS
 from tests.support.fuzz.world import World, command, edit, read
 
 from interlock.common.digests import sha256_text
-from interlock.v1 import access_pb2, decision_pb2, export_pb2, fork_pb2, policy_pb2, role_pb2, workspace_pb2
+from interlock.v1 import (
+    access_pb2,
+    decision_pb2,
+    export_pb2,
+    fork_pb2,
+    policy_pb2,
+    role_pb2,
+    rules_pb2,
+    workspace_pb2,
+)
 from interlock.v1 import approval_pb2 as ap
 from interlock.v1 import executor_pb2 as ex
 from interlock.v1 import orchestrator_pb2 as o
@@ -22,6 +31,9 @@ from interlock.v1 import planner_pb2 as pl
 
 KEY, DRIVER = b"owner-of-the-effect-secret", b"driver-of-the-run-secret"
 PATCH = "--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n"
+POLICY = (
+    "name: p\nversion: '1'\nrules: [{name: d, effect: deny, when: observed.deleted.size() > 0, reason: r}]\n"
+)
 _COMMIT = ["-c", "user.name=n", "-c", "user.email=e@x", "commit", "-q", "--allow-empty", "-m", "m"]
 
 
@@ -153,6 +165,9 @@ def _runs(world: World) -> None:
     world.ask("RollbackRun", o.RollbackRunRequest(run_id=made, to_step=1))
     fork = world.ask("ForkRun", fork_pb2.ForkRunRequest(run_id=made, at_step=1)).run.run_id
     world.ask("CompareRuns", fork_pb2.CompareRunsRequest(run_a=made, run_b=fork))
+    world.ask("GetPolicy", rules_pb2.GetPolicyRequest(run_id=made))
+    tried = rules_pb2.BacktestPolicyRequest(document=POLICY, run_ids=[made])
+    world.ask("BacktestPolicy", tried)
     world.ask("CollectStorage", o.CollectStorageRequest(dry_run=True))
     _approvals(world)
 
@@ -195,6 +210,11 @@ def _access(world: World) -> None:
     world.ask("WhoAmI", access_pb2.WhoAmIRequest())
     digest = hashlib.sha256(made.text.encode()).digest()
     world.ask("Introspect", access_pb2.IntrospectRequest(token_id=made.token.token_id, digest=digest))
+    given = world.ask("Delegate", access_pb2.DelegateRequest(to_subject="bob", lifetime={"seconds": 600}))
+    world.knows(given.delegation.delegation_id, "delegation_id")
+    world.ask("ListDelegations", access_pb2.ListDelegationsRequest(all=True, page_size=1))
+    about = access_pb2.RevokeDelegationRequest(delegation_id=given.delegation.delegation_id)
+    world.ask("RevokeDelegation", about)
     denial = access_pb2.Denial(subject="bot", rpc="interlock.v1.Executor/Apply", message="no", count=1)
     denial.at.GetCurrentTime()
     world.ask("RecordDenials", access_pb2.RecordDenialsRequest(denials=[denial]))
