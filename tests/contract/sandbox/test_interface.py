@@ -88,6 +88,20 @@ def knows_signals(arena: Arena) -> bool:
     return backend != "gvisor" and (backend != "bubblewrap" or ends.can_tell())
 
 
+async def test_threads_can_be_started_and_namespaces_not(arena: Arena) -> None:
+    """Libraries make threads by clone3 and, only where that is absent, by clone, whose flags a filter can look at."""
+    code = """
+import ctypes, errno, os, threading
+said = []
+thread = threading.Thread(target=said.append, args=("in a thread",)); thread.start(); thread.join()
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall(435, ctypes.create_string_buffer(88), 88)  # clone3
+print(*said, errno.errorcode[ctypes.get_errno()])
+"""
+    result = await arena.python(code)
+    assert result.stdout.head == b"in a thread ENOSYS\n", result.stderr.head
+
+
 async def test_an_argument_vector_is_passed_as_it_is(arena: Arena) -> None:
     arguments = ("", " ", "a b", "$HOME", "'", "\n", "é", "-rf", "*")
     result = await arena.python("import sys; print(ascii(sys.argv[1:]))", *arguments)

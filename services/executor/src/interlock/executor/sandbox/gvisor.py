@@ -36,11 +36,10 @@ from interlock.executor.sandbox.base import (
 from interlock.executor.sandbox.binary import find_binary
 from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.environment import HOSTNAME, INNER_UID
-from interlock.executor.sandbox.gvisor_guest import GUEST, document, guest_system, mount_points
+from interlock.executor.sandbox.gvisor_guest import GUEST, document, guest_profile, guest_system, mount_points
 from interlock.executor.sandbox.gvisor_runsc import find_runsc
 from interlock.executor.sandbox.identity import Identity
 from interlock.executor.sandbox.launch import Spawned, Tree, memory_file, spawn
-from interlock.executor.sandbox.oci_bundle import filter_profile
 from interlock.executor.sandbox.rootfs import can_alias, top_level, write_etc
 from interlock.executor.sandbox.running import Confined, Started
 from interlock.executor.sandbox.selftest import FIX_NAMESPACES, self_test
@@ -88,7 +87,7 @@ class GvisorSandbox(Confined):
         return {
             "backend": self.tier.backend,
             "enforcement": self.tier.enforcement,
-            "filter": "sha256:" + hashlib.sha256(canonical_json(filter_profile())).hexdigest(),
+            "filter": "sha256:" + hashlib.sha256(canonical_json(guest_profile())).hexdigest(),
             "network": "none",
             "system": self.confinement.system_name(),
             "mounts": mounts,
