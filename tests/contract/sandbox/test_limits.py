@@ -150,6 +150,21 @@ async def test_a_fork_bomb(limited: Arena) -> None:
     exceeded(await limited.run(line, processes=64, wall_us=20 * SECOND), "processes")
 
 
+async def test_memory_of_a_process_whose_first_thread_has_ended(limited: Arena) -> None:
+    if limited.sandbox.overhead.memory:
+        pytest.skip("what its own kernel may take is more than this")
+    code = f"""
+import threading, time
+def fill():
+    time.sleep(0.2)
+    kept = [bytearray(b"x" * (8 << 20)) for _ in range(20)]
+    time.sleep(1000)
+threading.Thread(target=fill).start()
+{ENDED}
+"""
+    exceeded(await limited.python(code, memory_bytes=96 * MIB), "memory_bytes")
+
+
 async def test_as_many_processes_as_allowed(limited: Arena) -> None:
     code = """
 import subprocess
@@ -180,6 +195,13 @@ async def test_bytes_written(arena: Arena) -> None:
     exceeded(await arena.run(line, written_bytes=40 * MIB), "written_bytes")
 
 
+ENDED = """
+import ctypes, platform
+number = {"x86_64": 60, "aarch64": 93}[platform.machine()]
+ctypes.CDLL(None).syscall(number, 0)
+"""
+"""The process's first thread ends, and with it what is at its number in /proc; the others go on."""
+
 KEEPING = """
 import mmap, os, time
 file = os.open("file", os.O_RDWR | os.O_CREAT)
@@ -202,6 +224,21 @@ async def test_bytes_written_to_a_file_that_is_deleted(arena: Arena, keep: str) 
         pytest.skip("only root may look at what others have mapped")
     result = await arena.python(KEEPING + keep + "\ntime.sleep(1000)", written_bytes=40 * MIB)
     exceeded(result, "written_bytes")
+
+
+async def test_bytes_written_by_a_process_whose_first_thread_has_ended(arena: Arena) -> None:
+    code = f"""
+import os, threading, time
+file = os.open("file", os.O_RDWR | os.O_CREAT)
+os.unlink("file")
+def fill():
+    time.sleep(0.2)
+    for _ in range(24): os.write(file, bytes(2 << 20))
+    time.sleep(1000)
+threading.Thread(target=fill).start()
+{ENDED}
+"""
+    exceeded(await arena.python(code, written_bytes=40 * MIB), "written_bytes")
 
 
 async def test_a_file_of_the_base_that_is_deleted_was_not_written(arena: Arena) -> None:

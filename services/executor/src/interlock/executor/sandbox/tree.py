@@ -45,7 +45,7 @@ def look(root: int, beside: int = 0) -> Sample:
             continue
         pids.append(pid)
         tasks += len(threads)
-        memory += _anonymous(pid)
+        memory += _anonymous(pid, threads)
         used = _times(pid)
         user, system = user + used[0] + used[2], system + used[1] + used[3]
         for thread in threads:
@@ -77,21 +77,27 @@ def _children(pid: int, thread: str) -> list[int]:
     return [int(child) for child in _read(f"/proc/{pid}/task/{thread}/children").split()]
 
 
-def _anonymous(pid: int) -> int:
-    """Resident memory that is not a file's: the anonymous part, and shared memory."""
-    total = 0
-    for line in _read(f"/proc/{pid}/status").splitlines():
-        if line.startswith(("RssAnon:", "RssShmem:")):
-            total += int(line.split()[1]) * 1024
-    return total
+def _anonymous(pid: int, threads: list[str]) -> int:
+    """Resident memory that is not a file's: the anonymous part, and shared memory.
+
+    Of a process whose first thread has ended the others tell.
+    """
+    for thread in (str(pid), *threads):
+        if found := _sizes(f"/proc/{thread}/status", "RssAnon:", "RssShmem:"):
+            return sum(found)
+    return 0
 
 
 def _pss(pid: int) -> int:
-    total = 0
-    for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
-        if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
-            total += int(line.split()[1]) * 1024
-    return total or _anonymous(pid)
+    threads = _threads(pid)
+    for thread in (str(pid), *threads):
+        if found := _sizes(f"/proc/{thread}/smaps_rollup", "Pss_Anon:", "Pss_Shmem:"):
+            return sum(found)
+    return _anonymous(pid, threads)
+
+
+def _sizes(path: str, *names: str) -> list[int]:
+    return [int(line.split()[1]) * 1024 for line in _read(path).splitlines() if line.startswith(names)]
 
 
 def _times(pid: int) -> tuple[int, int, int, int]:

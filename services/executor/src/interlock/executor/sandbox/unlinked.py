@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+_KCMP: Final = {"x86_64": 312, "aarch64": 272}
+_KCMP_FILES: Final = 2
+_libc = ctypes.CDLL(None)
 _NO_FILES: Final = ("/memfd:", "/SYSV", "/dev/zero")
 
 
@@ -63,10 +67,10 @@ class Found:
 def look(pids: Iterable[int], disk: Disk) -> Found:
     """What the processes hold of deleted files on `disk`. Of those that may not be looked at, nothing."""
     found = Found()
-    for pid in pids:
-        for path in _open_files(pid):
+    for thread in (thread for pid in pids for thread in _tables(pid)):
+        for path in _open_files(thread):
             _count(path, disk, found)
-        for path, name, reach in _maps(pid):
+        for path, name, reach in _maps(thread):
             if not _count(path, disk, found):
                 found.mapped[name] = max(found.mapped.get(name, 0), reach)
     return found
@@ -93,6 +97,27 @@ def _count(path: str, disk: Disk, found: Found) -> bool:
 
 def _kind(found: os.statvfs_result) -> tuple[int, int, int]:
     return found.f_bsize, found.f_blocks, found.f_files
+
+
+def _tables(pid: int) -> list[int]:
+    """Threads that between them have every table of descriptors of a process.
+
+    Each thread can have one of its own, and the first one, whose number is the process's, can have ended.
+    """
+    try:
+        threads = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
+    apart: list[int] = []
+    for thread in threads:
+        if not any(_share(thread, other) for other in apart):
+            apart.append(thread)
+    return apart
+
+
+def _share(thread: int, other: int) -> bool:
+    number = _KCMP.get(os.uname().machine)
+    return number is not None and _libc.syscall(number, thread, other, _KCMP_FILES, 0, 0) == 0
 
 
 def _open_files(pid: int) -> Iterator[str]:
