@@ -17,6 +17,7 @@ from interlock.common.digests import sha256_text
 from interlock.v1 import (
     access_pb2,
     decision_pb2,
+    envelope_pb2,
     export_pb2,
     fork_pb2,
     policy_pb2,
@@ -148,6 +149,11 @@ def _runs(world: World) -> None:
     world.ask("AddSteps", o.AddStepsRequest(run_id=made, steps=[read()]))
     world.ask("ExecuteNextStep", o.ExecuteNextStepRequest(run_id=made))
     waiting = world.run(edit(), policy=policy_pb2.Policy(), until="AWAITING_APPROVAL")
+    about = {"run_id": waiting.run_id, "bounds": {"paths": ["src/**"], "max_steps": 2}}
+    grant = world.ask("GrantEnvelope", envelope_pb2.GrantEnvelopeRequest(**about)).envelope
+    world.knows(grant.envelope_id, "envelope_id")
+    revoke = envelope_pb2.RevokeEnvelopeRequest(run_id=waiting.run_id, envelope_id=grant.envelope_id)
+    world.ask("RevokeEnvelope", revoke)
     world.ask("PauseRun", o.PauseRunRequest(run_id=waiting.run_id, comment="wait"))
     world.ask("ResumeRun", o.ResumeRunRequest(run_id=made))
     world.reached(made, "COMPLETED")
