@@ -89,6 +89,9 @@ async def test_only_its_rooms_and_its_messages_count(chat: Chat, second: Second)
         forged = {**post["content"], "body": "apr", "m.relates_to": {}}
         copy = chat.ada.send(second.id, "m.room.message", forged)
         chat.ada.react(second.id, copy, YES)
+        chat.ada.send(
+            second.id, "m.room.encryption", ENCRYPTION["content"]
+        )  # no state of the room: a message
         chat.ada.reply(second.id, post["event_id"], "reject")
         assert state(await ended(client, await client.get_run(asked.run_id))) == "FAILED"
 

@@ -86,7 +86,7 @@ class Deciding:
 
     async def handle(self, room_id: str, event: Mapping[str, Any]) -> None:
         """One event of a room."""
-        if event.get("type") == "m.room.encryption":
+        if event.get("type") == "m.room.encryption" and "state_key" in event:  # else anybody could send it
             await self._leave_encrypted(room_id)
         answer = answers.read(event, self._own_user) if room_id in self._rooms else None
         message = await self._posting.find(room_id, answer.target) if answer else None
@@ -102,6 +102,7 @@ class Deciding:
                 await self._decide(room_id, answer, message, person)
 
     async def _decide(self, room_id: str, answer: Answer, message: Message, person: Person) -> None:
+        told = False
         while True:
             try:
                 await self._send_decision(answer, message, person)
@@ -110,7 +111,9 @@ class Deciding:
                     _log.warning("a decision was refused", subject=person.subject, reason=error.reason.value)
                     key = render.transaction("refused", answer.event_id)
                     return await self._say(room_id, answer, _explained(error), key)
-                await self._say(room_id, answer, _LATER, render.transaction("later", answer.event_id))
+                if not told:
+                    await self._say(room_id, answer, _LATER, render.transaction("later", answer.event_id))
+                told = True
                 await asyncio.sleep(PAUSE)
             else:
                 _log.info("a decision was given", subject=person.subject, verdict=answer.verdict)

@@ -89,10 +89,10 @@ class Homeserver:
         path = f"rooms/{_quoted(room_id)}/send/{kind}/{_quoted(transaction)}"
         return str((await self._ask("PUT", path, body=content))["event_id"])
 
-    async def sync(self, since: str, rooms: list[str], *, wait: bool = True) -> Event:
+    async def sync(self, since: str, rooms: list[str]) -> Event:
         """What happened in these rooms after `since` (empty = only the position now), once something did."""
         chosen = {**_FILTER, "room": {**_ROOMS, "rooms": rooms, **({} if since else _ONLY_POSITION)}}
-        query = {"filter": json.dumps(chosen), "timeout": str(SYNC_SECONDS * 1000 if wait and since else 0)}
+        query = {"filter": json.dumps(chosen), "timeout": str(SYNC_SECONDS * 1000 if since else 0)}
         return await self._ask("GET", "sync", query={**query, **({"since": since} if since else {})})
 
     async def before(self, room_id: str, position: str, until: str) -> Event:

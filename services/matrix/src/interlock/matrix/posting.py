@@ -25,6 +25,8 @@ _PENDING = ApprovalState.APPROVAL_STATE_PENDING
 _ASKING = frozenset(
     {ApprovalEventKind.APPROVAL_EVENT_KIND_PENDING, ApprovalEventKind.APPROVAL_EVENT_KIND_REQUESTED}
 )
+_UNSURE = "?"
+"""Version of a message that may have been sent by a process before this one: it is edited to say what is now."""
 _UNUSABLE_CURSOR = frozenset({Reason.CURSOR_EXPIRED, Reason.CURSOR_INVALID})
 _log = logs.get("posting")
 
@@ -103,8 +105,8 @@ class Posting:
                         raise
                     self._state.now_shows(message, "GONE", is_open=False)
                     continue
-                if not message.event_id:
-                    await self._send(message, approval)
+                if not message.shown:
+                    await self._send(message, approval, _UNSURE)
                 await self._update(client, approval)
 
     async def _handle(self, client: Client, event: ApprovalEvent) -> None:
@@ -129,23 +131,24 @@ class Posting:
             ):
                 message = Message(approval_id, room_id, approval.run_id, approval.step, approval.digest)
                 self._state.add(message)
-                await self._send(message, approval)
+                await self._send(message, approval, render.version(approval))
         await self._update(client, approval)
 
-    async def _send(self, message: Message, approval: ApprovalRecord) -> None:
+    async def _send(self, message: Message, approval: ApprovalRecord, version: str) -> None:
+        """Post it with its two reactions; what a process before this one has sent of that is not sent again."""
         key = render.transaction("post", message.approval_id, message.digest, message.room_id)
+        event_id, room_id = message.event_id, message.room_id
         try:
-            async with self._sending:
-                content = render.content(approval)
-                event_id = await self._homeserver.send(message.room_id, "m.room.message", content, key)
-                self._state.sent(message, event_id)
-                is_open = approval.state == _PENDING
-                self._state.now_shows(message, render.version(approval), is_open=is_open)
+            if not event_id:
+                async with self._sending:
+                    event_id = await self._homeserver.send(
+                        room_id, "m.room.message", render.content(approval), key
+                    )
+                    self._state.sent(message, event_id)
             for sign in (APPROVE, REJECT):
                 once = render.transaction("sign", sign, event_id)
-                await self._homeserver.send(
-                    message.room_id, "m.reaction", render.reaction(event_id, sign), once
-                )
+                await self._homeserver.send(room_id, "m.reaction", render.reaction(event_id, sign), once)
+            self._state.now_shows(message, version, is_open=True)
         except Refused as error:
             _log.error("a message could not be posted", room=message.room_id, why=str(error))
 

@@ -35,7 +35,8 @@ class Message:
     """A message about an approval.
 
     event_id: empty while it is not known to have been sent. digest: what it showed.
-    shown: what its latest version says of the approval, see `render.version`. open: whether it still asks.
+    shown: what its latest version says of the approval, see `render.version`; empty until it is whole in the
+    room. open: whether it still asks.
     """
 
     approval_id: str
