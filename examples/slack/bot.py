@@ -21,6 +21,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from interlock.cli.safe import escape
 from interlock.client import Client, InterlockError, Reason
 from interlock.v1.decision_pb2 import APPROVAL_STATE_PENDING, ApprovalEvent, ApprovalRecord
 
@@ -78,19 +79,22 @@ class Answers:
     async def pressed(self, ack: Any, body: dict[str, Any], action: dict[str, Any], respond: Any) -> None:
         """A button was pressed."""
         await ack()
-        person = self._people.get(f"{body['team']['id']}/{body['user']['id']}")
-        if person is None or body["channel"]["id"] != self._channel:
+        team, user, channel = ((body.get(name) or {}).get("id") for name in ("team", "user", "channel"))
+        person = self._people.get(f"{team}/{user}")
+        if person is None or channel != self._channel:
             await respond(
                 "You are not mapped to a subject of Interlock here: this did not count.",
                 replace_original=False,
             )
             return
         try:
-            await decide(person, action, words(body), body["user"]["id"])
+            await decide(person, action, words(body), user)
         except InterlockError as error:
             await respond(
                 text="This did not count.",
-                blocks=[{"type": "section", "text": {"type": "plain_text", "text": str(error)[:2900]}}],
+                blocks=[
+                    {"type": "section", "text": {"type": "plain_text", "text": escape(str(error))[:2900]}}
+                ],
                 replace_original=False,
             )
 
