@@ -37,7 +37,9 @@ async def chromium() -> AsyncIterator[Browser]:
     expect.set_options(timeout=SECONDS * 1000)
     # Chromium's own sandbox does not run as root; only this installation's pages are opened.
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
         try:
             yield browser
         finally:

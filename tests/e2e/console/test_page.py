@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,13 @@ def test_the_page_allows_nothing_but_its_own_files(gateway: Gateway) -> None:
     assert "://" not in page
     assert "<script>" not in page
     assert " style=" not in page
+
+
+def test_the_licences_of_its_parts_are_served(gateway: Gateway) -> None:
+    text = httpx.get(f"{gateway.url}/console/licenses.txt").text
+    for name in ("preact", "diff2html", "ansi_up", "lowlight", "highlight.js", "diff"):
+        assert re.search(rf"^{name} [0-9.]+ \(", text, re.MULTILINE), name
+    assert text.count("Permission is hereby granted") > 3
 
 
 def test_another_host_is_not_served_the_page(gateway: Gateway) -> None:

@@ -19,6 +19,9 @@ export function Help() {
         ))}
       </dl>
       <p class="fine">A decision is about exactly the preview that is shown. If it has changed meanwhile, it is refused.</p>
+      <p class="fine">
+        <a href="/console/licenses.txt">Licences of what this page is made of</a>
+      </p>
       <div class="buttons">
         <button type="submit" class="primary" data-first>
           Close

@@ -30,6 +30,7 @@ _FILES: Final = {
     "/console/app.js": ("app.js", "text/javascript; charset=utf-8"),
     "/console/style.css": ("style.css", "text/css; charset=utf-8"),
     "/console/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/console/licenses.txt": ("licenses.txt", "text/plain; charset=utf-8"),
 }
 _NOT_BUILT: Final = b"""<!doctype html>
 <html lang="en">
