@@ -339,6 +339,7 @@ SAMPLES: tuple[e.Event, ...] = (
     e.EnvelopeUsed(1, "env-1", "bob", _digest("e"), 2, 120, "ada", step=3),
     e.EnvelopeRevoked("env-1", "ada", "enough"),
     e.EnvelopeExhausted("env-1", "max_steps"),
+    e.WorkspaceRemoved("ann", True),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -1893,3 +1893,59 @@ class GetStorageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStorageResponse: _TypeAlias = GetStorageResponse  # noqa: Y015
+
+@_typing.final
+class ForgetWorkspaceRequest(_message.Message):
+    """Request of ForgetWorkspace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    DELETE_DIRECTORY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeated call return the first result. At most 128 characters."""
+    workspace_id: _builtins.str
+    """The workspace."""
+    delete_directory: _builtins.bool
+    """Deletes the directory too, with all that is in it. Only one that the executor made."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        workspace_id: _builtins.str = ...,
+        delete_directory: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_directory", b"delete_directory", "request_id", b"request_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetWorkspaceRequest: _TypeAlias = ForgetWorkspaceRequest  # noqa: Y015
+
+@_typing.final
+class ForgetWorkspaceResponse(_message.Message):
+    """Response of ForgetWorkspace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    DIRECTORY_DELETED_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """The directory."""
+    directory_deleted: _builtins.bool
+    """Whether it is gone; it stays otherwise, as it is."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        directory_deleted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory_deleted", b"directory_deleted", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetWorkspaceResponse: _TypeAlias = ForgetWorkspaceResponse  # noqa: Y015

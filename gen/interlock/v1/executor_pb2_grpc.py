@@ -141,6 +141,11 @@ class ExecutorStub:
                 request_serializer=interlock_dot_v1_dot_executor__pb2.CollectGarbageRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_executor__pb2.CollectGarbageResponse.FromString,
                 _registered_method=True)
+        self.ForgetWorkspace = channel.unary_unary(
+                '/interlock.v1.Executor/ForgetWorkspace',
+                request_serializer=interlock_dot_v1_dot_executor__pb2.ForgetWorkspaceRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_executor__pb2.ForgetWorkspaceResponse.FromString,
+                _registered_method=True)
         self.GetStorage = channel.unary_unary(
                 '/interlock.v1.Executor/GetStorage',
                 request_serializer=interlock_dot_v1_dot_executor__pb2.GetStorageRequest.SerializeToString,
@@ -330,6 +335,16 @@ class ExecutorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgetWorkspace(self, request, context):
+        """Forgets a workspace: its trees, history and base. Its directory stays, unless the executor made it and is asked to
+        delete it. For orchestrators, which know what needs it: see Orchestrator.RemoveWorkspace. Errors:
+        WORKSPACE_NOT_FOUND, WORKSPACE_BUSY (a step runs in it, or a preview waits), INVALID_ARGUMENT (not the
+        executor's directory).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetStorage(self, request, context):
         """Tells what the store holds, in all and for each workspace. Reads every object's facts once, and no
         content. Errors: WORKSPACE_NOT_FOUND.
@@ -442,6 +457,11 @@ def add_ExecutorServicer_to_server(servicer, server):
                     servicer.CollectGarbage,
                     request_deserializer=interlock_dot_v1_dot_executor__pb2.CollectGarbageRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_executor__pb2.CollectGarbageResponse.SerializeToString,
+            ),
+            'ForgetWorkspace': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetWorkspace,
+                    request_deserializer=interlock_dot_v1_dot_executor__pb2.ForgetWorkspaceRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_executor__pb2.ForgetWorkspaceResponse.SerializeToString,
             ),
             'GetStorage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStorage,
@@ -978,6 +998,33 @@ class Executor:
             '/interlock.v1.Executor/CollectGarbage',
             interlock_dot_v1_dot_executor__pb2.CollectGarbageRequest.SerializeToString,
             interlock_dot_v1_dot_executor__pb2.CollectGarbageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetWorkspace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Executor/ForgetWorkspace',
+            interlock_dot_v1_dot_executor__pb2.ForgetWorkspaceRequest.SerializeToString,
+            interlock_dot_v1_dot_executor__pb2.ForgetWorkspaceResponse.FromString,
             options,
             channel_credentials,
             insecure,

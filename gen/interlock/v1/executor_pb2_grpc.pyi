@@ -126,6 +126,12 @@ class ExecutorStub:
     Errors: VALIDATION_FAILED, INVALID_ARGUMENT (the stream ended without `last`), UNAVAILABLE (another
     collection is under way).
     """
+    ForgetWorkspace: _grpc.UnaryUnaryMultiCallable[_executor_pb2.ForgetWorkspaceRequest, _executor_pb2.ForgetWorkspaceResponse]
+    """Forgets a workspace: its trees, history and base. Its directory stays, unless the executor made it and is asked to
+    delete it. For orchestrators, which know what needs it: see Orchestrator.RemoveWorkspace. Errors:
+    WORKSPACE_NOT_FOUND, WORKSPACE_BUSY (a step runs in it, or a preview waits), INVALID_ARGUMENT (not the
+    executor's directory).
+    """
     GetStorage: _grpc.UnaryUnaryMultiCallable[_executor_pb2.GetStorageRequest, _executor_pb2.GetStorageResponse]
     """Tells what the store holds, in all and for each workspace. Reads every object's facts once, and no
     content. Errors: WORKSPACE_NOT_FOUND.
@@ -229,6 +235,12 @@ class ExecutorAsyncStub(ExecutorStub):
     is removed before the message with `last`. Idempotent by nature: repeated, it finds nothing to do.
     Errors: VALIDATION_FAILED, INVALID_ARGUMENT (the stream ended without `last`), UNAVAILABLE (another
     collection is under way).
+    """
+    ForgetWorkspace: _aio.UnaryUnaryMultiCallable[_executor_pb2.ForgetWorkspaceRequest, _executor_pb2.ForgetWorkspaceResponse]  # type: ignore[assignment]
+    """Forgets a workspace: its trees, history and base. Its directory stays, unless the executor made it and is asked to
+    delete it. For orchestrators, which know what needs it: see Orchestrator.RemoveWorkspace. Errors:
+    WORKSPACE_NOT_FOUND, WORKSPACE_BUSY (a step runs in it, or a preview waits), INVALID_ARGUMENT (not the
+    executor's directory).
     """
     GetStorage: _aio.UnaryUnaryMultiCallable[_executor_pb2.GetStorageRequest, _executor_pb2.GetStorageResponse]  # type: ignore[assignment]
     """Tells what the store holds, in all and for each workspace. Reads every object's facts once, and no
@@ -444,6 +456,18 @@ class ExecutorServicer(metaclass=_abc_1.ABCMeta):
         is removed before the message with `last`. Idempotent by nature: repeated, it finds nothing to do.
         Errors: VALIDATION_FAILED, INVALID_ARGUMENT (the stream ended without `last`), UNAVAILABLE (another
         collection is under way).
+        """
+
+    @_abc_1.abstractmethod
+    def ForgetWorkspace(
+        self,
+        request: _executor_pb2.ForgetWorkspaceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executor_pb2.ForgetWorkspaceResponse, _abc.Awaitable[_executor_pb2.ForgetWorkspaceResponse]]:
+        """Forgets a workspace: its trees, history and base. Its directory stays, unless the executor made it and is asked to
+        delete it. For orchestrators, which know what needs it: see Orchestrator.RemoveWorkspace. Errors:
+        WORKSPACE_NOT_FOUND, WORKSPACE_BUSY (a step runs in it, or a preview waits), INVALID_ARGUMENT (not the
+        executor's directory).
         """
 
     @_abc_1.abstractmethod

@@ -1695,3 +1695,67 @@ class CollectStorageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CollectStorageResponse: _TypeAlias = CollectStorageResponse  # noqa: Y015
+
+@_typing.final
+class RemoveWorkspaceRequest(_message.Message):
+    """Request of RemoveWorkspace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    DELETE_DIRECTORY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeated call return the first result. At most 128 characters."""
+    workspace_id: _builtins.str
+    """The workspace."""
+    delete_directory: _builtins.bool
+    """Deletes the directory too, with all that is in it: refused for one that Interlock did not make."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        workspace_id: _builtins.str = ...,
+        delete_directory: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_directory", b"delete_directory", "request_id", b"request_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveWorkspaceRequest: _TypeAlias = RemoveWorkspaceRequest  # noqa: Y015
+
+@_typing.final
+class RemoveWorkspaceResponse(_message.Message):
+    """Response of RemoveWorkspace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    DIRECTORY_DELETED_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    workspace_id: _builtins.str
+    """The workspace."""
+    path: _builtins.str
+    """Its directory on the executor's machine."""
+    directory_deleted: _builtins.bool
+    """Whether that is gone; it stays otherwise, as it is."""
+    runs: _builtins.int
+    """How many runs were on it; their journals say that it was removed."""
+    def __init__(
+        self,
+        *,
+        workspace_id: _builtins.str = ...,
+        path: _builtins.str = ...,
+        directory_deleted: _builtins.bool = ...,
+        runs: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory_deleted", b"directory_deleted", "path", b"path", "runs", b"runs", "workspace_id", b"workspace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveWorkspaceResponse: _TypeAlias = RemoveWorkspaceResponse  # noqa: Y015

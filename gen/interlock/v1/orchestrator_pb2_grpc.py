@@ -194,6 +194,11 @@ class OrchestratorStub:
                 request_serializer=interlock_dot_v1_dot_rules__pb2.BacktestPolicyRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_rules__pb2.BacktestPolicyResponse.FromString,
                 _registered_method=True)
+        self.RemoveWorkspace = channel.unary_unary(
+                '/interlock.v1.Orchestrator/RemoveWorkspace',
+                request_serializer=interlock_dot_v1_dot_orchestrator__pb2.RemoveWorkspaceRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.RemoveWorkspaceResponse.FromString,
+                _registered_method=True)
         self.CollectStorage = channel.unary_unary(
                 '/interlock.v1.Orchestrator/CollectStorage',
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.CollectStorageRequest.SerializeToString,
@@ -449,6 +454,17 @@ class OrchestratorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RemoveWorkspace(self, request, context):
+        """Takes a workspace out of Interlock's care: its trees, history and forks go, and the next collection frees what
+        nothing else needs. Its directory stays as it is, unless Interlock made it and is asked to delete it. The journals
+        of its runs say so; they stay, and nothing can be retried or undone in them any more. Errors:
+        WORKSPACE_NOT_FOUND, WORKSPACE_BUSY (a run on it has not ended, or a preview waits; it is named),
+        INVALID_ARGUMENT (the directory is not Interlock's).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CollectStorage(self, request, context):
         """Has the executors remove what no run refers to any more: docs/storage.md has the rules. Happens by itself
         at intervals too. Errors: UNAVAILABLE (another collection is under way).
@@ -609,6 +625,11 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.BacktestPolicy,
                     request_deserializer=interlock_dot_v1_dot_rules__pb2.BacktestPolicyRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_rules__pb2.BacktestPolicyResponse.SerializeToString,
+            ),
+            'RemoveWorkspace': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveWorkspace,
+                    request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.RemoveWorkspaceRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_orchestrator__pb2.RemoveWorkspaceResponse.SerializeToString,
             ),
             'CollectStorage': grpc.unary_unary_rpc_method_handler(
                     servicer.CollectStorage,
@@ -1433,6 +1454,33 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/BacktestPolicy',
             interlock_dot_v1_dot_rules__pb2.BacktestPolicyRequest.SerializeToString,
             interlock_dot_v1_dot_rules__pb2.BacktestPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveWorkspace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/RemoveWorkspace',
+            interlock_dot_v1_dot_orchestrator__pb2.RemoveWorkspaceRequest.SerializeToString,
+            interlock_dot_v1_dot_orchestrator__pb2.RemoveWorkspaceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -148,6 +148,13 @@ class OrchestratorStub:
     first), step and attempt, and a summary as the last message. Nothing is changed, and the same journal gives the
     same answer. Errors: POLICY_INVALID, RUN_NOT_FOUND.
     """
+    RemoveWorkspace: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RemoveWorkspaceRequest, _orchestrator_pb2.RemoveWorkspaceResponse]
+    """Takes a workspace out of Interlock's care: its trees, history and forks go, and the next collection frees what
+    nothing else needs. Its directory stays as it is, unless Interlock made it and is asked to delete it. The journals
+    of its runs say so; they stay, and nothing can be retried or undone in them any more. Errors:
+    WORKSPACE_NOT_FOUND, WORKSPACE_BUSY (a run on it has not ended, or a preview waits; it is named),
+    INVALID_ARGUMENT (the directory is not Interlock's).
+    """
     CollectStorage: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.CollectStorageRequest, _orchestrator_pb2.CollectStorageResponse]
     """Has the executors remove what no run refers to any more: docs/storage.md has the rules. Happens by itself
     at intervals too. Errors: UNAVAILABLE (another collection is under way).
@@ -269,6 +276,13 @@ class OrchestratorAsyncStub(OrchestratorStub):
     """Tries a policy on what is in the journal: streams the steps that it would have decided otherwise, by run (newest
     first), step and attempt, and a summary as the last message. Nothing is changed, and the same journal gives the
     same answer. Errors: POLICY_INVALID, RUN_NOT_FOUND.
+    """
+    RemoveWorkspace: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RemoveWorkspaceRequest, _orchestrator_pb2.RemoveWorkspaceResponse]  # type: ignore[assignment]
+    """Takes a workspace out of Interlock's care: its trees, history and forks go, and the next collection frees what
+    nothing else needs. Its directory stays as it is, unless Interlock made it and is asked to delete it. The journals
+    of its runs say so; they stay, and nothing can be retried or undone in them any more. Errors:
+    WORKSPACE_NOT_FOUND, WORKSPACE_BUSY (a run on it has not ended, or a preview waits; it is named),
+    INVALID_ARGUMENT (the directory is not Interlock's).
     """
     CollectStorage: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.CollectStorageRequest, _orchestrator_pb2.CollectStorageResponse]  # type: ignore[assignment]
     """Has the executors remove what no run refers to any more: docs/storage.md has the rules. Happens by itself
@@ -568,6 +582,19 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
         """Tries a policy on what is in the journal: streams the steps that it would have decided otherwise, by run (newest
         first), step and attempt, and a summary as the last message. Nothing is changed, and the same journal gives the
         same answer. Errors: POLICY_INVALID, RUN_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveWorkspace(
+        self,
+        request: _orchestrator_pb2.RemoveWorkspaceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.RemoveWorkspaceResponse, _abc.Awaitable[_orchestrator_pb2.RemoveWorkspaceResponse]]:
+        """Takes a workspace out of Interlock's care: its trees, history and forks go, and the next collection frees what
+        nothing else needs. Its directory stays as it is, unless Interlock made it and is asked to delete it. The journals
+        of its runs say so; they stay, and nothing can be retried or undone in them any more. Errors:
+        WORKSPACE_NOT_FOUND, WORKSPACE_BUSY (a run on it has not ended, or a preview waits; it is named),
+        INVALID_ARGUMENT (the directory is not Interlock's).
         """
 
     @_abc_1.abstractmethod

@@ -102,6 +102,7 @@ async def test_what_is_not(services: Services, limited: Asking) -> None:
             o.RecordDecisionRequest(approval_id=theirs.approval_id, decision=approve(theirs).decision)
         ),
         limited.runs.CreateRun(o.CreateRunRequest(goal="mine", workspace_id=OTHER)),
+        limited.runs.RemoveWorkspace(o.RemoveWorkspaceRequest(workspace_id=OTHER)),
         limited.approvals.GetApproval(a.GetApprovalRequest(approval_id=theirs.approval_id)),
         limited.approvals.Decide(approve(theirs)),
     ]

@@ -142,6 +142,8 @@ def _streams(world: World, id_: str, actions: list[Any]) -> None:
     world.ask("Session", ex.SessionRequest(items=items))
     world.ask("CollectGarbage", ex.CollectGarbageRequest(workspace_ids=[id_], dry_run=True, last=True))
     world.ask("GetStorage", ex.GetStorageRequest(workspace_ids=[id_]))
+    gone = world.workspace().workspace_id
+    world.ask("ForgetWorkspace", ex.ForgetWorkspaceRequest(workspace_id=gone, request_id=world.fresh()))
 
 
 def _runs(world: World) -> None:
@@ -175,6 +177,8 @@ def _runs(world: World) -> None:
     tried = rules_pb2.BacktestPolicyRequest(document=POLICY, run_ids=[made])
     world.ask("BacktestPolicy", tried)
     world.ask("CollectStorage", o.CollectStorageRequest(dry_run=True))
+    gone = world.workspace().workspace_id
+    world.ask("RemoveWorkspace", o.RemoveWorkspaceRequest(workspace_id=gone, request_id=world.fresh()))
     _approvals(world)
 
 

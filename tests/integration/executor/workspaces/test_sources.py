@@ -217,7 +217,7 @@ def test_cloning_a_repository(spaces: Workspaces, repository: Path, room: Path) 
     assert tagged.live == room / "checkout"
     assert (tagged.live / "a").read_text() == "a\n"
     assert not planted.exists()
-    spaces.remove(plain.id)
+    spaces.remove(plain.id, delete=True)
     spaces.remove(tagged.id)
     assert not plain.live.exists(), "the executor's own copy goes with the workspace"
     assert tagged.live.exists(), "a directory the user named is theirs"

@@ -9,7 +9,11 @@ from pathlib import Path
 from interlock.client.connection import Connection
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1 import executor_pb2 as pb
-from interlock.v1.orchestrator_pb2 import CollectStorageRequest
+from interlock.v1.orchestrator_pb2 import (
+    CollectStorageRequest,
+    RemoveWorkspaceRequest,
+    RemoveWorkspaceResponse,
+)
 from interlock.v1.step_pb2 import Limits
 from interlock.v1.workspace_pb2 import DirectorySource, FileEntry, Snapshot, Workspace, WorkspaceSource
 
@@ -66,6 +70,17 @@ class WorkspaceCalls(Connection):
         """A workspace and the tree it is at."""
         request = pb.GetWorkspaceRequest(workspace_id=workspace_id)
         return (await self.call(self.executor.GetWorkspace, request)).workspace
+
+    async def remove_workspace(
+        self, workspace_id: str, *, delete_directory: bool = False, request_id: str = ""
+    ) -> RemoveWorkspaceResponse:
+        """Take it out of Interlock's care; its directory stays, or, if Interlock made it, may be deleted with it."""
+        request = RemoveWorkspaceRequest(
+            request_id=self.request_id(request_id),
+            workspace_id=workspace_id,
+            delete_directory=delete_directory,
+        )
+        return await self.call(self.orchestrator.RemoveWorkspace, request, seconds=IMPORT_TIMEOUT)
 
     async def list_workspaces(self) -> AsyncIterator[Workspace]:
         """All workspaces by id."""

@@ -16,6 +16,7 @@ from interlock.executor.commands.apply import apply
 from interlock.executor.commands.collect_garbage import collect_garbage, gather
 from interlock.executor.commands.create_workspace import create_workspace
 from interlock.executor.commands.discard import discard
+from interlock.executor.commands.forget_workspace import forget_workspace
 from interlock.executor.commands.prepare import prepare
 from interlock.executor.commands.propose import propose
 from interlock.executor.commands.restore import Restore, restore
@@ -113,6 +114,18 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
             request_id=request.request_id,
         )
         return pb.CreateWorkspaceResponse(workspace=ws_to_wire.workspace(created, original))
+
+    async def ForgetWorkspace(
+        self, request: pb.ForgetWorkspaceRequest, context: Any
+    ) -> pb.ForgetWorkspaceResponse:
+        answer = await forget_workspace(
+            self._engine,
+            request.workspace_id,
+            delete=request.delete_directory,
+            request_id=request.request_id,
+            render=ws_to_wire.forgotten_payload,
+        )
+        return pb.ForgetWorkspaceResponse.FromString(answer)
 
     async def GetWorkspace(self, request: pb.GetWorkspaceRequest, context: Any) -> pb.GetWorkspaceResponse:
         found = await self._engine.call(self._engine.workspaces.get, request.workspace_id)

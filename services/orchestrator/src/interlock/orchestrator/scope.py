@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from interlock.common.access.scope import outside, require
+from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import Identity
 from interlock.common.interceptors.base import Rpc
 from interlock.orchestrator.deps import Deps
@@ -30,6 +32,9 @@ class RunScope:
             workspace = await self._deps.executor.workspace(request.workspace_id)
             require(identity, workspace.labels, request.workspace_id)
             return
+        if rpc.method == "RemoveWorkspace":
+            require(identity, await _labels(self._deps, request.workspace_id), request.workspace_id)
+            return
         names = [name for name in request.DESCRIPTOR.fields_by_name if name in _FINDERS]
         if not names:
             raise outside(identity, f"{rpc.method} is about all of them, and it")
@@ -38,6 +43,17 @@ class RunScope:
                 workspace_id = await _FINDERS[name](self._deps, resource)
                 labels = await others.workspace_labels(self._deps.database, workspace_id)
                 require(identity, labels, resource)
+
+
+async def _labels(deps: Deps, workspace_id: str) -> Mapping[str, Any]:
+    """Those of the workspace, also when it was removed and the request is repeated."""
+    try:
+        return (await deps.executor.workspace(workspace_id)).labels
+    except InterlockError as error:
+        known = await others.workspace_labels(deps.database, workspace_id)
+        if error.reason is not Reason.WORKSPACE_NOT_FOUND or not known:
+            raise
+        return known
 
 
 async def _of_run(deps: Deps, run_id: str) -> str:

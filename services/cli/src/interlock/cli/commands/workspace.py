@@ -186,3 +186,26 @@ async def gc(
     retention = timedelta(days=keep_days) if keep_days else None
     async with connect(settings) as client:
         show_collected(settings, await client.collect_storage(dry_run=dry_run, retention=retention))
+
+
+@command(app, "remove")
+async def remove(
+    settings: Settings,
+    workspace: WORKSPACE,
+    delete_directory: Annotated[
+        bool,
+        typer.Option("--delete-directory", help="Delete the directory too; only one that Interlock made."),
+    ] = False,
+) -> None:
+    """Take a workspace out of Interlock's care. Its directory stays as it is.
+
+    Its trees and history go, so nothing of its runs can be undone afterwards; their journals stay. Refused while a
+    run on it has not ended. `workspace gc` then frees what nothing else needs.
+    """
+    from interlock.cli.session import connect
+    from interlock.cli.show.workspaces import show_removed
+    from interlock.cli.values import find_workspace
+
+    async with connect(settings) as client:
+        found = (await find_workspace(client, workspace)).workspace_id
+        show_removed(settings, await client.remove_workspace(found, delete_directory=delete_directory))

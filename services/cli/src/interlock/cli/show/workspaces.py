@@ -18,8 +18,9 @@ from interlock.cli.output import (
 from interlock.cli.safe import escape
 from interlock.cli.settings import Output, Settings
 from interlock.cli.show.diff import print_diff
-from interlock.cli.text import enum_text, labels_text, short_digest, size_text, time_text
+from interlock.cli.text import counted, enum_text, labels_text, short_digest, size_text, time_text
 from interlock.v1.executor_pb2 import DiffTreesResponse
+from interlock.v1.orchestrator_pb2 import RemoveWorkspaceResponse
 from interlock.v1.step_pb2 import ChangeKind, EntryType, FileChange
 from interlock.v1.workspace_pb2 import FileEntry, FileType, Snapshot, Workspace
 
@@ -48,6 +49,16 @@ def list_workspaces(settings: Settings, workspaces: Sequence[Workspace]) -> None
         ),
         empty="No workspaces yet; `interlock workspace create DIR` makes one.",
     )
+
+
+def show_removed(settings: Settings, done: RemoveWorkspaceResponse) -> None:
+    """That it is gone, and what became of its directory."""
+
+    def people() -> None:
+        became = "was deleted" if done.directory_deleted else "stays as it is"
+        print(escape(f"Removed {done.workspace_id}, with {counted(done.runs, 'run')}. {done.path} {became}."))
+
+    show_one(settings, done, people)
 
 
 def show_history(settings: Settings, workspace: Workspace, snapshots: Sequence[Snapshot]) -> None:

@@ -9,6 +9,7 @@ import re
 
 from interlock.common.clock import rfc3339
 from interlock.common.errors import InterlockError, Reason
+from interlock.executor.commands.forget_workspace import Forgotten
 from interlock.executor.commands.restore import Restored
 from interlock.executor.commands.revert import RevertedTree
 from interlock.executor.convert.effects import change, diff_text, limits_named
@@ -126,6 +127,12 @@ def reverted_payload(done: RevertedTree) -> bytes:
     )
     if done.diff is not None:
         answer.changes.extend(change(file) for file in done.diff.files[:1000])
+    return answer.SerializeToString()
+
+
+def forgotten_payload(done: Forgotten) -> bytes:
+    """The answer to ForgetWorkspace, to be kept and sent."""
+    answer = executor_pb2.ForgetWorkspaceResponse(path=wire(done.path), directory_deleted=done.deleted)
     return answer.SerializeToString()
 
 

@@ -131,10 +131,16 @@ class Imports:
             self._undo(workspace, live, managed=managed and self.layout.live in live.parents)
         return [each[0] for each in cut_off]
 
-    def remove(self, workspace: Workspace) -> None:
-        """Forget a workspace and its base. The live directory stays unless the executor keeps it itself."""
-        inside = self.layout.live in workspace.live.parents
-        self._undo(workspace.id, workspace.live, managed=inside)
+    def remove(self, workspace: Workspace, *, delete: bool) -> None:
+        """Forget a workspace and its base; with `delete`, which takes one that the executor made, its directory too."""
+        if delete and not workspace.managed:
+            raise InterlockError(
+                Reason.INVALID_ARGUMENT,
+                f"{shown(str(workspace.live))} was there before it was a workspace, and is not deleted.",
+                field="delete_directory",
+                fix="Leave that out; the directory stays, and its owner may delete it.",
+            )
+        self._undo(workspace.id, workspace.live, managed=delete)
 
     def _enter(
         self, name: str, source: Source, labels: Mapping[str, str], limits: Mapping[str, int]

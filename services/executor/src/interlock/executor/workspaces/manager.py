@@ -55,10 +55,11 @@ class Workspaces(Views):
         self._runtimes.of(name).adopt(cache)
         return created
 
-    def remove(self, workspace: str) -> None:
-        """Forget a workspace, quarantined or not. Its live directory stays, unless the executor made it itself.
+    def remove(self, workspace: str, *, delete: bool = False) -> None:
+        """Forget a workspace, quarantined or not. Its live directory stays, but with `delete`.
 
-        Raises WORKSPACE_NOT_FOUND; WORKSPACE_BUSY while a fork is running.
+        Raises WORKSPACE_NOT_FOUND; WORKSPACE_BUSY while a fork is running; INVALID_ARGUMENT for `delete` of a
+        directory that the executor did not make.
         """
         with self._alone(workspace) as runtime:
             try:
@@ -67,7 +68,7 @@ class Workspaces(Views):
                 if error.reason is not Reason.WORKSPACE_QUARANTINED:
                     raise
             self._no_forks(workspace, runtime, 0.0)
-            self._imports.remove(self._registry.get(workspace))
+            self._imports.remove(self._registry.get(workspace), delete=delete)
         self._runtimes.drop(workspace)
 
     def fork(self, workspace: str, *, look: bool = True) -> Fork:

@@ -223,6 +223,11 @@ def skip_step(run: Run, ctx: Context, number: int, comment: str = "") -> list[e.
     return [*withdrawn, skipped, *reopened]
 
 
+def workspace_removed(run: Run, ctx: Context, *, directory_deleted: bool) -> list[e.Event]:
+    """Records that the run's workspace is gone; once."""
+    return [] if run.workspace_removed else [e.WorkspaceRemoved(ctx.subject, directory_deleted)]
+
+
 def failure_of(error: InterlockError) -> Failure:
     """An error as journaled data."""
     return Failure(error.reason.value, error.message, error.field, error.fix, dict(error.metadata))

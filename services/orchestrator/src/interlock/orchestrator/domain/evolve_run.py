@@ -183,6 +183,7 @@ FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]] = {
     e.ModelCalled: _called,
     e.DriftAdopted: lambda run, ev, at: {"head_tree": ev.to_tree},
     e.EffectDiscarded: _discarded,
+    e.WorkspaceRemoved: lambda run, ev, at: {"workspace_removed": True},
 }
 """The run's fields that an event changes, by its type."""
 

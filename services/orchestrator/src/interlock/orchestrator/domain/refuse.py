@@ -10,6 +10,8 @@ from interlock.orchestrator.domain.model import MAX_ATTEMPTS, Run, RunState, Ste
 
 def require_run(run: Run, allowed: Iterable[RunState], verb: str, *, during_rollback: bool = False) -> None:
     """Raises RUN_WRONG_STATE unless the run is in one of the states, and not busy cancelling or undoing."""
+    if run.workspace_removed:
+        raise _workspace_gone(run, verb)
     states = sorted({state.value for state in allowed})
     busy = "being cancelled" if run.cancelling else "" if during_rollback else _undoing(run)
     if run.state.value in states and not busy:
@@ -110,4 +112,14 @@ def budget_reached(run: Run, what: str) -> InterlockError:
             "cost_micros": "unknown" if spent.cost_micros is None else str(spent.cost_micros),
             "max_cost_micros": str(limit.max_cost_micros),
         },
+    )
+
+
+def _workspace_gone(run: Run, verb: str) -> InterlockError:
+    return InterlockError(
+        Reason.WORKSPACE_NOT_FOUND,
+        f"The workspace of {run.run_id}, {run.workspace_id}, was removed; to {verb}, it would have to be there.",
+        field="run_id",
+        fix="Make another run on a workspace that there is: `interlock run start --workspace DIR --plan FILE`.",
+        metadata={"run_id": run.run_id, "workspace_id": run.workspace_id},
     )

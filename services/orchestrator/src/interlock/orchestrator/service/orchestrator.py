@@ -14,6 +14,7 @@ from interlock.orchestrator.commands.fork_run import fork_run
 from interlock.orchestrator.commands.mutate import mutate
 from interlock.orchestrator.commands.plan_run import plan_run
 from interlock.orchestrator.commands.record_decision import record_decision
+from interlock.orchestrator.commands.remove_workspace import remove_workspace
 from interlock.orchestrator.commands.revert_step import revert_step
 from interlock.orchestrator.commands.rollback_run import rollback_run
 from interlock.orchestrator.commands.start_run import start_run
@@ -150,6 +151,11 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
         self, request: o.CollectStorageRequest, context: Any
     ) -> o.CollectStorageResponse:
         return await collect_storage(self._deps, request)
+
+    async def RemoveWorkspace(
+        self, request: o.RemoveWorkspaceRequest, context: Any
+    ) -> o.RemoveWorkspaceResponse:
+        return await remove_workspace(self._deps, request)
 
     async def GetPolicy(
         self, request: rules_pb2.GetPolicyRequest, context: Any

@@ -36,6 +36,7 @@ from interlock.orchestrator.domain.events.runs import (
     RunWaiting,
     StepsAdded,
     StepsInherited,
+    WorkspaceRemoved,
 )
 from interlock.orchestrator.domain.events.steps import (
     EffectDiscarded,
@@ -123,6 +124,7 @@ __all__ = [
     "StepSucceeded",
     "StepsAdded",
     "StepsInherited",
+    "WorkspaceRemoved",
     "decode",
     "encode",
 ]

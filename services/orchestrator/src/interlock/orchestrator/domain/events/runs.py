@@ -168,3 +168,12 @@ class DriftAdopted(Event):
     type = "workspace.drift_adopted"
     from_tree: str
     to_tree: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceRemoved(Event):
+    """The workspace is no longer in Interlock's care: nothing can be done, or undone, on it any more."""
+
+    type = "workspace.removed"
+    by: str = ""
+    directory_deleted: bool = False

@@ -92,6 +92,7 @@ class Run:
     revert: Revert | None = None
     undone: bool = False
     envelopes: tuple[Envelope, ...] = ()
+    workspace_removed: bool = False
     failure: Failure | None = None
     steps: Chunked[Step] = default(default_factory=Chunked)
     steps_done: int = 0
