@@ -33,6 +33,7 @@ RECORDS: dict[str, type[Any]] = {
     "policy named": model.PolicyRef,
     "rule hit": model.RuleHit,
     "approval": model.Approval,
+    "early decision": model.EarlyDecision,
     "bounds": model.Bounds,
     "command prefix": model.CommandPrefix,
     "fork": model.ForkOf,

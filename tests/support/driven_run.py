@@ -15,9 +15,10 @@ from tests.support.run_laws import Laws
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_approval, decide_run, decide_step, undo
 from interlock.orchestrator.domain import events as e
-from interlock.orchestrator.domain.advance import advance, budget_left
+from interlock.orchestrator.domain.advance import budget_left
 from interlock.orchestrator.domain.chain import parse_time, seal
 from interlock.orchestrator.domain.context import Context
+from interlock.orchestrator.domain.early import follow
 from interlock.orchestrator.domain.envelopes import Observed
 from interlock.orchestrator.domain.evolve import Recorded, evolve, fold
 from interlock.orchestrator.domain.model import (
@@ -114,11 +115,12 @@ class DrivenRun:
             self._append(event)
         if events:
             for _ in range(MOST_FOLLOWING):
-                event = advance(self.run)
-                if event is None:
+                following = follow(self.run, self.now)
+                if not following:
                     break
-                self._append(event)
-                written.append(event)
+                for event in following:
+                    self._append(event)
+                written += following
             else:
                 raise AssertionError("advance does not come to an end")
         self._check(before)

@@ -18,6 +18,7 @@ from interlock.orchestrator.domain.model import (
     Bounds,
     Budget,
     CommandPrefix,
+    EarlyDecision,
     Failure,
     ForkOf,
     Gate,
@@ -340,6 +341,21 @@ SAMPLES: tuple[e.Event, ...] = (
     e.EnvelopeRevoked("env-1", "ada", "enough"),
     e.EnvelopeExhausted("env-1", "max_steps"),
     e.WorkspaceRemoved("ann", True),
+    e.DecisionKept(
+        EarlyDecision(
+            Verdict.REJECT,
+            _digest("f"),
+            "bob",
+            "2026-11-22T14:00:00.000000Z",
+            "cli",
+            "no",
+            RejectAction.REPLAN,
+            "token:tok-1",
+            "ada",
+            "dlg-1",
+        ),
+        step=2,
+    ),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -287,7 +287,7 @@ class DecideRequest(_message.Message):
     request_id: _builtins.str
     """Makes a repeated call return the first result. At most 128 characters."""
     approval_id: _builtins.str
-    """The approval."""
+    """The approval. Empty = what the step `step` of `run_id` asks, or will ask."""
     run_id: _builtins.str
     """The run it should belong to; empty = any. Another one is APPROVAL_WRONG_STEP."""
     step: _builtins.int

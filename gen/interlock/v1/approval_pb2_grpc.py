@@ -90,7 +90,8 @@ class ApprovalServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Decide(self, request, context):
-        """Records a decision. The first one wins. Errors: APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED
+        """Records a decision. The first one wins. Without an approval it is about what the run's step asks, or will ask with
+        that very digest: then it is kept, for an hour, and given when it does. Errors: APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED
         (FAILED_PRECONDITION, with the recorded decision in the metadata), APPROVAL_EXPIRED,
         APPROVAL_DIGEST_MISMATCH, APPROVAL_WRONG_STEP, PERMISSION_DENIED.
         """

@@ -48,7 +48,8 @@ class ApprovalStub:
     go on from in the metadata. Errors: CURSOR_EXPIRED, CURSOR_INVALID.
     """
     Decide: _grpc.UnaryUnaryMultiCallable[_approval_pb2.DecideRequest, _approval_pb2.DecideResponse]
-    """Records a decision. The first one wins. Errors: APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED
+    """Records a decision. The first one wins. Without an approval it is about what the run's step asks, or will ask with
+    that very digest: then it is kept, for an hour, and given when it does. Errors: APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED
     (FAILED_PRECONDITION, with the recorded decision in the metadata), APPROVAL_EXPIRED,
     APPROVAL_DIGEST_MISMATCH, APPROVAL_WRONG_STEP, PERMISSION_DENIED.
     """
@@ -73,7 +74,8 @@ class ApprovalAsyncStub(ApprovalStub):
     go on from in the metadata. Errors: CURSOR_EXPIRED, CURSOR_INVALID.
     """
     Decide: _aio.UnaryUnaryMultiCallable[_approval_pb2.DecideRequest, _approval_pb2.DecideResponse]  # type: ignore[assignment]
-    """Records a decision. The first one wins. Errors: APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED
+    """Records a decision. The first one wins. Without an approval it is about what the run's step asks, or will ask with
+    that very digest: then it is kept, for an hour, and given when it does. Errors: APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED
     (FAILED_PRECONDITION, with the recorded decision in the metadata), APPROVAL_EXPIRED,
     APPROVAL_DIGEST_MISMATCH, APPROVAL_WRONG_STEP, PERMISSION_DENIED.
     """
@@ -119,7 +121,8 @@ class ApprovalServicer(metaclass=_abc_1.ABCMeta):
         request: _approval_pb2.DecideRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_approval_pb2.DecideResponse, _abc.Awaitable[_approval_pb2.DecideResponse]]:
-        """Records a decision. The first one wins. Errors: APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED
+        """Records a decision. The first one wins. Without an approval it is about what the run's step asks, or will ask with
+        that very digest: then it is kept, for an hour, and given when it does. Errors: APPROVAL_NOT_FOUND, APPROVAL_ALREADY_DECIDED
         (FAILED_PRECONDITION, with the recorded decision in the metadata), APPROVAL_EXPIRED,
         APPROVAL_DIGEST_MISMATCH, APPROVAL_WRONG_STEP, PERMISSION_DENIED.
         """

@@ -404,6 +404,7 @@ class ApprovalRecord(_message.Message):
     ESCALATED_TO_FIELD_NUMBER: _builtins.int
     RULING_FIELD_NUMBER: _builtins.int
     OUTSIDE_FIELD_NUMBER: _builtins.int
+    KEPT_UNTIL_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """`apr-…`."""
     run_id: _builtins.str
@@ -508,6 +509,12 @@ class ApprovalRecord(_message.Message):
     def ruling(self) -> _rules_pb2.Ruling:
         """What the rules in force said, and by which the question is asked; absent where there are no rules."""
 
+    @_builtins.property
+    def kept_until(self) -> _timestamp_pb2.Timestamp:
+        """Only in the answer to a decision that came before its question: until when it is kept. Such an answer has the run,
+        the step, the digest and the decision, and neither an id nor a state: there is no approval yet.
+        """
+
     def __init__(
         self,
         *,
@@ -544,10 +551,11 @@ class ApprovalRecord(_message.Message):
         escalated_to: _abc.Iterable[_builtins.str] | None = ...,
         ruling: _rules_pb2.Ruling | None = ...,
         outside: _builtins.str = ...,
+        kept_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "escalated_at", b"escalated_at", "expires_at", b"expires_at", "limits", b"limits", "preview", b"preview", "reminded_at", b"reminded_at", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "ruling", b"ruling", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "escalated_at", b"escalated_at", "expires_at", b"expires_at", "kept_until", b"kept_until", "limits", b"limits", "preview", b"preview", "reminded_at", b"reminded_at", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "ruling", b"ruling", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "edited_by", b"edited_by", "escalated_at", b"escalated_at", "escalated_to", b"escalated_to", "excluded", b"excluded", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "labels", b"labels", "limits", b"limits", "outside", b"outside", "preview", b"preview", "reminded_at", b"reminded_at", "reminders", b"reminders", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "ruling", b"ruling", "run_id", b"run_id", "spec", b"spec", "stages", b"stages", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "votes", b"votes", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "attempt", b"attempt", "decision", b"decision", "digest", b"digest", "edited_by", b"edited_by", "escalated_at", b"escalated_at", "escalated_to", b"escalated_to", "excluded", b"excluded", "expires_at", b"expires_at", "gate", b"gate", "gate_note", b"gate_note", "goal", b"goal", "kept_until", b"kept_until", "labels", b"labels", "limits", b"limits", "outside", b"outside", "preview", b"preview", "reminded_at", b"reminded_at", "reminders", b"reminders", "replaces", b"replaces", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "ruling", b"ruling", "run_id", b"run_id", "spec", b"spec", "stages", b"stages", "state", b"state", "step", b"step", "superseded_by", b"superseded_by", "title", b"title", "traceparent", b"traceparent", "votes", b"votes", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1418,7 +1418,7 @@ class RecordDecisionRequest(_message.Message):
     request_id: _builtins.str
     """Makes a repeated call return the first result. At most 128 characters."""
     approval_id: _builtins.str
-    """The approval."""
+    """The approval. Empty = what the step `step` of `run_id` asks, or will ask."""
     run_id: _builtins.str
     """The run it should belong to; empty = any."""
     step: _builtins.int

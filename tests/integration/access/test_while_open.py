@@ -11,13 +11,13 @@ from tests.integration.access.conftest import Services
 from tests.integration.access.test_votes import approve, voter, waiting
 from tests.support.orchestrator import command, create, orchestrator, until
 from tests.support.orchestrator import executor_server as executor
-from tests.support.scripted_executor import Script, ScriptedExecutor
+from tests.support.scripted_executor import BASE, Script, ScriptedExecutor, digest
 
 from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1 import access_pb2 as pb
 from interlock.v1 import approval_pb2 as a
-from interlock.v1 import decision_pb2, policy_pb2
+from interlock.v1 import decision_pb2, executor_pb2, policy_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 SECOND = Duration(seconds=1)
@@ -146,3 +146,25 @@ async def test_the_same_request_is_the_same_delegation(services: Services) -> No
     assert (await refused(stub.Delegate(request))).reason is Reason.REQUEST_ID_REUSED
     request.to_subject = "ada"
     assert (await refused(stub.Delegate(request))).reason is Reason.INVALID_ARGUMENT
+
+
+async def test_a_decision_that_comes_first_is_kept_and_given(services: Services) -> None:
+    stub, ada = services.orchestrator.stub, await voter(services, "ada")
+    run = await create(stub, command(), policy=ADA, start=False)
+    asked = executor_pb2.Action(run_command=step_pb2.RunCommandInput(command="true"))
+    about = digest("request", BASE, asked.SerializeToString(), (run.run_id, 1, 1))
+    decision = decision_pb2.Decision(approve=decision_pb2.Approve(), digest=about, comment="same")
+    request = a.DecideRequest(request_id="ahead", run_id=run.run_id, step=1, decision=decision)
+    kept, again = (await ada.Decide(request)).approval, (await ada.Decide(request)).approval
+    assert (kept.approval_id, kept.step, kept.decision.subject) == ("", 1, "ada")
+    assert kept.HasField("kept_until")
+    assert kept == again, "the same request is the same decision"
+    nowhere = a.DecideRequest(decision=decision)
+    assert (await refused(ada.Decide(nowhere))).reason is Reason.INVALID_ARGUMENT
+    await stub.StartRun(o.StartRunRequest(run_id=run.run_id))
+    await until(stub, run.run_id, "COMPLETED")
+    approved = [decision_pb2.APPROVAL_STATE_APPROVED]
+    wanted = o.ListApprovalRecordsRequest(filter=a.ApprovalFilter(run_id=run.run_id), states=approved)
+    (record,) = (await stub.ListApprovalRecords(wanted)).approvals
+    assert (record.digest, record.decision.digest) == (about, about)
+    assert (record.decision.subject, record.decision.comment) == ("ada", "same")

@@ -147,6 +147,31 @@ class ApprovalCalls(Connection):
         )
         return (await self.call(self.approval.Decide, request)).approval
 
+    async def decide_ahead(
+        self,
+        run_id: str,
+        step: int,
+        digest: str,
+        verdict: str,
+        comment: str = "",
+        *,
+        on_reject: str = "fail",
+        on_behalf_of: str = "",
+        channel: str = "sdk",
+        request_id: str = "",
+    ) -> ApprovalRecord:
+        """Decide about what a step asks, or will ask with this digest: `approve`, `reject` or `skip`.
+
+        A decision that comes before its question is kept for an hour (`kept_until` of the answer) and given when
+        exactly that is asked; another digest asks people as ever.
+        """
+        decision = Decision(comment=comment, channel=channel, digest=digest, on_behalf_of=on_behalf_of)
+        _set_verdict(decision, verdict, on_reject, None)
+        request = pb.DecideRequest(
+            request_id=self.request_id(request_id), run_id=run_id, step=step, decision=decision
+        )
+        return (await self.call(self.approval.Decide, request)).approval
+
 
 def _set_verdict(decision: Decision, verdict: str, on_reject: str, edit: StepInput | None) -> None:
     if verdict == "approve":

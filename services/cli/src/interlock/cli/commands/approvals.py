@@ -245,3 +245,29 @@ async def _find(client: Client, text: str) -> ApprovalRecord:
             fix="`interlock approvals list` shows what is pending.",
         )
     return await client.get_approval(pending[0].approval_id)
+
+
+@command(app, "ahead")
+async def ahead(
+    settings: Settings,
+    run: Annotated[str, typer.Argument(help="Run id, `run-…`, or its beginning.")],
+    step: Annotated[int, typer.Argument(min=1, help="The step's number.")],
+    verdict: Annotated[str, typer.Argument(metavar="[approve|reject|skip]", help="What is decided.")],
+    digest: Annotated[str, typer.Option(help="The digest that it will ask about: docs/effect-digest.md.")],
+    comment: COMMENT = "",
+    place_of: PLACE_OF = "",
+) -> None:
+    """Decide before the step asks: kept for an hour, and given when it asks about exactly that digest."""
+    from interlock.cli.beginnings import find_run
+    from interlock.cli.session import connect
+    from interlock.cli.show.approvals import show_ahead
+    from interlock.cli.values import bad_value
+
+    if verdict not in ("approve", "reject", "skip"):
+        raise bad_value("verdict", f"{verdict[:80]!r} cannot be decided ahead.", "approve, reject or skip.")
+    async with connect(settings) as client:
+        run_id = await find_run(client, run)
+        answer = await client.decide_ahead(
+            run_id, step, digest, verdict, comment, on_behalf_of=place_of, channel="cli"
+        )
+        show_ahead(settings, answer)

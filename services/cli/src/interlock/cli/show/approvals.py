@@ -72,6 +72,15 @@ def show_decision(settings: Settings, approval: ApprovalRecord) -> None:
     show_one(settings, approval, lambda: print("\n".join([escape(line), *needs])))
 
 
+def show_ahead(settings: Settings, approval: ApprovalRecord) -> None:
+    """What became of a decision that may have come before its question."""
+    if not approval.HasField("kept_until"):
+        show_decision(settings, approval)
+        return
+    line = f"Kept until {time_text(approval.kept_until)}: step {approval.step} of {approval.run_id} has not asked yet."
+    show_one(settings, approval, lambda: print(escape(line)))
+
+
 def stage_lines(approval: ApprovalRecord) -> list[str]:
     """Who has approved and who has to, where the policy asks for several; safe for a terminal."""
     lines = []

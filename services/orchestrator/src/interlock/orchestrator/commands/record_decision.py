@@ -7,6 +7,7 @@ from dataclasses import replace
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
 from interlock.orchestrator.commands import delegate
+from interlock.orchestrator.commands.decide_ahead import decide_ahead
 from interlock.orchestrator.commands.mutate import request_of
 from interlock.orchestrator.convert import inputs
 from interlock.orchestrator.convert.approvals import preview_digest, record_of
@@ -19,6 +20,8 @@ from interlock.v1 import orchestrator_pb2 as o
 
 async def record_decision(deps: Deps, message: o.RecordDecisionRequest) -> o.RecordDecisionResponse:
     """Records the first decision about an approval."""
+    if not message.approval_id:
+        return await decide_ahead(deps, message)
     row = await approvals.get(deps.database, message.approval_id)
     _check_target(row, message)
     if message.decision.HasField("approve"):

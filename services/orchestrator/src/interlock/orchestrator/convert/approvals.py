@@ -18,6 +18,7 @@ from interlock.orchestrator.domain.events import ApprovalDecided
 from interlock.orchestrator.domain.gates import gate_note
 from interlock.orchestrator.domain.model import (
     Approval,
+    EarlyDecision,
     RejectAction,
     Reviewed,
     Run,
@@ -117,6 +118,35 @@ def superseded(run: Run, step: Step, given: Reviewed, by: str = "") -> ApprovalU
     record = record_of(row.doc)
     record.superseded_by = by
     return replace(row, doc=_doc(record, preview_digest(row.doc)))
+
+
+def kept(run: Run, step: Step, early: EarlyDecision) -> decision_pb2.ApprovalRecord:
+    """The answer to a decision that came before its question."""
+    decided = ApprovalDecided(
+        "",
+        early.verdict,
+        early.digest,
+        early.subject,
+        early.channel,
+        early.comment,
+        early.action,
+        early.authentication,
+        early.on_behalf_of,
+        early.delegation,
+    )
+    out = decision_pb2.ApprovalRecord(
+        run_id=run.run_id,
+        step=step.number,
+        digest=early.digest,
+        goal=run.goal,
+        workspace_id=run.workspace_id,
+        labels=dict(run.labels),
+        spec=views.spec(step.spec, {}),
+        title=views.title(step.spec),
+        decision=_decision(decided, run.updated_at),
+    )
+    out.kept_until.FromDatetime(parse_time(early.until))
+    return out
 
 
 def decided_state(verdict: Verdict) -> ApprovalState:

@@ -37,6 +37,10 @@ def evolve_step(step: Step, event: e.Event, at: datetime, head_tree: str) -> Ste
         changes["reminded_at"] = at
     if isinstance(event, e.ApprovalEscalated):
         changes["escalated_at"] = at
+    if isinstance(event, e.ApprovalVoted | e.ApprovalDecided):
+        changes["early"] = tuple(
+            each for each in step.early if (each.subject, each.digest) != (event.subject, event.digest)
+        )
     if isinstance(event, e.ApprovalVoted):
         changes["votes"] = (*step.votes, _vote(event, at))
     if isinstance(event, e.ApprovalDecided):
@@ -221,6 +225,7 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
         "reminded_at": None,
         "escalated_at": None,
     },
+    e.DecisionKept: lambda s, ev: {"early": (*s.early, ev.decision)},
     e.ApprovalReminded: lambda s, ev: {"reminders": ev.number},
     e.EnvelopeTried: lambda s, ev: {"tried_request": ev.request},
     e.EnvelopeUsed: lambda s, ev: {"envelope": ev.envelope_id},

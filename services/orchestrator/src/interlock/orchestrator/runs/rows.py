@@ -9,8 +9,8 @@ from typing import Literal
 from interlock.orchestrator.convert import approvals
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.actions import actions
-from interlock.orchestrator.domain.advance import advance
 from interlock.orchestrator.domain.chain import Sealed, seal
+from interlock.orchestrator.domain.early import follow
 from interlock.orchestrator.domain.evolve import Recorded, evolve
 from interlock.orchestrator.domain.model import RUN_FINAL, ZERO_DIGEST, Run, RunState, Step
 from interlock.orchestrator.store.records import ApprovalUpsert, RunHead, SealedEvent, WorkspaceChange
@@ -42,8 +42,9 @@ class Change:
     def settle(self, at: datetime, policy: str = "") -> Run:
         """Adds what follows by itself under the installation's policy (its digest); the run after it."""
         assert self.after is not None
-        while (event := advance(self.after, policy)) is not None:
-            self.add(event, at)
+        while events := follow(self.after, at, policy):
+            for event in events:
+                self.add(event, at)
         return self.after
 
     def _approval(self, before: Run | None, event: e.Event, at: datetime) -> None:

@@ -11,6 +11,7 @@ from interlock.orchestrator.domain.events.approvals import (
     ApprovalReminded,
     ApprovalRequested,
     ApprovalVoted,
+    DecisionKept,
 )
 from interlock.orchestrator.domain.events.envelopes import (
     EnvelopeExhausted,
@@ -78,6 +79,7 @@ __all__ = [
     "ApprovalRequested",
     "ApprovalVoted",
     "CancelRequested",
+    "DecisionKept",
     "DriftAdopted",
     "EffectDiscarded",
     "EnvelopeExhausted",

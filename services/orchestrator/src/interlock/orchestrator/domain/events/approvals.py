@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from interlock.orchestrator.domain.event import Event
-from interlock.orchestrator.domain.model import Approval, RejectAction, Verdict
+from interlock.orchestrator.domain.model import Approval, EarlyDecision, RejectAction, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,14 @@ class ApprovalRequested(Event):
 
     type = "approval.requested"
     approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionKept(Event):
+    """A decision came before its question; it is given when exactly that is asked."""
+
+    type = "approval.kept"
+    decision: EarlyDecision
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from interlock.orchestrator.domain.model.forks import (
 )
 from interlock.orchestrator.domain.model.reviews import (
     Approval,
+    EarlyDecision,
     Prepared,
     Reviewed,
     Superseded,
@@ -87,6 +88,7 @@ __all__ = [
     "Bounds",
     "Budget",
     "CommandPrefix",
+    "EarlyDecision",
     "Envelope",
     "EnvelopeState",
     "EnvelopeUse",

@@ -7,7 +7,7 @@ from dataclasses import field as default
 from datetime import datetime
 
 from interlock.orchestrator.domain.model.specs import Json
-from interlock.orchestrator.domain.model.states import Gate
+from interlock.orchestrator.domain.model.states import Gate, RejectAction, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +97,19 @@ class Superseded:
     reason: str
     times: int
     paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyDecision:
+    """A decision that came before its question: about a digest, kept until `until` (RFC 3339)."""
+
+    verdict: Verdict
+    digest: str
+    subject: str
+    until: str
+    channel: str = ""
+    comment: str = ""
+    action: RejectAction | None = None
+    authentication: str = ""
+    on_behalf_of: str = ""
+    delegation: str = ""

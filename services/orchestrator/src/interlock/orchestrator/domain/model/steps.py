@@ -7,7 +7,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from interlock.orchestrator.domain.effects import Effects, Published, undone
-from interlock.orchestrator.domain.model.reviews import Approval, Prepared, Reviewed, Superseded, Vote
+from interlock.orchestrator.domain.model.reviews import (
+    Approval,
+    EarlyDecision,
+    Prepared,
+    Reviewed,
+    Superseded,
+    Vote,
+)
 from interlock.orchestrator.domain.model.rulings import Ruling
 from interlock.orchestrator.domain.model.specs import Failure, StepSpec
 from interlock.orchestrator.domain.model.spending import ModelCall
@@ -33,6 +40,7 @@ class Step:
     open approval, `authors` are those who asked for the step or have changed its input, `edited_by` is who changed it
     last since the step was started. `reminders`, `reminded_at` and `escalated_at` are about the open approval too.
     `tried_request` is what runs in its fork before anybody is asked; `envelope` let this attempt through.
+    `early` are decisions that are kept until their question is asked.
     `judge`: rules decide about
     the attempt; `ruling` is what they said before it began, `observed` what they said about what it did.
     """
@@ -55,6 +63,7 @@ class Step:
     edited_by: str = ""
     tried_request: str = ""
     envelope: str = ""
+    early: tuple[EarlyDecision, ...] = ()
     reminders: int = 0
     reminded_at: datetime | None = None
     escalated_at: datetime | None = None
