@@ -198,6 +198,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """There is no such delegation."""
     ERROR_REASON_ENVELOPE_NOT_FOUND: _ErrorReason.ValueType  # 86
     """The run has no such envelope."""
+    ERROR_REASON_WEBHOOK_NOT_FOUND: _ErrorReason.ValueType  # 87
+    """There is no such webhook, or no such delivery."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -380,4 +382,6 @@ ERROR_REASON_DELEGATION_NOT_FOUND: ErrorReason.ValueType  # 85
 """There is no such delegation."""
 ERROR_REASON_ENVELOPE_NOT_FOUND: ErrorReason.ValueType  # 86
 """The run has no such envelope."""
+ERROR_REASON_WEBHOOK_NOT_FOUND: ErrorReason.ValueType  # 87
+"""There is no such webhook, or no such delivery."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -90,6 +90,7 @@ class Reason(StrEnum):
     TOKEN_NOT_FOUND = "TOKEN_NOT_FOUND"  # noqa: S105 (a name, not a password)
     DELEGATION_NOT_FOUND = "DELEGATION_NOT_FOUND"
     ENVELOPE_NOT_FOUND = "ENVELOPE_NOT_FOUND"
+    WEBHOOK_NOT_FOUND = "WEBHOOK_NOT_FOUND"
     PLANNER_UNAVAILABLE = "PLANNER_UNAVAILABLE"
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     MODEL_UNAUTHENTICATED = "MODEL_UNAUTHENTICATED"
@@ -376,6 +377,9 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
     _R.ENVELOPE_NOT_FOUND: ReasonInfo(_NOT, False,
         "The run has no such envelope.",
         "`interlock run envelope list RUN` shows those it has."),
+    _R.WEBHOOK_NOT_FOUND: ReasonInfo(_NOT, False,
+        "There is no such webhook, or no such delivery.",
+        "`interlock webhook list` shows the webhooks, `interlock webhook deliveries` what was sent to one."),
     _R.PLANNER_UNAVAILABLE: ReasonInfo(_GONE, True,
         "The planner cannot be reached.",
         "Check that the planner runs, with `interlock doctor`; its log is in `logs/` of the data directory."),

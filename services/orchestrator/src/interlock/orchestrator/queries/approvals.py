@@ -140,7 +140,7 @@ async def _everything(
     async with aclosing(deps.feed.tail(position, idle=HEARTBEAT_SECONDS)) as tail:
         async for rows in tail:
             position = rows[-1].position if rows else position
-            news = [event for row in rows if (event := await _event(deps, row, known)) is not None]
+            news = [event for row in rows if (event := await event_of(deps, row, known)) is not None]
             for at in range(0, len(news), _FRAME):
                 last = at + _FRAME >= len(news)
                 cursor = position if last else news[at + _FRAME - 1].position
@@ -173,7 +173,11 @@ async def _pending(deps: Deps, position: int) -> AsyncIterator[o.WatchApprovalsR
             yield o.WatchApprovalsResponse(events=waiting)
 
 
-async def _event(deps: Deps, row: FeedRow, known: set[str]) -> decision_pb2.ApprovalEvent | None:
+async def event_of(deps: Deps, row: FeedRow, known: set[str]) -> decision_pb2.ApprovalEvent | None:
+    """What an event of the journal says about an approval; None where it says nothing.
+
+    An approval in `known` was told before it was asked: its asking is left out, once.
+    """
     if row.type == "approval.requested":
         approval_id = json.loads(row.canonical)["data"]["approval"]["approval_id"]
         if approval_id in known:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -36,6 +37,7 @@ metadata = MetaData(
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         "ck": "ck_%(table_name)s_%(constraint_name)s",
         "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     }
 )
 
@@ -261,6 +263,56 @@ delegations = Table(
     Index("ix_delegations_request_id", "request_id", unique=True),
     Index("ix_delegations_to_subject_id", "to_subject", "id"),
     comment="Right to decide that was given to others. A row is never removed: decisions name it.",
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("chosen", JSONB, nullable=False, comment="Which approvals and events, as the message says it"),
+    Column("secret", LargeBinary, nullable=False, comment="What signs; no call returns it"),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("request_id", Text, comment="What asked for it; null where the request had no id"),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", _Time, nullable=False),
+    Column("position", BigInteger, nullable=False, comment="Up to there in the feed its deliveries are made"),
+    Index("ix_webhooks_request_id", "request_id", unique=True),
+    comment="Endpoints that are told what happens to approvals.",
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", _Id, primary_key=True, comment="Follows from endpoint and position: made twice it is the same"),
+    Column("number", BigInteger, Identity(always=True), nullable=False),
+    Column("webhook_id", _Id, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("run_id", _Id, nullable=False, comment="Deliveries of a run keep their order; empty for tests"),
+    Column("position", BigInteger, nullable=False, comment="Of the event in the feed; 0 for tests"),
+    Column("type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("last_status", Integer, nullable=False, server_default="0"),
+    Column("last_error", Text, nullable=False, server_default=""),
+    Column("created_at", _Time, nullable=False, server_default=text("now()")),
+    Column("next_at", _Time, nullable=False, server_default=text("now()")),
+    Column("settled_at", _Time),
+    CheckConstraint("state IN ('pending', 'delivered', 'dead')", name="state"),
+    Index("ix_webhook_deliveries_webhook_id_number", "webhook_id", "number"),
+    Index(
+        "ix_webhook_deliveries_pending",
+        "webhook_id",
+        "run_id",
+        "number",
+        postgresql_where=text("state = 'pending'"),
+    ),
+    Index(
+        "ix_webhook_deliveries_settled_at",
+        "settled_at",
+        postgresql_where=text("settled_at IS NOT NULL"),
+    ),
+    comment="What was or is to be sent to endpoints.",
 )
 
 SQL_DIR: Final = Path(__file__).parent / "migrations" / "sql"

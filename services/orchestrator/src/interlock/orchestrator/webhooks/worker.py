@@ -1,0 +1,67 @@
+"""The webhooks of a database: made and sent by one of its orchestrators at a time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from interlock.common import logs
+from interlock.common.errors import InterlockError
+from interlock.common.tasks import stop
+from interlock.orchestrator.deps import Deps
+from interlock.orchestrator.store.sole import while_alone
+from interlock.orchestrator.webhooks.deliverer import Deliverer
+from interlock.orchestrator.webhooks.outbox import Outbox
+from interlock.orchestrator.webhooks.sender import Sender
+from interlock.orchestrator.webhooks.settings import WebhookSettings
+
+_log = logs.get("webhooks")
+_NAME = "interlock webhooks"
+
+
+class WebhookWorker:
+    """Start it when everything else runs. It reads the feed's window and writes nothing that the journal waits for."""
+
+    def __init__(self, deps: Deps, settings: WebhookSettings, sender: Sender | None = None) -> None:
+        self._deps, self._settings = deps, settings
+        self._changed = asyncio.Event()
+        sender = sender or Sender(settings.allow, settings.timeout)
+        self._deliverer = Deliverer(deps.database, sender, settings, deps.clock)
+        self._outbox = Outbox(deps, self._changed, self._deliverer.wake, settings.poll)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; another orchestrator may be at it already, then this one waits until it ends."""
+        self._task = asyncio.create_task(self._run(), name="webhooks")
+
+    async def close(self) -> None:
+        """Tries under way are cut off; they are made again, by whoever is next."""
+        await stop(self._task)
+
+    def changed(self) -> None:
+        """There are other endpoints than before, or something is to be sent."""
+        self._changed.set()
+        self._deliverer.wake()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await while_alone(self._deps.database, _NAME, self._work)
+            except InterlockError as error:
+                _log.warning("webhooks wait for the database", reason=error.reason.value)
+            except ExceptionGroup as group:
+                _others(group)
+            await asyncio.sleep(self._settings.poll)
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._outbox.run())
+            both.create_task(self._deliverer.run())
+
+
+def _others(group: ExceptionGroup[Exception]) -> None:
+    """Raises what is no failure of the database: that is a defect, and ends in the log with its cause."""
+    known, others = group.split(InterlockError)
+    if known is not None:
+        _log.warning("webhooks wait for the database")
+    if others is not None:
+        _log.error("webhooks failed", exc_info=others)
