@@ -22,6 +22,7 @@ COMMANDS = {
     "journal": "Show, export and verify what happened.",
     "workspace": "Create and look at workspaces.",
     "token": "Issue and revoke tokens; see which calls were refused.",
+    "webhook": "Tell URLs what happens to approvals, by signed messages.",
     "certs": "Make and look at certificates for TLS between the services.",
     "matrix-bot": "Ask in Matrix rooms; take reactions and replies as decisions.",
     "delegation": "Let somebody else decide in your place for a time.",

@@ -10,6 +10,7 @@ from interlock.client.forks import ForkCalls
 from interlock.client.journals import PlannerCalls
 from interlock.client.policies import PolicyCalls
 from interlock.client.watching import WatchCalls
+from interlock.client.webhooks import WebhookCalls
 from interlock.client.workspaces import WorkspaceCalls
 
 
@@ -23,6 +24,7 @@ class Client(
     PlannerCalls,
     PolicyCalls,
     AccessCalls,
+    WebhookCalls,
 ):
     """Talks to the Interlock services. Use it as an asynchronous context manager::
 

@@ -26,6 +26,7 @@ from interlock.v1.approval_pb2_grpc import ApprovalStub
 from interlock.v1.executor_pb2_grpc import ExecutorStub
 from interlock.v1.orchestrator_pb2_grpc import OrchestratorStub
 from interlock.v1.planner_pb2_grpc import PlannerStub
+from interlock.v1.webhook_pb2_grpc import WebhooksStub
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -35,8 +36,9 @@ _STUBS: Mapping[str, Any] = {
     "planner": PlannerStub,
     "approval": ApprovalStub,
     "access": AccessStub,
+    "webhook": WebhooksStub,
 }
-_SERVED_BY: Mapping[str, str] = {"access": "orchestrator"}
+_SERVED_BY: Mapping[str, str] = {"access": "orchestrator", "webhook": "orchestrator"}
 
 
 def _kept_token(directory: Path, env: Mapping[str, str]) -> str:
@@ -130,6 +132,12 @@ class Connection:
     def approval(self) -> ApprovalStub:
         """The generated stub of the approval service."""
         stub: ApprovalStub = self._stub("approval")
+        return stub
+
+    @property
+    def webhook(self) -> WebhooksStub:
+        """The generated stub of the Webhooks service, which the orchestrator serves."""
+        stub: WebhooksStub = self._stub("webhook")
         return stub
 
     @property

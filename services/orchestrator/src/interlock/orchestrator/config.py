@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.common.addresses import Address
@@ -10,6 +10,8 @@ from interlock.common.config import env_float, env_int, env_text, load_token, se
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.policy.model import PolicyDocument
 from interlock.common.policy.named import named_policy
+from interlock.orchestrator.webhooks import settings as webhooks
+from interlock.orchestrator.webhooks.settings import WebhookSettings
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Config:
         feed_events: INTERLOCK_FEED_RETENTION_EVENTS, and how many events behind: 1,000,000 by default.
         policy: INTERLOCK_POLICY, the installation's policy: a shipped one's name or a file (docs/policy.md); none by
             default.
+        webhooks: INTERLOCK_WEBHOOK_*, see WebhookSettings.
         ready_file: INTERLOCK_READY_FILE, written with the bound address.
     """
 
@@ -45,6 +48,7 @@ class Config:
     retention_days: int = 30
     feed_hours: float = 168.0
     feed_events: int = 1_000_000
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     policy: PolicyDocument | None = None
     ready_file: Path | None = None
 
@@ -76,5 +80,6 @@ def from_env() -> Config:
         feed_hours=env_float("INTERLOCK_FEED_RETENTION_HOURS", 168.0, minimum=0.0, maximum=87_600.0),
         feed_events=env_int("INTERLOCK_FEED_RETENTION_EVENTS", 1_000_000, minimum=1, maximum=1_000_000_000),
         policy=named_policy(policy) if policy else None,
+        webhooks=webhooks.from_env(),
         ready_file=Path(ready) if ready else None,
     )

@@ -14,6 +14,8 @@ from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.feed import Feed, Reach
+from interlock.orchestrator.webhooks.bell import Bell
+from interlock.orchestrator.webhooks.settings import WebhookSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +34,5 @@ class Deps:
     policies: Policies
     retention: timedelta = timedelta(days=30)
     reach: Reach = field(default_factory=Reach)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    bell: Bell = field(default_factory=Bell)

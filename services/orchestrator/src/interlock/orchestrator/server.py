@@ -24,19 +24,21 @@ from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.scope import RunScope
 from interlock.orchestrator.service.access import AccessService
 from interlock.orchestrator.service.orchestrator import OrchestratorService
+from interlock.orchestrator.service.webhooks import WebhooksService
 from interlock.orchestrator.store import access, installation
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.feed import Feed, Reach
 from interlock.orchestrator.store.journal import Journal
 from interlock.orchestrator.store.migrate import check_revision
 from interlock.orchestrator.store.notifier import Notifier
+from interlock.orchestrator.webhooks.worker import WebhookWorker
 from interlock.orchestrator.worker.collector import Collector
 from interlock.orchestrator.worker.drivers import Drivers
 from interlock.orchestrator.worker.executing import Executing
 from interlock.orchestrator.worker.judging import Judging
 from interlock.orchestrator.worker.performer import Performer
 from interlock.orchestrator.worker.thinking import Thinking
-from interlock.v1 import access_pb2_grpc, orchestrator_pb2_grpc
+from interlock.v1 import access_pb2_grpc, orchestrator_pb2_grpc, webhook_pb2_grpc
 
 _NAME = "interlock.v1.Orchestrator"
 
@@ -61,6 +63,7 @@ def services(deps: Deps) -> list[Service]:
     return [
         (OrchestratorService(deps), orchestrator_pb2_grpc.add_OrchestratorServicer_to_server, _NAME),
         (AccessService(deps), access_pb2_grpc.add_AccessServicer_to_server, "interlock.v1.Access"),
+        (WebhooksService(deps), webhook_pb2_grpc.add_WebhooksServicer_to_server, "interlock.v1.Webhooks"),
     ]
 
 
@@ -110,7 +113,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         )
         collector.start()
         stack.push_async_callback(collector.close)
-        yield Deps(
+        deps = Deps(
             database,
             feed,
             book,
@@ -123,4 +126,9 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
             policies,
             retention,
             Reach(timedelta(hours=config.feed_hours), config.feed_events),
+            config.webhooks,
         )
+        webhooks = WebhookWorker(deps)
+        webhooks.start()
+        stack.push_async_callback(webhooks.close)
+        yield deps

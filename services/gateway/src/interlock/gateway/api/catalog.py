@@ -17,6 +17,7 @@ SERVED_BY = {
     "interlock.v1.Planner": "planner",
     "interlock.v1.Approval": "approval",
     "interlock.v1.Access": "orchestrator",
+    "interlock.v1.Webhooks": "orchestrator",
     "interlock.v1.AgentRuns": "gateway",
 }
 """Which process serves a proto service; the gateway itself has a facade."""

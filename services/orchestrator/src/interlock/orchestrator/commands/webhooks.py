@@ -9,15 +9,12 @@ from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.store import webhooks
 from interlock.orchestrator.store.readers import events
 from interlock.orchestrator.webhooks import addresses, signing
-from interlock.orchestrator.webhooks.settings import WebhookSettings
 from interlock.v1 import webhook_pb2 as pb
 
 
-async def add(
-    deps: Deps, settings: WebhookSettings, message: pb.AddWebhookRequest
-) -> pb.AddWebhookResponse:
+async def add(deps: Deps, message: pb.AddWebhookRequest) -> pb.AddWebhookResponse:
     """Registers one. Raises INVALID_ARGUMENT, REQUEST_ID_REUSED, RESOURCE_EXHAUSTED."""
-    addresses.check_literal(addresses.parse(message.url), settings.allow)
+    addresses.check_literal(addresses.parse(message.url), deps.webhooks.allow)
     if message.filter.for_me:
         raise InterlockError(
             Reason.INVALID_ARGUMENT,
@@ -36,12 +33,21 @@ async def add(
         await events.position(deps.database),
     )
     await webhooks.add(deps.database, row, message.request_id)
+    deps.bell.ring()
     return pb.AddWebhookResponse(webhook=convert.webhook(row, {}), secret=made)
+
+
+async def remove(deps: Deps, message: pb.RemoveWebhookRequest) -> pb.RemoveWebhookResponse:
+    """Removes an endpoint with its deliveries. Raises WEBHOOK_NOT_FOUND."""
+    await webhooks.remove(deps.database, message.webhook_id)
+    deps.bell.ring()
+    return pb.RemoveWebhookResponse()
 
 
 async def redeliver(deps: Deps, message: pb.RedeliverWebhookRequest) -> pb.RedeliverWebhookResponse:
     """Sends a delivery again. Raises WEBHOOK_NOT_FOUND."""
     row = await webhooks.again(deps.database, message.delivery_id)
+    deps.bell.ring()
     return pb.RedeliverWebhookResponse(delivery=convert.delivery(row))
 
 
@@ -51,6 +57,5 @@ async def test(deps: Deps, message: pb.TestWebhookRequest) -> pb.TestWebhookResp
     body = convert.test_body(found.id, deps.clock.now())
     made = webhooks.New(deps.ids.new("whd"), found.id, "", 0, convert.TEST, body)
     await webhooks.enqueue(deps.database, [made], [], 0)
-    return pb.TestWebhookResponse(
-        delivery=convert.delivery(await webhooks.delivery(deps.database, made.id))
-    )
+    deps.bell.ring()
+    return pb.TestWebhookResponse(delivery=convert.delivery(await webhooks.delivery(deps.database, made.id)))

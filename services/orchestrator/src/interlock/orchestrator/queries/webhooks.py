@@ -25,9 +25,7 @@ async def list_deliveries(
     list_ = f"ListWebhookDeliveries/{message.webhook_id}/{states}"
     before = decode_page_token(list_, message.page_token).integer("before") if message.page_token else None
     size = page_size(message.page_size, default=100, maximum=1000)
-    rows = await webhooks.page(
-        deps.database, message.webhook_id, states=states, before=before, limit=size
-    )
+    rows = await webhooks.page(deps.database, message.webhook_id, states=states, before=before, limit=size)
     token = encode_page_token(list_, {"before": rows[-1].number}) if len(rows) == size else ""
     return pb.ListWebhookDeliveriesResponse(
         deliveries=[convert.delivery(row) for row in rows], next_page_token=token

@@ -284,7 +284,9 @@ webhooks = Table(
 webhook_deliveries = Table(
     "webhook_deliveries",
     metadata,
-    Column("id", _Id, primary_key=True, comment="Follows from endpoint and position: made twice it is the same"),
+    Column(
+        "id", _Id, primary_key=True, comment="Follows from endpoint and position: made twice it is the same"
+    ),
     Column("number", BigInteger, Identity(always=True), nullable=False),
     Column("webhook_id", _Id, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
     Column("run_id", _Id, nullable=False, comment="Deliveries of a run keep their order; empty for tests"),

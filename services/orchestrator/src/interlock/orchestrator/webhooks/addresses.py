@@ -81,7 +81,8 @@ def check(target: Target, address: Address, allowed: Sequence[Network]) -> None:
     if any(real in network for network in allowed if network.version == real.version):
         return
     if not real.is_global or real.is_multicast or real.is_reserved or real.is_unspecified:
-        raise Refused(f"{address} is not an address of the public internet, and INTERLOCK_WEBHOOK_ALLOW does not name it")
+        why = "is not an address of the public internet, and INTERLOCK_WEBHOOK_ALLOW does not name it"
+        raise Refused(f"{address} {why}")
     if not target.secure:
         raise Refused("http:// is sent only to addresses that INTERLOCK_WEBHOOK_ALLOW names")
 
@@ -124,5 +125,8 @@ def _embedded(address: Address) -> Address:
 
 def _bad(why: str) -> InterlockError:
     return InterlockError(
-        Reason.INVALID_ARGUMENT, f"The URL {why}.", field="url", fix="Use a URL like https://example.org/hook."
+        Reason.INVALID_ARGUMENT,
+        f"The URL {why}.",
+        field="url",
+        fix="Use a URL like https://example.org/hook.",
     )

@@ -57,7 +57,7 @@ class Deliverer:
             return []
         found = await webhooks.due(self._database, list(self._busy), self._settings.per_endpoint)
         under_way = Counter(self._busy.values())
-        chosen = []
+        chosen: list[Due] = []
         for each in found:
             if len(chosen) < free and under_way[each.webhook_id] < self._settings.per_endpoint:
                 under_way[each.webhook_id] += 1
@@ -93,7 +93,14 @@ class Deliverer:
         delay = self._settings.delay(tried)
         await webhooks.settle(self._database, due.id, state, status=status, error=error[:500], delay=delay)
         say = _log.info if state == "pending" else _log.warning
-        say("webhook not delivered", webhook=due.webhook_id, delivery=due.id, tried=tried, error=error, state=state)
+        say(
+            "webhook not delivered",
+            webhook=due.webhook_id,
+            delivery=due.id,
+            tried=tried,
+            error=error,
+            state=state,
+        )
 
     async def _tidy(self) -> None:
         now = self._clock.monotonic()

@@ -33,7 +33,9 @@ class Sender:
         trust: certificates of authorities; by default those of the system.
     """
 
-    def __init__(self, allowed: Sequence[Network], timeout: float, trust: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, allowed: Sequence[Network], timeout: float, trust: ssl.SSLContext | None = None
+    ) -> None:
         self._allowed = allowed
         self._timeout = timeout
         self._trust = trust or ssl.create_default_context()
@@ -55,8 +57,13 @@ class Sender:
             raise Failed(f"the connection failed ({type(error).__name__})") from None
 
     async def _exchange(self, target: Target, address: str, request: bytes) -> int:
-        tls = {"ssl": self._trust, "server_hostname": target.host} if target.secure else {}
-        reader, writer = await asyncio.open_connection(address, target.port, limit=_HEAD, **tls)
+        reader, writer = await asyncio.open_connection(
+            address,
+            target.port,
+            limit=_HEAD,
+            ssl=self._trust if target.secure else None,
+            server_hostname=target.host if target.secure else None,
+        )
         try:
             writer.write(request)
             await writer.drain()

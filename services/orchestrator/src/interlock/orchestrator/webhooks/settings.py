@@ -35,7 +35,7 @@ class WebhookSettings:
 
     def delay(self, attempts: int) -> float:
         """The wait after so many failed tries."""
-        whole = min(self.first * 2 ** min(attempts - 1, 40), self.longest)
+        whole = min(self.first * 2.0 ** min(attempts - 1, 40), self.longest)
         return whole * (0.5 + random.random() / 2)  # noqa: S311 (spreads load, guards nothing)
 
 

@@ -12,7 +12,6 @@ from interlock.orchestrator.store.sole import while_alone
 from interlock.orchestrator.webhooks.deliverer import Deliverer
 from interlock.orchestrator.webhooks.outbox import Outbox
 from interlock.orchestrator.webhooks.sender import Sender
-from interlock.orchestrator.webhooks.settings import WebhookSettings
 
 _log = logs.get("webhooks")
 _NAME = "interlock webhooks"
@@ -21,13 +20,15 @@ _NAME = "interlock webhooks"
 class WebhookWorker:
     """Start it when everything else runs. It reads the feed's window and writes nothing that the journal waits for."""
 
-    def __init__(self, deps: Deps, settings: WebhookSettings, sender: Sender | None = None) -> None:
-        self._deps, self._settings = deps, settings
+    def __init__(self, deps: Deps) -> None:
+        self._deps, self._settings = deps, deps.webhooks
         self._changed = asyncio.Event()
-        sender = sender or Sender(settings.allow, settings.timeout)
+        settings = deps.webhooks
+        sender = Sender(settings.allow, settings.timeout)
         self._deliverer = Deliverer(deps.database, sender, settings, deps.clock)
         self._outbox = Outbox(deps, self._changed, self._deliverer.wake, settings.poll)
         self._task: asyncio.Task[None] | None = None
+        deps.bell.listen(self._ring)
 
     def start(self) -> None:
         """Begin; another orchestrator may be at it already, then this one waits until it ends."""
@@ -37,8 +38,7 @@ class WebhookWorker:
         """Tries under way are cut off; they are made again, by whoever is next."""
         await stop(self._task)
 
-    def changed(self) -> None:
-        """There are other endpoints than before, or something is to be sent."""
+    def _ring(self) -> None:
         self._changed.set()
         self._deliverer.wake()
 

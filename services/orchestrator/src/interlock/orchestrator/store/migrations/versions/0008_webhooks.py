@@ -30,7 +30,10 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Text, nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column(
-            "position", sa.BigInteger, nullable=False, comment="Up to there in the feed its deliveries are made"
+            "position",
+            sa.BigInteger,
+            nullable=False,
+            comment="Up to there in the feed its deliveries are made",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhooks")),
         comment="Endpoints that are told what happens to approvals.",
@@ -50,9 +53,7 @@ def _deliveries() -> None:
         sa.Column(
             "run_id", _ID, nullable=False, comment="Deliveries of a run keep their order; empty for tests"
         ),
-        sa.Column(
-            "position", sa.BigInteger, nullable=False, comment="Of the event in the feed; 0 for tests"
-        ),
+        sa.Column("position", sa.BigInteger, nullable=False, comment="Of the event in the feed; 0 for tests"),
         sa.Column("type", sa.Text, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
         sa.Column("state", sa.Text, nullable=False, server_default="pending"),
