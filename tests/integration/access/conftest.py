@@ -50,8 +50,8 @@ class Services:
     labels: dict[str, dict[str, str]]
 
     async def channel(self, service: str, token: str, **options: Any) -> Channel:
-        """A channel that is closed with the test. Access is where the orchestrator is."""
-        address = self.at["Orchestrator" if service == "Access" else service]
+        """A channel that is closed with the test. Access and Webhooks are where the orchestrator is."""
+        address = self.at["Orchestrator" if service in ("Access", "Webhooks") else service]
         return await self.stack.enter_async_context(channel(address, token, **options))
 
     async def access(self, token: str = TOKEN, **options: Any) -> Any:

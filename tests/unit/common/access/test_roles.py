@@ -35,7 +35,7 @@ def test_every_rpc_declares_a_role(method: object) -> None:
 def test_no_service_is_forgotten_here() -> None:
     pool = descriptor_pool.Default()
     imported = {service for file in FILES for service in file.DESCRIPTOR.services_by_name}
-    assert imported == {"Access", "Approval", "Executor", "Orchestrator", "Planner"}
+    assert imported == {"Access", "Approval", "Executor", "Orchestrator", "Planner", "Webhooks"}
     assert pool.FindServiceByName("interlock.v1.Access").file.package == "interlock.v1"
 
 
