@@ -14,11 +14,11 @@ from tests.support.orchestrator import TOKEN
 from interlock.common.access.roles import required_role
 from interlock.common.client import error_from_rpc
 from interlock.common.interceptors.base import Rpc
-from interlock.v1 import access_pb2, approval_pb2, executor_pb2, orchestrator_pb2, planner_pb2
+from interlock.v1 import access_pb2, approval_pb2, executor_pb2, orchestrator_pb2, planner_pb2, webhook_pb2
 
 METHODS = [
     method
-    for file in (access_pb2, approval_pb2, executor_pb2, orchestrator_pb2, planner_pb2)
+    for file in (access_pb2, approval_pb2, executor_pb2, orchestrator_pb2, planner_pb2, webhook_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]

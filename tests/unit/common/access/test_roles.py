@@ -15,9 +15,10 @@ from interlock.v1 import (
     orchestrator_pb2,
     planner_pb2,
     role_pb2,
+    webhook_pb2,
 )
 
-FILES = (access_pb2, approval_pb2, executor_pb2, orchestrator_pb2, planner_pb2)
+FILES = (access_pb2, approval_pb2, executor_pb2, orchestrator_pb2, planner_pb2, webhook_pb2)
 RPCS = [
     method
     for file in FILES
