@@ -165,7 +165,7 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
         "Use a new request id for a new request."),
     _R.CURSOR_EXPIRED: ReasonInfo("OUT_OF_RANGE", False,
         "The cursor is older than what is kept.",
-        "Start again without a cursor, or from the oldest one named in the error."),
+        "Start again without a cursor, or from the one in the metadata, after the snapshot that came before it."),
     _R.CURSOR_INVALID: ReasonInfo(_ARG, False,
         "The cursor was not issued by this stream.",
         "Start again without a cursor."),
