@@ -21,7 +21,7 @@ test("frames, however the text is cut", () => {
 });
 
 const chunk = (offset: number, data: string | Buffer, attempt = 1) => ({
-  step: 1, attempt, stream: "OUTPUT_STREAM_STDOUT", offset: String(offset), data: Buffer.from(data).toString("base64"),
+  runId: "run-1", step: 1, attempt, stream: "OUTPUT_STREAM_STDOUT", offset: String(offset), data: Buffer.from(data).toString("base64"),
 });
 const text = (live: Live | null) => live?.parts.get("OUTPUT_STREAM_STDOUT")?.text;
 

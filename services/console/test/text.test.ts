@@ -9,12 +9,18 @@ import { ago, duration, money, said, short } from "../src/text/words.ts";
 const shown = (text: string, block = false) => pieces(text, block).map((piece) => (typeof piece === "string" ? piece : `[${piece.mark}]`)).join("");
 
 test("what cannot be seen is shown by its number", () => {
-  assert.equal(shown("a\u202eb\u2066c\u200b\u00ad\ufeff"), "a[\\u202e]b[\\u2066]c[\\u200b][\\xad][\\ufeff]");
-  assert.equal(shown("\x00\x1b[31m\x7f\x85\u2028\u2029"), "[\\x00][\\x1b][31m[\\x7f][\\x85][\\u2028][\\u2029]");
-  assert.equal(shown("\u{e0041}\u3164\u2800\ud800"), "[\\U000e0041][\\u3164][\\u2800][\\ud800]");
-  assert.equal(shown("a\n\tb"), "a[\\x0a][\\x09]b");
+  assert.equal(shown("a\u202eb\u2066c\u200b\u00ad\ufeff"), "a[\\u202e]b[\\u2066]c[\\u200b\\xad\\ufeff]");
+  assert.equal(shown("\x00\x1b[31m\x7f\x85\u2028\u2029"), "[\\x00\\x1b][31m[\\x7f\\x85\\u2028\\u2029]");
+  assert.equal(shown("\u{e0041}\u3164\u2800\ud800"), "[\\U000e0041\\u3164\\u2800\\ud800]");
+  assert.equal(shown("a\n\tb"), "a[\\x0a\\x09]b");
   assert.equal(shown("a\n\tb\r", true), "a\n\tb[\\x0d]");
   assert.equal(plain("x\u202e"), "x\\u202e");
+});
+
+test("a text of nothing else is one mark", () => {
+  assert.equal(pieces("\u200b".repeat(250_000)).length, 1);
+  assert.deepEqual(pieces("\u202e"), [{ mark: "\\u202e", name: "right-to-left override" }]);
+  assert.deepEqual(pieces("\u200b\u200b")[0], { mark: "\\u200b\\u200b", name: "2 hidden characters" });
 });
 
 test("what can be seen stays as it is", () => {
@@ -39,6 +45,13 @@ test("nothing else is interpreted", () => {
   const link = "\x1b]8;;https://evil.example\x1b\\text\x1b]8;;\x1b\\";
   for (const text of [link, "\x1b[2J\x1b[1;1Hx", "\x1b]0;title\x07", "\x1bP1$r\x1b\\", "\x1b", "\x1b[", "\x1b[31", "a\x1b[?25lb"])
     assert.equal(runs(text).map((run) => run.text).join(""), text);
+});
+
+test("colours beyond measure are left out, and no text", () => {
+  const text = "\x1b[31ma\x1b[32mb".repeat(100_000);
+  const found = runs(text);
+  assert.ok(found.length <= 20_001);
+  assert.equal(found.map((run) => run.text).join(""), "ab".repeat(100_000));
 });
 
 test("text survives whatever is between its colours", () => {

@@ -210,3 +210,25 @@ async def test_more_like_it_is_approved_in_advance(gateway: Gateway, console: Co
     await expect(console.page.locator(".run-head .stages")).to_contain_text("taken back by local")
     envelopes = gateway.get(f"/v1/runs/{run}")["run"]["envelopes"]
     assert [each["state"] for each in envelopes] == ["ENVELOPE_STATE_REVOKED"]
+
+
+async def test_the_list_is_searched_and_filtered(gateway: Gateway, console: Console, goal: str) -> None:
+    command = {"runCommand": {"argv": {"items": ["printf", "two\nlines"]}}}
+    for name, each in (("edits", EDIT), ("commands", command)):
+        started(gateway, f"{goal} {name}", each, labels={"team": goal.replace(" ", "-")})
+    search = console.page.get_by_role("searchbox")
+    kinds = console.page.get_by_label("Kind of step")
+    cards = console.page.locator("section.list > .cards a.card")
+    await search.fill(f"team={goal.replace(' ', '-')}")
+    await expect(cards).to_have_count(2)
+    await kinds.select_option("Commands")
+    await expect(cards).to_contain_text([f"{goal} commands"])
+    await search.fill(f"{goal} EDITS")
+    await expect(cards).to_have_count(0)
+    await expect(console.page.locator("section.list")).to_contain_text("None of what is pending matches.")
+    await console.page.get_by_role("button", name="Show all").click()
+    await expect(search).to_have_value("")
+    await console.look_at(f"{goal} commands")
+    await console.button("Edit")
+    arguments = console.page.get_by_role("dialog").get_by_label("Arguments, as JSON")
+    await expect(arguments).to_have_value('[\n "printf",\n "two\\nlines"\n]')

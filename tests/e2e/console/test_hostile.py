@@ -80,3 +80,23 @@ async def test_a_comment_of_somebody_else_is_text(gateway: Gateway, console: Con
     banner = console.page.locator("article.approval .banner")
     await expect(banner.locator("blockquote")).to_have_text(f"{MARKUP}\\u202e no")
     await expect(banner.locator("strong")).to_have_text("Rejected by local (\\u202e<b>)")
+
+
+async def test_a_string_cannot_become_markup_even_by_a_mistake(console: Console) -> None:
+    """What would be a hole in the page's code is refused by its policy; and these tests would see it."""
+    tried = await console.page.evaluate(
+        """() => ["innerHTML", "style", "script"].map((way) => {
+          try {
+            if (way === "innerHTML") document.body.innerHTML = "<img src=x onerror='window.hacked = 1'>";
+            if (way === "style") document.body.setAttribute("style", "color: red");
+            if (way === "script") document.createElement("script").text = "window.hacked = 1";
+            return "went through";
+          } catch (error) { return error.name; }
+        })"""
+    )
+    assert tried == ["TypeError", "went through", "TypeError"]
+    await console.page.wait_for_function("window.violations.some((each) => each.startsWith('style-src'))")
+    with pytest.raises(AssertionError):
+        await console.check()
+    assert await console.page.evaluate("window.hacked") is None
+    await console.page.evaluate("window.violations = []")

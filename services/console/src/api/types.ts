@@ -279,6 +279,7 @@ export interface Run {
 }
 
 export interface OutputChunk {
+  runId: string;
   step: number;
   attempt?: number;
   stream: string;

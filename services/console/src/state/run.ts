@@ -3,11 +3,12 @@ import { batch, signal } from "@preact/signals";
 import { at, get } from "../api/client.ts";
 import { follow } from "../api/follow.ts";
 import { type Problem, problemOf } from "../api/problem.ts";
-import type { Run, RunUpdate, Step } from "../api/types.ts";
+import type { OutputChunk, Run, RunUpdate, Step } from "../api/types.ts";
 import { calmly } from "./calmly.ts";
 import { Live } from "./live.ts";
 
 const AGAIN_MILLIS = 10_000;
+const FLOW_MILLIS = 150;
 
 export const run = signal<Run | null>(null);
 export const steps = signal<ReadonlyMap<number, Step>>(new Map());
@@ -94,9 +95,20 @@ function take(update: RunUpdate): void {
       mark(update.step);
       steps.value = new Map(steps.value).set(update.step.number, update.step);
     }
-    if (update.output) live.value = Live.after(live.value, update.output);
+    if (update.output) flow(update.output);
   });
   if (!update.step && update.event) reloadCalmly();
+}
+
+const waiting: OutputChunk[] = [];
+
+/** Output is shown a few times a second, however many pieces it comes in. */
+function flow(chunk: OutputChunk): void {
+  if (waiting.push(chunk) > 1) return;
+  setTimeout(() => {
+    const mine = waiting.splice(0);
+    if (id === mine[0]?.runId) live.value = mine.reduce((before: Live | null, each) => Live.after(before, each), live.value);
+  }, FLOW_MILLIS);
 }
 
 /** A step that is in another state has other details. */

@@ -25,6 +25,8 @@ interface Fragment {
 }
 
 const SGR = /\x1b\[[0-9;:]*m/g;
+// A page with more elements than this for one output is slow to read.
+const MOST_RUNS = 20_000;
 const HELD = "\ue01b";
 const NAMES = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
 const RGB = [[0, 0, 0], [187, 0, 0], [0, 187, 0], [187, 187, 0], [0, 0, 187], [187, 0, 187], [0, 187, 187], [255, 255, 255]];
@@ -67,5 +69,7 @@ export function runs(text: string): Run[] {
   reader(found).ansi_to_html(held);
   // Colours are never worth another text than the one that is there.
   const whole = found.map((run) => run.text).join("");
-  return whole === text.replace(SGR, "") ? found : [{ text, style: "" }];
+  if (whole !== text.replace(SGR, "")) return [{ text, style: "" }];
+  const rest = found.slice(MOST_RUNS).map((run) => run.text).join("");
+  return rest ? [...found.slice(0, MOST_RUNS), { text: rest, style: "" }] : found;
 }

@@ -12,8 +12,10 @@ export interface Mark {
 
 export type Piece = string | Mark;
 
-const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\u115f\u1160\u2800\u3164\uffa0]/u;
-const EVERY_HIDDEN = new RegExp(HIDDEN.source, "gu");
+const HIDDEN = String.raw`[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\u115f\u1160\u2800\u3164\uffa0]`;
+// Whole runs at once: a file of nothing else must not become as many elements.
+const IN_LINE = new RegExp(`${HIDDEN}+`, "gu");
+const IN_BLOCK = new RegExp(`(?:(?![\n\t])${HIDDEN})+`, "gu");
 
 const NAMES: Record<number, string> = {
   0: "null",
@@ -43,21 +45,24 @@ const NAMES: Record<number, string> = {
   0xfeff: "byte order mark",
 };
 
-function mark(char: string): Mark {
-  const code = char.codePointAt(0) ?? 0;
+function shown(code: number): string {
   const hex = code.toString(16);
-  const shown =
-    code <= 0xff ? `\\x${hex.padStart(2, "0")}` : code <= 0xffff ? `\\u${hex.padStart(4, "0")}` : `\\U${hex.padStart(8, "0")}`;
-  return { mark: shown, name: NAMES[code] ?? `U+${hex.toUpperCase().padStart(4, "0")}` };
+  if (code <= 0xff) return `\\x${hex.padStart(2, "0")}`;
+  return code <= 0xffff ? `\\u${hex.padStart(4, "0")}` : `\\U${hex.padStart(8, "0")}`;
+}
+
+function mark(run: string): Mark {
+  const codes = Array.from(run, (char) => char.codePointAt(0) ?? 0);
+  const [first = 0] = codes;
+  const name = codes.length > 1 ? `${codes.length} hidden characters` : (NAMES[first] ?? `U+${first.toString(16).toUpperCase().padStart(4, "0")}`);
+  return { mark: codes.map(shown).join(""), name };
 }
 
 /** The text in pieces: what can be read, and marks for what cannot. In a block, newlines and tabs stay. */
 export function pieces(text: string, block = false): Piece[] {
-  if (!HIDDEN.test(text)) return text ? [text] : [];
   const found: Piece[] = [];
   let from = 0;
-  for (const each of text.matchAll(EVERY_HIDDEN)) {
-    if (block && (each[0] === "\n" || each[0] === "\t")) continue;
+  for (const each of text.matchAll(block ? IN_BLOCK : IN_LINE)) {
     if (each.index > from) found.push(text.slice(from, each.index));
     found.push(mark(each[0]));
     from = each.index + each[0].length;

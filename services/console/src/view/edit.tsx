@@ -1,6 +1,7 @@
 // Editing a step's input. What comes of it is prepared anew, and asked about again.
 import { useState } from "preact/hooks";
-import type { Approval, StepInput } from "../api/types.ts";
+import type { Approval, RunCommand, StepInput } from "../api/types.ts";
+import { notify } from "../state/announce.ts";
 import { decide, sending } from "../state/deciding.ts";
 import { Buttons, Dialog } from "./dialog.tsx";
 
@@ -16,13 +17,7 @@ export function fieldsOf(input: StepInput): Field[] {
   const { runCommand, editFile, readFile, analyze, summarize } = input;
   if (runCommand?.command !== undefined)
     return [field("Command", runCommand.command, 4, (value) => ({ runCommand: { ...runCommand, command: value } })), inFolder(input)];
-  if (runCommand?.argv)
-    return [
-      field("Arguments, one a line", runCommand.argv.items.join("\n"), 6, (value) => ({
-        runCommand: { ...runCommand, argv: { items: value.split("\n") } },
-      })),
-      inFolder(input),
-    ];
+  if (runCommand?.argv) return [ofArguments(runCommand, runCommand.argv.items), inFolder(input)];
   if (editFile) {
     const how = (["newContent", "patch", "instruction"] as const).find((name) => editFile[name] !== undefined) ?? "newContent";
     const names = { newContent: "Content", patch: "Patch", instruction: "Instruction" };
@@ -35,6 +30,15 @@ export function fieldsOf(input: StepInput): Field[] {
   if (analyze) return [field("Instruction", analyze.instruction ?? "", 6, (value) => ({ analyze: { ...analyze, instruction: value } }))];
   if (summarize) return [field("Instruction", summarize.instruction ?? "", 6, (value) => ({ summarize: { ...summarize, instruction: value } }))];
   return [];
+}
+
+/** One a line, or as JSON where an argument has lines of its own. */
+function ofArguments(command: RunCommand, items: string[]): Field {
+  const asJson = items.some((item) => item.includes("\n"));
+  const read = (text: string): string[] => (asJson ? (JSON.parse(text) as string[]) : text.split("\n"));
+  const text = asJson ? JSON.stringify(items, null, 1) : items.join("\n");
+  const name = asJson ? "Arguments, as JSON" : "Arguments, one a line";
+  return field(name, text, 6, (value) => ({ runCommand: { ...command, argv: { items: read(value) } } }));
 }
 
 function field(name: string, value: string, rows: number, input: (value: string) => StepInput): Field {
@@ -60,7 +64,12 @@ export function EditDialog({ approval, comment, close }: Props) {
   const [values, setValues] = useState(fields.map((each) => each.value));
   const [text, setText] = useState(comment);
   const submit = async (): Promise<void> => {
-    const input = fields.reduce((now, each, i) => each.set(now, values[i] ?? ""), before);
+    let input = before;
+    try {
+      input = fields.reduce((now, each, i) => each.set(now, values[i] ?? ""), before);
+    } catch (error) {
+      return notify(String(error), true);
+    }
     if (await decide(approval, { edit: { input } }, text)) close();
   };
   const change = (i: number, value: string): void => setValues(values.map((each, at) => (at === i ? value : each)));
