@@ -11,10 +11,11 @@ from tests.support.driven_steps import life
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain import actions as a
-from interlock.orchestrator.domain import decide_envelope
+from interlock.orchestrator.domain import decide_envelope, decide_run, decide_step
 from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.asking import Question
 from interlock.orchestrator.domain.decide_envelope import Grant, Granter
-from interlock.orchestrator.domain.envelopes import Observed
+from interlock.orchestrator.domain.envelopes import Observed, given, passed, trial
 from interlock.orchestrator.domain.model import (
     Bounds,
     CommandPrefix,
@@ -22,6 +23,8 @@ from interlock.orchestrator.domain.model import (
     Gate,
     Group,
     Policy,
+    PolicyVerdict,
+    Ruling,
     RunState,
     Stage,
     StepSpec,
@@ -337,15 +340,13 @@ def test_who_grants_and_asks_for_a_step_is_kept_apart_when_it_is_used() -> None:
     driven = run_of(policy=Policy(separate_requester=True))
     granted(driven)
     context = driven.ctx("bob")
-    driven.tx(decide_envelope_added(driven, context))
+    driven.tx(added(driven, context))
     driven.decide(by="eve")
     driven.settle()
     assert "(granted_by): bob has asked for it or edited it" in asked(driven)
 
 
-def decide_envelope_added(driven: DrivenRun, context: Any) -> list[e.Event]:
-    from interlock.orchestrator.domain import decide_run
-
+def added(driven: DrivenRun, context: Any) -> list[e.Event]:
     return decide_run.add_steps(driven.run, context, [spec()])
 
 
@@ -382,3 +383,29 @@ def test_bad_bounds_and_ended_runs_are_refused() -> None:
         granted(driven)
     assert caught.value.reason is Reason.RUN_WRONG_STATE
     assert life(driven)[-1] == "rejected"
+
+
+def test_what_a_policy_wants_a_person_to_see_is_within_none() -> None:
+    driven = run_of(spec("edit_file"))
+    granted(driven)
+    step, now = driven.run.steps[1], driven.now
+    usual, always = Question(Gate.EFFECT, asks=True), Question(Gate.EFFECT, asks=True, may_be_given=False)
+    assert given(driven.run, step, usual, INSIDE, now) is not None
+    assert given(driven.run, step, always, INSIDE, now) is None
+    assert trial(driven.run, step, always, now) is None
+    assert "(policy): the policy wants a person to see it" in passed(driven.run, step, always, INSIDE, now)
+
+
+def test_an_effect_that_a_rule_denies_is_refused_within_an_envelope_too() -> None:
+    driven = run_of(spec("edit_file"))
+    granted(driven)
+    driven.decide()
+    while not any(isinstance(x, a.Prepare) and x.step == 2 for x in driven.wanted):
+        todo = driven.wanted[0]
+        driven.deliver(todo, driven.perform(todo))
+    action = driven.action(a.Prepare)
+    effect, _ = driven.perform(action)[1]
+    no = Ruling(PolicyVerdict.DENY, "sha256:" + "1" * 64, observed=True)
+    events = decide_step.prepared(driven.run, driven.ctx(), 2, 1, effect, None, no, INSIDE)
+    assert [event.type for event in events][-2:] == ["step.failed", "run.failed"]
+    assert not any(isinstance(event, e.EnvelopeUsed) for event in events)
