@@ -85,6 +85,8 @@ async def test_two_of_a_team_approve(browser: Browser, console: Console, gateway
             await page.button("Approve")
             if subject == "ada":
                 await expect(approval.locator(".vote")).to_contain_text("ada console")
+                await expect(approval.get_by_role("button", name="Approve")).to_be_disabled()
+                await expect(approval.get_by_role("button", name="Reject")).to_be_enabled()
                 await expect(watcher.locator(".vote")).to_contain_text("ada console")
                 await expect(console.card(goal)).to_contain_text("1 of 2 approved")
                 assert asked(gateway, run)["state"] == "APPROVAL_STATE_PENDING"

@@ -7,7 +7,8 @@ import { decide, sending } from "../state/deciding.ts";
 import { isPending } from "../state/feed.ts";
 import { current, load, loading, open, problem, selected, stale } from "../state/inbox.ts";
 import { toPending, toRun } from "../state/route.ts";
-import { mayDecide } from "../state/session.ts";
+import { cannotApprove } from "../state/say.ts";
+import { caller, mayDecide } from "../state/session.ts";
 import { about, approvalState, gateName, kindOf, said } from "../text/words.ts";
 import { ChangedSince } from "./changed.tsx";
 import { EnvelopeDialog } from "./envelope.tsx";
@@ -41,14 +42,15 @@ function Shown({ approval }: { approval: Approval }) {
     const timer = setTimeout(() => setSettled(true), SETTLING_MILLIS);
     return () => clearTimeout(timer);
   }, []);
-  const approve = (): void => void decide(approval, { approve: {} }, comment);
+  const against = cannotApprove(approval, caller.value?.subject ?? "");
+  const approve = (): void => void (against || decide(approval, { approve: {} }, comment));
   useEffect(() => {
     if (!can || !settled) return;
-    actions.value = { a: approve, r: () => setAsking("reject"), s: () => setAsking("skip"), e: () => setAsking("edit"), m: () => setAsking("envelope") };
+    actions.value = { a: approve, r: () => setAsking("reject"), s: () => setAsking("skip"), e: () => setAsking("edit"), m: () => setAsking(against ? "" : "envelope") };
     return () => {
       actions.value = {};
     };
-  }, [can, settled, comment, approval.digest]);
+  }, [can, settled, comment, against, approval.digest]);
   // A question that somebody else has answered is not asked any more.
   useEffect(() => effect(() => void (current.value && !isPending(current.value) && setAsking(""))), []);
   const close = (): void => setAsking("");
@@ -168,11 +170,13 @@ interface BarProps {
   ask(what: Asking): void;
 }
 
-function Bar({ can, comment, setComment, approve, ask }: BarProps) {
+function Bar({ approval, can, comment, setComment, approve, ask }: BarProps) {
   const off = !can || sending.value || !open.value;
+  const against = cannotApprove(approval, caller.value?.subject ?? "");
   return (
     <div class="bar" role="group" aria-label="Decision">
       {!mayDecide.value && <p class="fine">You may look, and not decide: that takes the role approver.</p>}
+      {mayDecide.value && against && <p class="fine">{against}</p>}
       <input
         type="text"
         class="comment"
@@ -183,7 +187,7 @@ function Bar({ can, comment, setComment, approve, ask }: BarProps) {
         onInput={(event) => setComment(event.currentTarget.value)}
       />
       <div class="bar-buttons">
-        <button type="button" class="primary" disabled={off} onClick={approve} aria-keyshortcuts="a">
+        <button type="button" class="primary" disabled={off || against !== ""} onClick={approve} aria-keyshortcuts="a">
           Approve <kbd aria-hidden="true">a</kbd>
         </button>
         <button type="button" class="danger" disabled={off} onClick={() => ask("reject")} aria-keyshortcuts="r">
@@ -195,7 +199,7 @@ function Bar({ can, comment, setComment, approve, ask }: BarProps) {
         <button type="button" disabled={off} onClick={() => ask("skip")} aria-keyshortcuts="s">
           Skip <kbd aria-hidden="true">s</kbd>
         </button>
-        <button type="button" disabled={off} onClick={() => ask("envelope")} aria-keyshortcuts="m" aria-label="More like it">
+        <button type="button" disabled={off || against !== ""} onClick={() => ask("envelope")} aria-keyshortcuts="m" aria-label="More like it">
           More <kbd aria-hidden="true">m</kbd>
         </button>
       </div>
