@@ -79,3 +79,21 @@ def test_nothing_starts_with_a_policy_that_cannot_be_used(file: Path, tmp_path: 
         assert done.exit_code != 0
         assert said in done.output
     assert not (tmp_path / "data").exists()
+
+
+def test_a_plan_is_checked_with_its_rules(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    rule = "{name: a, effect: deny, when: step.nope}"
+    head = f"goal: g\npolicy:\n  include: [balanced]\n  rules:\n    - {rule}\n"
+    text = head + "steps: [{run_command: {command: x}}]\n"
+    plan.write_text(text)
+    done = interlock("plan", "validate", str(plan))
+    assert done.exit_code == 2
+    assert "line 5, column 41: policy.rules[0].when: the rule 'a': undefined field 'nope'" in done.stderr
+    plan.write_text(text.replace("step.nope", "step.number > 7"))
+    assert interlock("plan", "validate", str(plan)).exit_code == 0
+    plan.write_text(text.replace("policy:\n  include: [balanced]", "policy: nobodys\nother:"))
+    assert (
+        "policy: is 'nobodys'; must be one of cautious, balanced, autonomous"
+        in interlock("plan", "validate", str(plan)).stderr
+    )

@@ -34,7 +34,7 @@ def plans() -> Iterator[str]:
         for floor, may in itertools.product(GATES, ("false", "true")):
             policy = f"edit_file_gate: {floor}, run_command_gate: {floor}, steps_may_weaken: {may}"
             yield plan(step, head=f"policy: {{name: strict, {policy}}}")
-    yield plan(STEPS["run_command"] % ", gate: none", head="policy: strict")
+    yield plan(STEPS["run_command"] % ", gate: none", head="policy: cautious")
     for network in ("{hosts: ['example.com:443']}", "{hosts: []}", "[]"):
         step = f"{{run_command: {{command: 'true', network: {network}}}, gate: none}}"
         yield plan(step, head="policy: {run_command_gate: none}")

@@ -10,7 +10,7 @@ from interlock.common.plan.model import PlanRule, PlanStage
 from interlock.common.policy.document import MAX_POLICY_BYTES, check_policy, parse_policy
 from interlock.common.policy.examples import try_examples
 from interlock.common.policy.judge import layer_of
-from interlock.common.policy.named import named_policy, shipped, shipped_text, text_of
+from interlock.common.policy.named import named_policy, shipped, shipped_text, text_of, with_included
 
 GOOD = """
 name: team
@@ -191,6 +191,16 @@ def test_shipped_policies_say_what_their_examples_say(name: str) -> None:
     tried = {t.decided for t in try_examples(policy, layer_of(policy))}
     untried = {rule.name for rule in policy.rules} - tried
     assert untried <= {"nothing-is-wiped", "edits-are-seen"}, "each rule decides some example"
+
+
+def test_rules_that_policies_share_stand_once() -> None:
+    both = with_included(["balanced", "autonomous"], [PlanRule("mine", "deny", "true")])
+    names = [rule.name for rule in both]
+    assert len(names) == len(set(names)) == 8 + 1 + 1
+    with pytest.raises(
+        InterlockError, match="Two different rules of the run's policy are named 'the-fork-is-free'"
+    ):
+        with_included(["autonomous"], [PlanRule("the-fork-is-free", "deny", "true")])
 
 
 def test_policies_by_name(tmp_path: object) -> None:

@@ -22,9 +22,22 @@ def check_for_run(document: bytes) -> tuple[Plan | None, tuple[Problem, ...]]:
         request = run_request(plan, _ANY_WORKSPACE, start=True)
         request.request_id = "plan-validate"
         validate(request)
+        wrong = _rules(plan)
     except InterlockError as error:
         return None, tuple(_problems(error))
-    return plan, ()
+    return (None, wrong) if wrong else (plan, ())
+
+
+def _rules(plan: Plan) -> tuple[Problem, ...]:
+    """What is wrong with the rules of the plan's policy. Raises POLICY_INVALID."""
+    policy = plan.policy
+    if policy is None or not (policy.rules or policy.include):
+        return ()
+    from interlock.common.policy.document import check_rules
+    from interlock.common.policy.named import with_included
+
+    rules = with_included(policy.include, policy.rules)
+    return check_rules(rules, policy.groups, "policy.rules")
 
 
 def _problems(error: InterlockError) -> list[Problem]:

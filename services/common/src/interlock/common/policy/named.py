@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.plan.limits import SHIPPED_POLICIES
+from interlock.common.plan.model import PlanRule
 from interlock.common.policy.document import MAX_POLICY_BYTES, parse_policy
 from interlock.common.policy.model import PolicyDocument
 
@@ -53,3 +55,20 @@ def text_of(name: str) -> str:
 def named_policy(name: str) -> PolicyDocument:
     """The policy that `text_of` finds. Raises POLICY_INVALID."""
     return parse_policy(text_of(name), name)
+
+
+def with_included(include: Iterable[str], rules: Iterable[PlanRule]) -> tuple[PlanRule, ...]:
+    """These rules, then those of the shipped policies that are named; what two of them share stands once.
+
+    Raises POLICY_INVALID for a name that no policy has, and for a name of two different rules.
+    """
+    found: dict[str, PlanRule] = {}
+    for each in (*rules, *(rule for name in include for rule in shipped(name).rules)):
+        if found.setdefault(each.name, each) != each:
+            raise InterlockError(
+                Reason.POLICY_INVALID,
+                f"Two different rules of the run's policy are named {each.name!r}.",
+                field="policy.rules",
+                fix="Give each rule a name of its own; `interlock policy show NAME` has those of the shipped ones.",
+            )
+    return tuple(found.values())

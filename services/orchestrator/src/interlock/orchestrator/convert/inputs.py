@@ -9,9 +9,8 @@ from google.protobuf import json_format
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import Identity
-from interlock.common.plan.model import PlanRule
 from interlock.common.plan.wire import plan_rule
-from interlock.common.policy.named import shipped
+from interlock.common.policy.named import with_included
 from interlock.orchestrator.convert import rulings
 from interlock.orchestrator.convert.envelopes import grant
 from interlock.orchestrator.convert.texts import externalise
@@ -90,7 +89,7 @@ def _check_lines(message: step_pb2.ReadFileInput, field: str) -> None:
 def policy(message: policy_pb2.Policy) -> Policy:
     """The rules of a run; UNSPECIFIED gates are the defaults. Raises POLICY_INVALID."""
     default = Policy()
-    included = [rule for name in message.include for rule in shipped(name).rules]
+    rules = with_included(message.include, map(plan_rule, message.rules))
     gates = (("edit_file", message.edit_file_gate), ("run_command", message.run_command_gate))
     timeout = message.approval_timeout
     return Policy(
@@ -106,23 +105,9 @@ def policy(message: policy_pb2.Policy) -> Policy:
         escalate_us=message.escalate_after.ToMicroseconds(),
         escalate_to=tuple(message.escalate_to),
         version=message.version,
-        rules=tuple(rulings.rule(each) for each in _unique([*included, *map(plan_rule, message.rules)])),
+        rules=tuple(rulings.rule(each) for each in rules),
         named_gates=tuple(kind for kind, gate in gates if gate),
     )
-
-
-def _unique(rules: Iterable[PlanRule]) -> list[PlanRule]:
-    """The rules, of those that two included policies share one. Raises POLICY_INVALID for a name that means two."""
-    found: dict[str, PlanRule] = {}
-    for each in rules:
-        if found.setdefault(each.name, each) != each:
-            raise InterlockError(
-                Reason.POLICY_INVALID,
-                f"Two different rules of the run's policy are named {each.name!r}.",
-                field="policy.rules",
-                fix="Give each rule a name of its own; `interlock policy show NAME` has those of the shipped ones.",
-            )
-    return list(found.values())
 
 
 def budget(message: policy_pb2.Budget) -> Budget:
