@@ -154,13 +154,14 @@ async def test_the_approval_feed_resumes_by_cursor_without_gap_or_duplicate(data
             run = await create(it.stub, edit(), edit())
             for _ in range(2):
                 await decide(it.stub, await pending(it.stub, run.run_id))
+            await until(it.stub, run.run_id, "COMPLETED")
         start = await _frames(it.stub, "", lambda frames: frames[-1].caught_up)
         run = await create(it.stub, edit())
         approval = await pending(it.stub, run.run_id)
         await decide(it.stub, approval)
-        seen = await _frames(it.stub, start[-1].cursor, lambda frames: len(_changes(frames)) == 2)
-        assert [approval_id for approval_id, _ in _changes(seen)] == [approval.approval_id] * 2
-        again = await _frames(it.stub, start[-1].cursor, lambda frames: len(_changes(frames)) == 2)
+        seen = await _frames(it.stub, start[-1].cursor, lambda frames: len(_changes(frames)) == 3)
+        assert [approval_id for approval_id, _ in _changes(seen)] == [approval.approval_id] * 3
+        again = await _frames(it.stub, start[-1].cursor, lambda frames: len(_changes(frames)) == 3)
         assert _changes(again) == _changes(seen)
         run = await create(it.stub, edit())
         later = await pending(it.stub, run.run_id)

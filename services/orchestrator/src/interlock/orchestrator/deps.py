@@ -9,6 +9,7 @@ from interlock.common.clock import Clock
 from interlock.common.ids import Ids
 from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.policies import Policies
+from interlock.orchestrator.queries.shared import SharedEvents
 from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.transaction import Transactions
@@ -36,3 +37,4 @@ class Deps:
     reach: Reach = field(default_factory=Reach)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     bell: Bell = field(default_factory=Bell)
+    told: SharedEvents = field(default_factory=SharedEvents)

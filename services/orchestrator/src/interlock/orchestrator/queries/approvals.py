@@ -37,6 +37,7 @@ _STILL_OPEN = {
     "approval.reminded": decision_pb2.APPROVAL_EVENT_KIND_REMINDED,
     "approval.escalated": decision_pb2.APPROVAL_EVENT_KIND_ESCALATED,
 }
+_TOLD = _RESOLVED | _STILL_OPEN.keys() | {"approval.requested", "step.preview_superseded", "step.succeeded"}
 Row = approvals.ApprovalRow
 
 
@@ -178,11 +179,21 @@ async def event_of(deps: Deps, row: FeedRow, known: set[str]) -> decision_pb2.Ap
 
     An approval in `known` was told before it was asked: its asking is left out, once.
     """
+    if known and row.type == "approval.requested" and _asked_id(row) in known:
+        known.discard(_asked_id(row))
+        return None
+    if row.type not in _TOLD or (row.type == "step.succeeded" and _APPROVED not in row.canonical):
+        return None
+    return await deps.told.get(row.position, lambda: _event(deps, row))
+
+
+def _asked_id(row: FeedRow) -> str:
+    return str(json.loads(row.canonical)["data"]["approval"]["approval_id"])
+
+
+async def _event(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent | None:
     if row.type == "approval.requested":
-        approval_id = json.loads(row.canonical)["data"]["approval"]["approval_id"]
-        if approval_id in known:
-            known.discard(approval_id)
-            return None
+        approval_id = _asked_id(row)
         view = await record_view(deps, await approvals.get(deps.database, approval_id))
         # As it was when it was asked: what came of it follows in an event of its own.
         view.state = decision_pb2.APPROVAL_STATE_PENDING
@@ -195,12 +206,10 @@ async def event_of(deps: Deps, row: FeedRow, known: set[str]) -> decision_pb2.Ap
         return await _still_open(deps, row)
     elif row.type in _RESOLVED:
         return await _resolved(deps, row)
-    elif row.type == "step.succeeded" and _APPROVED in row.canonical:
+    else:  # step.succeeded
         approval_id = json.loads(row.canonical)["data"]["approval_id"]
         view = await record_view(deps, await approvals.get(deps.database, approval_id), with_preview=False)
         kind = decision_pb2.APPROVAL_EVENT_KIND_APPLIED
-    else:
-        return None
     return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
 
 
