@@ -99,8 +99,6 @@ def cases() -> Iterator[Case]:
         "command and its effect", "both", _command(line), _around("/bin/sh", "-c", "make test"),
         result_tree=RESULT, exit_code=0, streams={"stdout": b"ok\n", "stderr": b""},
     )  # fmt: skip
-    ruled = dataclasses.replace(_command(line), policy="sha256:" + "2" * 64)
-    yield Case("command that a policy decided about", "command", ruled, _around("/bin/sh", "-c", "make test"))
     full = RunCommand(
         argv=("git", "commit", "-m", "two\nlines"), working_dir="src/lib", env={"A": "1", "B": ""},
         allowed_exit_codes=(7, 1, 7),
@@ -157,6 +155,8 @@ def cases() -> Iterator[Case]:
         _networked("make fetch", NetworkConfig(on=True)),
         result_tree=RESULT, exit_code=0, streams={"stdout": b"got it\n", "stderr": b""},
     )  # fmt: skip
+    ruled = dataclasses.replace(_command(line), policy="sha256:" + "2" * 64)
+    yield Case("command that a policy decided about", "command", ruled, _around("/bin/sh", "-c", "make test"))
 
 
 def vector(case: Case) -> dict[str, Any]:
