@@ -67,10 +67,10 @@ lock: $(STAMP) ## Renew the hash-locked requirements (ARGS=--upgrade for newer v
 up: $(STAMP) ## Start every service on embedded defaults; Ctrl-C stops them
 	@$(BIN)/interlock up $(ARGS)
 
-bench: $(STAMP) ## Measure the hot path and snapshots on this machine
+bench: $(STAMP) ## Measure the hot path, the feed and snapshots on this machine
 	@$(BIN)/python -m pytest -p no:xdist -m bench -s tests $(ARGS)
 
-bench-full: ## The same, with a tree of 100,000 files
+bench-full: ## The same, with a tree of 100,000 files and 5,000 subscribers
 	@BENCH_FULL=1 $(MAKE) bench
 
 torture: $(STAMP) ## Long randomized tests: kills, races, hostile steps
