@@ -172,7 +172,7 @@ def build(spec: ServerSpec, guard: Guard) -> grpc.aio.Server:
     )
     server = grpc.aio.server(
         interceptors=[chain],
-        options=_options(spec.max_message_bytes),
+        options=_options(spec.max_message_bytes, spec.max_concurrent_rpcs),
         maximum_concurrent_rpcs=spec.max_concurrent_rpcs,
     )
     names = [name for _, _, name in spec.services]
@@ -183,7 +183,7 @@ def build(spec: ServerSpec, guard: Guard) -> grpc.aio.Server:
     return server
 
 
-def _options(max_message_bytes: int) -> list[tuple[str, int]]:
+def _options(max_message_bytes: int, most_rpcs: int) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", max_message_bytes + TRANSPORT_SLACK),
         ("grpc.max_send_message_length", max_message_bytes + TRANSPORT_SLACK),
@@ -191,6 +191,9 @@ def _options(max_message_bytes: int) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", 24 * 1024),
         # Two servers on one port would share its calls silently.
         ("grpc.so_reuseport", 0),
+        # As many as may be under way may come at once, as after a restart: beyond these gRPC cancels calls untyped.
+        ("grpc.server.max_pending_requests", most_rpcs),
+        ("grpc.server.max_pending_requests_hard_limit", most_rpcs),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
