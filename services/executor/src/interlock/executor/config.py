@@ -15,6 +15,7 @@ from interlock.common.config import env_text as text
 from interlock.common.postgres import postgres_dir
 from interlock.executor.domain.limits import DEFAULT_LIMITS, MAXIMUM_LIMITS, MIB, SECOND, Limits
 from interlock.executor.sandbox.network.config import NetworkConfig
+from interlock.executor.scope import Places, places_from_env
 from interlock.executor.secrets.vault import Vault
 from interlock.executor.snapshots.model import DEFAULT_LIMITS as DEFAULT_WORKSPACE_LIMITS
 from interlock.executor.snapshots.model import Limits as WorkspaceLimits
@@ -50,6 +51,7 @@ class ExecutorConfig:
         vault: the secrets that steps can name: INTERLOCK_SECRETS_DIR, INTERLOCK_SECRET_<NAME>. The latter are taken
             out of the process's environment.
         network: where commands may go: INTERLOCK_NETWORK and more, see interlock.executor.sandbox.network.config.
+        places: INTERLOCK_SCOPE_DIRECTORIES: where callers who are limited to labels may have workspaces.
     """
 
     directory: Path
@@ -67,6 +69,7 @@ class ExecutorConfig:
     closed: tuple[Path, ...] = ()
     vault: Vault = field(default_factory=Vault)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    places: Places = field(default_factory=dict)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> ExecutorConfig:
@@ -92,6 +95,7 @@ class ExecutorConfig:
             closed=(data_dir(env), postgres_dir(), *vault.directories, *_tls_keys(env)),
             vault=vault,
             network=NetworkConfig.from_env(env),
+            places=places_from_env(env),
         )
 
 

@@ -85,7 +85,7 @@ async def main(config: ExecutorConfig, arguments: Arguments) -> None:
             [(ExecutorService(engine, config.limits), add_ExecutorServicer_to_server, SERVICE)],
             config.token,
             orchestrator=config.orchestrator,
-            scope=WorkspaceScope(engine),
+            scope=WorkspaceScope(engine, config.places),
             on_drain=engine.drain,
             on_stop=engine.close,
             ready_file=arguments.ready_file,

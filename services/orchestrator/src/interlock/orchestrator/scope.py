@@ -43,6 +43,15 @@ class RunScope:
                 workspace_id = await _FINDERS[name](self._deps, resource)
                 labels = await others.workspace_labels(self._deps.database, workspace_id)
                 require(identity, labels, resource)
+                if rpc.method == "ForkRun":
+                    _check_fork(identity, labels, request)
+
+
+def _check_fork(identity: Identity, labels: Mapping[str, Any], request: Any) -> None:
+    """A fork stays within the scope, and in a directory of the executor's."""
+    require(identity, {**labels, **request.labels}, "a fork with these labels")
+    if request.workspace_path:
+        raise outside(identity, request.workspace_path)
 
 
 async def _labels(deps: Deps, workspace_id: str) -> Mapping[str, Any]:
