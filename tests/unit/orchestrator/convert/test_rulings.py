@@ -1,0 +1,27 @@
+"""What rules see of a path is what the executor makes of it."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.journals import Journal
+
+from interlock.orchestrator.convert import rulings
+from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain.model import StepKind, StepSpec
+
+READ = StepSpec(StepKind.READ_FILE, {"path": "a"})
+RUN = StepSpec(StepKind.RUN_COMMAND, {"command": "make"})
+
+
+@pytest.mark.parametrize("path", ["./keys/a", "keys//a", "keys/./a", ".//keys///a", "keys/a/."])
+def test_a_path_is_seen_as_it_will_be_read(path: str) -> None:
+    run = Journal("run-1", e.RunCreated("goal", "ws-1", "ann"), e.StepsAdded(1, (READ, RUN), "ann")).run
+    read = rulings.inputs(run, run.steps[0], {"path": path}, None)
+    command = rulings.inputs(run, run.steps[1], {"command": "make", "working_dir": path}, None)
+    assert (read.step.path, command.step.working_dir) == ("keys/a", "keys/a")
+
+
+@pytest.mark.parametrize("path", ["../keys", "/keys", "a/../keys"])
+def test_what_the_executor_refuses_stays_as_it_is(path: str) -> None:
+    run = Journal("run-1", e.RunCreated("goal", "ws-1", "ann"), e.StepsAdded(1, (READ,), "ann")).run
+    assert rulings.inputs(run, run.steps[0], {"path": path}, None).step.path == path
