@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING
 
 from interlock.cli.text import enum_choices, enum_number
 from interlock.common.errors import InterlockError, Reason
-from interlock.v1.workspace_pb2 import (
-    ArchiveSource,
-    DirectorySource,
-    GitSource,
-    Workspace,
-    WorkspaceSource,
-)
 
 if TYPE_CHECKING:
     from interlock.client import Client
+    from interlock.v1.workspace_pb2 import Workspace, WorkspaceSource
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|[\w.-]+@[\w.-]+:")
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
@@ -75,6 +69,8 @@ def parse_source(text: str, *, git: bool, ref: str, strip: int) -> WorkspaceSour
 
     The executor may see what this machine does not: a path that is not here counts as an archive by its name.
     """
+    from interlock.v1.workspace_pb2 import ArchiveSource, DirectorySource, GitSource, WorkspaceSource
+
     if git or ref or _URL.match(text):
         url = text if _URL.match(text) else str(Path(text).expanduser().absolute())
         return WorkspaceSource(git=GitSource(url=url, ref=ref))
