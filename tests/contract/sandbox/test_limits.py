@@ -151,13 +151,13 @@ async def test_a_fork_bomb(limited: Arena) -> None:
 
 
 async def test_memory_of_a_process_whose_first_thread_has_ended(limited: Arena) -> None:
-    if limited.sandbox.overhead.memory:
-        pytest.skip("what its own kernel may take is more than this")
+    # More than a kernel of its own may take beside it.
+    chunks = 20 + limited.sandbox.overhead.memory // (8 * MIB)
     code = f"""
 import threading, time
 def fill():
     time.sleep(0.2)
-    kept = [bytearray(b"x" * (8 << 20)) for _ in range(20)]
+    kept = [bytearray(b"x" * (8 << 20)) for _ in range({chunks})]
     time.sleep(1000)
 threading.Thread(target=fill).start()
 {ENDED}
@@ -239,6 +239,30 @@ threading.Thread(target=fill).start()
 {ENDED}
 """
     exceeded(await arena.python(code, written_bytes=40 * MIB), "written_bytes")
+
+
+APART = """
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+def deleted(name):
+    file = os.open(name, os.O_RDWR | os.O_CREAT)
+    os.unlink(name)
+    for _ in range(12): os.write(file, bytes(2 << 20))
+    return file
+file = deleted("first")
+stack = ctypes.create_string_buffer(1 << 16)
+top = ctypes.addressof(stack) + (1 << 16) & -16
+CLONE_VM, CLONE_SIGHAND, CLONE_THREAD = 0x100, 0x800, 0x10000
+assert libc.clone(libc.pause, ctypes.c_void_p(top), CLONE_VM | CLONE_SIGHAND | CLONE_THREAD, None) > 0
+os.close(file)
+deleted("second")
+time.sleep(1000)
+"""
+"""Each file is within the limit, and one of them is in the descriptors of a thread only, which are its own."""
+
+
+async def test_bytes_written_to_a_file_that_only_a_thread_has_open(arena: Arena) -> None:
+    exceeded(await arena.python(APART, written_bytes=40 * MIB), "written_bytes")
 
 
 async def test_a_file_of_the_base_that_is_deleted_was_not_written(arena: Arena) -> None:

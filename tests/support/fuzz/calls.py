@@ -30,7 +30,7 @@ LISTEN = 0.2
 DETAILS = "grpc-status-details-bin"
 TRACEBACK = "Traceback (most recent call last)"
 FORBIDDEN = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
-_SERVED_BY = {"access": "orchestrator"}
+_SERVED_BY = {"access": "orchestrator", "webhooks": "orchestrator"}
 _REASONS = {reason.value for reason in Reason}
 
 
@@ -45,9 +45,14 @@ class Method:
     gives_stream: bool
 
     @property
+    def service_name(self) -> str:
+        """Its service in the protos."""
+        return self.path.split("/")[1].rpartition(".")[2]
+
+    @property
     def service(self) -> str:
         """The process that serves it."""
-        name = self.path.split("/")[1].rpartition(".")[2].lower()
+        name = self.service_name.lower()
         return _SERVED_BY.get(name, name)
 
     @property

@@ -45,6 +45,10 @@ def learn(world: World) -> None:
     _runs(world)
     _planner(world)
     _access(world)
+    for name in ("ListWebhookDeliveries", "RedeliverWebhook"):
+        world.ask(name, world.webhooks(BY_NAME[name])[-1])
+    for request in world.webhooks(BY_NAME["RemoveWebhook"]):
+        world.ask("RemoveWebhook", request)
     world.situations()
     missing = {method.name for method in METHODS} - set(world.seeds)
     assert not missing, f"add a real call of the new rpcs to {__name__}: {missing}"

@@ -19,6 +19,7 @@ from interlock.v1 import (
     policy_pb2,
     run_pb2,
     step_pb2,
+    webhook_pb2,
     workspace_pb2,
 )
 from interlock.v1 import executor_pb2 as ex
@@ -153,6 +154,8 @@ class World:
             return [*(ex.CreateWorkspaceRequest(source=each) for each in new), *seeds]
         if method.name in ("Propose", "Prepare", "Apply", "Discard"):
             return self._effects(method)
+        if method.service_name == "Webhooks":
+            return self.webhooks(method)
         if "request_id" not in fields or not {"run_id", "approval_id"} & set(fields):
             return seeds
         self.situations()
@@ -167,6 +170,24 @@ class World:
             seeds[-1].CopyFrom(seeds[0])
             seeds[-1].run_id, seeds[-1].request_id = run_id, ""
         return seeds
+
+    def webhooks(self, method: Method) -> list[Any]:
+        """About endpoints that are new; those of before are removed, for there may be a hundred. Nobody is there."""
+        for old in self.ask("ListWebhooks", webhook_pb2.ListWebhooksRequest()).webhooks:
+            self.ask("RemoveWebhook", webhook_pb2.RemoveWebhookRequest(webhook_id=old.webhook_id))
+        made = []
+        for number in range(4):
+            add = webhook_pb2.AddWebhookRequest(url=f"https://fuzz.invalid/{number}", note="n")
+            id_ = self.ask("AddWebhook", add).webhook.webhook_id
+            sent = self.ask("TestWebhook", webhook_pb2.TestWebhookRequest(webhook_id=id_)).delivery
+            about = (
+                {"delivery_id": sent.delivery_id}
+                if method.name == "RedeliverWebhook"
+                else {"webhook_id": id_}
+            )
+            lists = method.name == "ListWebhooks"
+            made.append(add if method.name == "AddWebhook" else method.request(**({} if lists else about)))
+        return made
 
     def _effects(self, method: Method) -> list[Any]:
         """About attempts that are new: prepared ones, where there must be one."""

@@ -75,6 +75,35 @@ def test_a_mapped_file_counts_without_a_descriptor(disk: Disk, tmp_path: Path) -
     assert bool(found.files) != bool(found.mapped)
 
 
+APART = """
+import ctypes, os, sys
+file = os.open(sys.argv[1], os.O_RDWR)
+os.unlink(sys.argv[1])
+libc = ctypes.CDLL(None)
+stack = ctypes.create_string_buffer(1 << 16)
+top = ctypes.addressof(stack) + (1 << 16) & -16
+CLONE_VM, CLONE_SIGHAND, CLONE_THREAD = 0x100, 0x800, 0x10000
+assert libc.clone(libc.pause, ctypes.c_void_p(top), CLONE_VM | CLONE_SIGHAND | CLONE_THREAD, None) > 0
+os.close(file)
+print("ready", flush=True)
+input()
+os._exit(0)
+"""
+
+
+def test_a_file_counts_that_is_open_in_a_thread_only(disk: Disk, tmp_path: Path) -> None:
+    """A thread that was made without CLONE_FILES has descriptors of its own; system call filters let that pass."""
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(SIZE))
+    command = [sys.executable, "-I", "-S", "-c", APART, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        found = unlinked.look([process.pid], disk)
+        process.communicate(b"\n")
+    assert [SIZE <= size <= 2 * SIZE for size in found.files.values()] == [True]
+
+
 @pytest.mark.parametrize("what", ["there", "elsewhere", "of the base", "in memory"])
 def test_what_does_not_count(tmp_path: Path, disk: Disk, file: int, what: str) -> None:
     os.ftruncate(file, 0)
