@@ -68,7 +68,17 @@ def test_known_hosts(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "[::2]", "0.0.0.0"]
+    "host",
+    [
+        *("", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "[::2]", "0.0.0.0"),
+        *(
+            "127.0.0.1:80@evil.example",
+            "localhost@evil.example",
+            "[::1]evil.example",
+            "localhost:x",
+            "localhost/a",
+        ),
+    ],
 )
 def test_strange_hosts(host: str) -> None:
     with pytest.raises(HttpError) as caught:

@@ -7,6 +7,7 @@ A page of another site can make a browser send requests to loopback, under a nam
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.gateway.problems import HttpError
 
 ANY = "*"
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:/?#@\[\]\s]+))(?::\d{0,5})?")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -66,11 +68,12 @@ class Turns:
 
 
 def _name(header: str) -> str:
-    """The Host header without its port, in lower case; a trailing dot means the same name."""
-    header = header.strip().lower()
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0].rstrip(".")
+    """The Host header (RFC 9110, 7.2) without its port, in lower case; a trailing dot means the same name.
+
+    Empty when it is none: what is no port after the name could be read as part of another name.
+    """
+    found = _HOST.fullmatch(header.strip().lower())
+    return (found["address"] or found["name"].rstrip(".")) if found else ""
 
 
 def _is_wildcard(host: str) -> bool:
