@@ -275,11 +275,11 @@ async def test_usage_is_measured(limited: Arena) -> None:
     code = """
 import time
 keep = bytearray(b'x' * (50 << 20))
-end = time.process_time() + 0.3
+end = time.process_time() + 1.2
 while time.process_time() < end: pass
 """
     usage: Any = (await limited.python(code)).usage
-    assert 250_000 <= usage.user_us + usage.system_us <= 3_000_000
+    assert 1_000_000 <= usage.user_us + usage.system_us <= 5_000_000
     assert 50 * MIB <= usage.max_rss_bytes <= 200 * MIB
     assert usage.wall_us >= 150_000
 

@@ -18,7 +18,7 @@ from interlock.gateway.api import catalog
 from interlock.gateway.api.methods import Binding, Method, field_at
 
 ROUTES = [(method, binding) for method in catalog.methods() for binding in method.bindings]
-IDS = [f"{method.name}-{binding.verb}" for method, binding in ROUTES]
+IDS = [f"{method.name}-{binding.verb}-{binding.template.text}" for method, binding in ROUTES]
 routes = pytest.mark.parametrize(("method", "binding"), ROUTES, ids=IDS)
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from interlock.common import logs
 from interlock.common.addresses import Address
 from interlock.common.config import env_bool, env_path, env_text
 from interlock.common.errors import InterlockError, Reason
@@ -31,7 +30,6 @@ TRUSTED: Final = frozenset({"orchestrator", "executor", "planner", "approval"})
 """Names whose holders are services: what they ask of one another, and whom they speak for, is taken from them only."""
 
 _MOST_BYTES: Final = 1024 * 1024
-_log = logs.get("tls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ def check_clear(address: Address, secure: bool, field: str = "address") -> None:
     if secure or address.is_local:
         return
     if env_bool(CLEAR, False):
-        _log.warning("listening without TLS: everybody on the way can read tokens", address=str(address))
+        _log().warning("listening without TLS: everybody on the way can read tokens", address=str(address))
         return
     raise InterlockError(
         Reason.INVALID_ARGUMENT,
@@ -139,11 +137,17 @@ class _Renewing:
                 return None
             found = _configuration(self._files)
         except (OSError, InterlockError) as error:
-            _log.warning("the new certificate cannot be used", why=str(error))
+            _log().warning("the new certificate cannot be used", why=str(error))
             return None
         self._stamp = stamp
-        _log.info("using a new certificate", cert=str(self._files.cert))
+        _log().info("using a new certificate", cert=str(self._files.cert))
         return found
+
+
+def _log() -> Any:
+    from interlock.common import logs
+
+    return logs.get("tls")
 
 
 def _configuration(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
