@@ -89,7 +89,8 @@ def test_a_scope_is_kept_by_the_executor(up: Installation) -> None:
     assert "team=core" in bob.run("workspace", "show", other, code=6)
     new = up.project(c__py="c\n")
     assert "--label" in bob.run("workspace", "create", str(new), code=6)
-    bob.run("workspace", "create", str(new), "--label", "team=core")
+    refused = bob.run("workspace", "create", str(new), "--label", "team=core", code=6)
+    assert "INTERLOCK_SCOPE_DIRECTORIES" in refused, "the label is no leave to name any directory"
     bob.run("workspace", "du", code=6)
 
 
