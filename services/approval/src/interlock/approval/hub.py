@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from interlock.approval.audience import Audience
 from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind
@@ -134,7 +134,7 @@ class Hub:
                 "More approvals are open than a subscription can start with.",
                 fix="List them with ListApprovals and decide some.",
             )
-        subscription = self._subscribe(log, log.end, chosen, True, on_cut)
+        subscription = self._subscribe(log, log.end, self._position, chosen, True, on_cut)
         return Begun(subscription, self.head, self._snapshot(chosen, self.head, ""))
 
     def resume(self, chosen: Filter, cursor: Cursor, on_cut: Callable[[], None]) -> Begun | None:
@@ -144,13 +144,17 @@ class Hub:
         number = log.locate(cursor, self._upstream)
         if number is None or (cursor.after is not None and not same_view):
             return None
-        subscription = self._subscribe(log, number, chosen, same_view, on_cut)
+        subscription = self._subscribe(log, number, cursor.position, chosen, same_view, on_cut)
         owed = [] if cursor.after is None else self._snapshot(chosen, cursor, cursor.after)
         return Begun(subscription, cursor, owed)
 
     def cursor_after(self, entry: Entry, seen: Cursor) -> Cursor:
         """Where someone stands who has just seen an entry, having begun with the snapshot that `seen` names."""
         return Cursor(entry.upstream, entry.change.position, seen.generation)
+
+    def cursor_idle(self, seen: Cursor) -> Cursor:
+        """Where someone stands who has seen everything that is known here, and perhaps more, told by others."""
+        return replace(self.head, position=max(self._position, seen.position), generation=seen.generation)
 
     def remove(self, subscription: Subscription) -> None:
         """Stop telling a subscriber; it is gone."""
@@ -171,11 +175,17 @@ class Hub:
         return [c for c in self._view.snapshot(start.position, after) if chosen.matches(c.item)]
 
     def _subscribe(
-        self, log: Log, number: int, chosen: Filter, saw_snapshot: bool, on_cut: Callable[[], None]
+        self,
+        log: Log,
+        number: int,
+        seen: int,
+        chosen: Filter,
+        saw_snapshot: bool,
+        on_cut: Callable[[], None],
     ) -> Subscription:
         if len(self._audience) >= self._limits.subscribers:
             raise InterlockError(Reason.RESOURCE_EXHAUSTED, "The approval service has too many subscribers.")
         group = self._audience.group(chosen)
-        subscription = Subscription(log, number, group.wants, saw_snapshot=saw_snapshot, on_cut=on_cut)
+        subscription = Subscription(log, number, seen, group.wants, saw_snapshot=saw_snapshot, on_cut=on_cut)
         self._audience.add(subscription, chosen, group)
         return subscription

@@ -25,16 +25,25 @@ class Subscription:
     Args:
         log: what is read.
         next_number: number of the first entry to look at.
+        seen: position of the last change it has seen. The log may be behind it: a relay or another process told it.
         wants: what the subscriber wants to see.
         saw_snapshot: whether it got the hub's own snapshot, and so must not see entries that repeat it.
         on_cut: called once when it is ended because it was too slow.
     """
 
     def __init__(
-        self, log: Log, next_number: int, wants: Wants, *, saw_snapshot: bool, on_cut: Callable[[], None]
+        self,
+        log: Log,
+        next_number: int,
+        seen: int,
+        wants: Wants,
+        *,
+        saw_snapshot: bool,
+        on_cut: Callable[[], None],
     ) -> None:
         self._log = log
         self._next = next_number
+        self._seen = seen
         self._wants = wants
         self._saw_snapshot = saw_snapshot
         self._on_cut = on_cut
@@ -104,6 +113,8 @@ class Subscription:
         while self.ended is None and self._next < self._log.end:
             entry = self._log[self._next]
             self._next += 1
-            if not (entry.repeats and self._saw_snapshot) and self._wants(entry):
+            if entry.change.position <= self._seen or (entry.repeats and self._saw_snapshot):
+                continue
+            if self._wants(entry):
                 return entry
         return None

@@ -139,7 +139,7 @@ class Subscriptions:
                 if entry is not None:
                     seen = self._hub.cursor_after(entry, seen)
                 else:
-                    seen = replace(self._hub.head, generation=seen.generation)
+                    seen = self._hub.cursor_idle(seen)
                 text = seen.encode()
                 yield Message(entry.change if entry is not None else None, text, True)
             raise _ended(subscription.ended, text)
