@@ -136,6 +136,26 @@ async def test_overlap_after_a_reconnection_is_told_once(change: Make) -> None:
         assert told(await read(stream, 2)) == [(Kind.REQUESTED, "apr-001"), (Kind.REQUESTED, "apr-002")]
 
 
+async def test_who_is_ahead_of_the_log_is_not_told_again_when_it_catches_up(change: Make) -> None:
+    ahead, behind = started(), started()
+    one, two, three = (change(Kind.REQUESTED, number, number) for number in (1, 2, 3))
+    for hub in (ahead, behind):
+        hub.apply(Batch((one,), "c1"))
+    async with aclosing(subscriptions(ahead).messages(EVERYTHING, "", lambda: None)) as stream:
+        await read(stream, 1)
+        ahead.apply(Batch((two,), "c2"))
+        cursor = (await read(stream, 1))[0].cursor
+    async with aclosing(subscriptions(behind).messages(EVERYTHING, cursor, lambda: None)) as stream:
+        beat = await anext(stream)
+        assert beat.change is None
+    async with aclosing(subscriptions(behind).messages(EVERYTHING, beat.cursor, lambda: None)) as stream:
+        reading = asyncio.create_task(read(stream, 1))
+        await asyncio.sleep(0)
+        behind.apply(Batch((two,), "c2"))
+        behind.apply(Batch((three,), "c3"))
+        assert told(await reading) == [(Kind.REQUESTED, "apr-003")]
+
+
 async def test_filtered_subscriber_still_advances(change: Make) -> None:
     hub = started()
     stream = subscriptions(hub).messages(Filter(run_id="mine"), "", lambda: None)
