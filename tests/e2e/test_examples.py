@@ -49,9 +49,14 @@ def bot(up: Installation, log: Path, name: str, *arguments: str) -> Iterator[Bot
 
 
 def test_the_readme_lists_every_example() -> None:
-    listed = set(re.findall(r"^\| \[([^\]]+)\]\(\1\)", (EXAMPLES / "README.md").read_text(), re.MULTILINE))
+    readme = (EXAMPLES / "README.md").read_text()
+    listed = set(re.findall(r"^\| \[([^\]]+)\]\(\1\)", readme, re.MULTILINE))
+    folders = tuple(re.findall(r"^\| \[([^\]]+/)\]\(\1README\.md\)", readme, re.MULTILINE))
     files = {name for name, (_, content) in snapshot(EXAMPLES).items() if content is not None}
-    assert listed == {name for name in files if "__pycache__" not in name} - {"README.md"}
+    assert {f"{folder}README.md" for folder in folders} <= files
+    assert listed == {n for n in files if "__pycache__" not in n and not n.startswith(folders)} - {
+        "README.md"
+    }
 
 
 async def test_the_smallest_approver_approves_what_it_prints(up: Installation, tmp_path: Path) -> None:
