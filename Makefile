@@ -74,7 +74,7 @@ bench-full: ## The same, with a tree of 100,000 files and 5,000 subscribers
 	@BENCH_FULL=1 $(MAKE) bench
 
 torture: $(STAMP) ## Long randomized tests: kills, races, hostile steps
-	@$(BIN)/python -m pytest -n $(WORKERS) -m torture tests $(ARGS)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-explore} $(BIN)/python -m pytest -n $(WORKERS) -m torture tests $(ARGS)
 
 test-interop: test-containers test-grpc-web test-envoy test-matrix ## What needs other programs: containers, a gRPC-Web client, Envoy, Synapse
 
