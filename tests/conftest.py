@@ -13,14 +13,11 @@ import signal
 import tempfile
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 # `ci` finds the same examples every time; a new seed is tried on purpose: HYPOTHESIS_PROFILE=explore make test
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("explore", deadline=None, print_blob=True)
-settings.register_profile(
-    "torture", deadline=None, print_blob=True, max_examples=5000, suppress_health_check=[HealthCheck.too_slow]
-)
 
 # Before anything imports grpc: see interlock.executor.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
