@@ -658,10 +658,18 @@ class ApprovalEvent(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     APPROVAL_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    RUN_SEQ_FIELD_NUMBER: _builtins.int
+    RUN_HEAD_FIELD_NUMBER: _builtins.int
     kind: Global___ApprovalEventKind.ValueType
     """What happened."""
     position: _builtins.int
     """Position in the feed of all runs."""
+    run_seq: _builtins.int
+    """Number of an event of the run's journal: the one this tells of, or in a snapshot the newest then. 0 = not known."""
+    run_head: _builtins.str
+    """Digest of that event, `sha256:` and 64 hex digits: what the head of the run's journal was then. Whoever notes it can
+    tell later that the journal was cut or rewritten: `interlock journal verify --heads`.
+    """
     @_builtins.property
     def approval(self) -> Global___ApprovalRecord:
         """The approval after it."""
@@ -672,10 +680,12 @@ class ApprovalEvent(_message.Message):
         kind: Global___ApprovalEventKind.ValueType = ...,
         approval: Global___ApprovalRecord | None = ...,
         position: _builtins.int = ...,
+        run_seq: _builtins.int = ...,
+        run_head: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "kind", b"kind", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "kind", b"kind", "position", b"position", "run_head", b"run_head", "run_seq", b"run_seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -102,6 +103,8 @@ async def test_what_happens_arrives_signed_and_in_order(database_url: str, execu
     assert (first.path, first.headers["content-type"]) == ("/hook?a=b", "application/json")
     shown = first.document["data"]["approval"]
     assert shown["state"] == "APPROVAL_STATE_PENDING"
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", first.document["data"]["runHead"])
+    assert int(first.document["data"]["runSeq"]) > 1
     assert not {"spec", "preview"} & set(shown)
     assert made.secret.encode() not in b"".join(each.SerializeToString() for each in listed)
 

@@ -33,6 +33,7 @@ async def follow(stub: Any, cursor: str, last: str) -> tuple[Told, str]:
     with rpc_errors():
         async for frame in call:
             for event in frame.events:
+                await _head_is_told(stub, event)
                 kind = d.ApprovalEventKind.Name(event.kind).removeprefix("APPROVAL_EVENT_KIND_")
                 state = d.ApprovalState.Name(event.approval.state).removeprefix("APPROVAL_STATE_")
                 told.append((kind, event.approval.approval_id, state))
@@ -40,6 +41,15 @@ async def follow(stub: Any, cursor: str, last: str) -> tuple[Told, str]:
                 call.cancel()
                 return told, frame.cursor
     raise AssertionError("the feed ended")
+
+
+async def _head_is_told(stub: Any, event: d.ApprovalEvent) -> None:
+    """Every message says which event of the run's chain it is about, and that one's digest."""
+    asked = o.ListEventsRequest(run_id=event.approval.run_id, after_seq=event.run_seq - 1, page_size=1)
+    (known,) = (await stub.ListEvents(asked)).events
+    assert (known.seq, known.digest) == (event.run_seq, event.run_head)
+    if event.kind != d.APPROVAL_EVENT_KIND_PENDING:
+        assert known.position == event.position
 
 
 async def test_from_the_question_to_what_was_published(database_url: str) -> None:

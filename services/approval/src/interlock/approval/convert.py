@@ -46,7 +46,8 @@ def _change(event: decision_pb2.ApprovalEvent) -> Change:
     # Without a preview both are the same object: nothing is held twice.
     shown = full if full.HasField("preview") else brief
     size = brief.ByteSize() + (full.ByteSize() if shown is full else 0)
-    return Change(_KINDS[event.kind], event.position, item(brief), brief, shown, size)
+    place = (event.run_seq, event.run_head)
+    return Change(_KINDS[event.kind], event.position, item(brief), brief, shown, size, *place)
 
 
 def item(record: decision_pb2.ApprovalRecord) -> Item:
@@ -117,5 +118,7 @@ def subscribe_response(
     else:
         response.event.kind = _WIRE_KINDS[message.change.kind]
         response.event.position = message.change.position
+        response.event.run_seq = message.change.run_seq
+        response.event.run_head = message.change.run_head
         response.event.approval.CopyFrom(record or message.change.brief)
     return response

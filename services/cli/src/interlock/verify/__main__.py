@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from interlock.verify import heads
 from interlock.verify.bundle import verify_file
 
 
@@ -14,7 +15,14 @@ def main() -> int:
         prog="python -m interlock.verify", description="Verify a journal bundle."
     )
     parser.add_argument("file")
-    parser.add_argument("--head", default="", help="digest of the last event, as known from elsewhere")
+    parser.add_argument(
+        "--head",
+        action="append",
+        default=[],
+        metavar="DIGEST[@N]",
+        help="digest of the last event, or of event N, as known from elsewhere; repeatable",
+    )
+    parser.add_argument("--heads", metavar="FILE", help="the same, as lines of RUN SEQ DIGEST")
     parser.add_argument(
         "--parent",
         action="append",
@@ -23,7 +31,12 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
-        report = verify_file(arguments.file, arguments.head, arguments.parent)
+        known = [heads.parse(each) for each in arguments.head]
+        known += heads.read(arguments.heads) if arguments.heads else []
+        report = verify_file(arguments.file, parents=arguments.parent, heads=known)
+    except ValueError as error:
+        print(ascii(str(error))[1:-1], file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"Cannot read {error.filename or arguments.file}: {error.strerror}", file=sys.stderr)
         return 2
@@ -34,6 +47,8 @@ def main() -> int:
         print(ascii(f"a fork of {report.origin.run_id} after event {report.origin.seq}, {checked}")[1:-1])
     if report.foreign:
         return 2
+    if arguments.heads:
+        print(f"compared with {report.noted} heads that were noted before")
     verdict = "verified" if report.ok else f"NOT verified: {len(report.problems)} problems"
     print(f"{verdict}: {report.events} events, {report.payloads} payloads, head {report.head}")
     return 0 if report.ok else 1

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from interlock.verify.chain import Chain, Seen, is_digest
+from interlock.verify.heads import Head, Noted
 from interlock.verify.link import Facts, Origin, broken, incomplete
 
 MAX_PROBLEMS = 100
@@ -58,6 +59,7 @@ class Report:
     """What was found. `ok` means that every check passed, for all `events` events and `payloads` payloads.
 
     `origin` is where the run of a fork comes from; `linked` the runs before it whose journals were compared.
+    `noted` is how many heads known from elsewhere it was compared with.
     `foreign` says what the file is when it is no bundle at all: "empty", "binary", "json" or "text".
     """
 
@@ -69,6 +71,7 @@ class Report:
     linked: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     foreign: str = ""
+    noted: int = 0
 
     @property
     def ok(self) -> bool:
@@ -83,7 +86,9 @@ class Report:
             self.problems.append(Problem(0, "bundle", "there are more problems; they are not listed"))
 
 
-def verify_file(path: str | Path, head: str = "", parents: Sequence[str | Path] = ()) -> Report:
+def verify_file(
+    path: str | Path, head: str = "", parents: Sequence[str | Path] = (), heads: Sequence[Head] = ()
+) -> Report:
     """Verify a bundle file, and with the files of its parents (its own first) where it comes from.
 
     Raises OSError when one cannot be read.
@@ -91,20 +96,24 @@ def verify_file(path: str | Path, head: str = "", parents: Sequence[str | Path] 
     with ExitStack() as stack:
         files = [stack.enter_context(open(each, "rb")) for each in (path, *parents)]
         child, *others = [_lines_of(file) for file in files]
-        return verify_family(child, others, head)
+        return verify_family(child, others, head, heads)
 
 
 def _lines_of(file: IO[bytes]) -> Iterator[bytes]:
     return iter(lambda: file.readline(MAX_LINE_BYTES), b"")
 
 
-def verify_family(child: Iterable[bytes], parents: Sequence[Iterable[bytes]], head: str = "") -> Report:
+def verify_family(
+    child: Iterable[bytes], parents: Sequence[Iterable[bytes]], head: str = "", heads: Sequence[Head] = ()
+) -> Report:
     """Verify the bundle of a fork with those of the runs it comes from, in order: its parent first.
+
+    Of `heads`, those that name a run are compared with its bundle, the others with the fork's.
 
     Findings in a parent's bundle, and in what the fork says of it, are findings of the whole.
     """
     facts = Facts()
-    report = verify_bundle(child, head, seen=facts)
+    report = verify_bundle(child, head, seen=facts, heads=heads)
     if not report.run_id:
         return report  # not a bundle: nothing can be compared with it
     here = facts
@@ -118,7 +127,8 @@ def verify_family(child: Iterable[bytes], parents: Sequence[Iterable[bytes]], he
             until(seq, event, digest)
             beyond(seq, event, digest)
 
-        parent = verify_bundle(lines, seen=both)
+        parent = verify_bundle(lines, seen=both, heads=[each for each in heads if each.run_id])
+        report.noted += parent.noted
         for problem in parent.problems:
             report.add(problem.line, f"{parent.run_id or 'parent'} {problem.where}", problem.message)
         for message in broken(here, until, parent.run_id):
@@ -128,7 +138,9 @@ def verify_family(child: Iterable[bytes], parents: Sequence[Iterable[bytes]], he
     return report
 
 
-def verify_bundle(lines: Iterable[bytes], head: str = "", *, seen: Seen | None = None) -> Report:
+def verify_bundle(
+    lines: Iterable[bytes], head: str = "", *, seen: Seen | None = None, heads: Sequence[Head] = ()
+) -> Report:
     """Verify the lines of a bundle, each with its newline.
 
     Args:
@@ -136,24 +148,26 @@ def verify_bundle(lines: Iterable[bytes], head: str = "", *, seen: Seen | None =
         head: digest of the last event as known from elsewhere; empty = trust the one in the header. Without
             it a bundle proves that it is whole, not that it is the one somebody saw before.
         seen: told of each event that could be read.
+        heads: what digests of events are known from elsewhere.
     """
-    reader = _Reader(seen)
+    reader = _Reader(seen, [*heads, Head(head)] if head else heads)
     for number, raw in enumerate(lines, 1):
         reader.line(number, raw)
         if reader.report.foreign:
             break  # whatever else could be said of the file only hides that
-    reader.finish(head)
+    reader.finish()
     return reader.report
 
 
 class _Reader:
     """Takes lines in order and checks each against what came before."""
 
-    def __init__(self, seen: Seen | None = None) -> None:
+    def __init__(self, seen: Seen | None = None, heads: Sequence[Head] = ()) -> None:
         self.report = Report()
         self._chain = Chain(self.report)
         self._facts = Facts()
         self._seen = seen
+        self._noted = Noted(heads)
         self._chain.seen = self._note
         self._header: dict[str, Any] = {}
         self._payloads: dict[str, None] = {}
@@ -170,7 +184,7 @@ class _Reader:
         elif value is not None:
             self._read_record(number, value)
 
-    def finish(self, head: str) -> None:
+    def finish(self) -> None:
         report, chain = self.report, self._chain
         if not self._lines:
             report.foreign = "empty"
@@ -187,8 +201,8 @@ class _Reader:
             report.add(1, "header", f"says {self._header.get('events')} events; there are {chain.count}")
         if self._header and self._header.get("head") != chain.head:
             report.add(1, "header", f"its head is not the digest of the last event, {chain.head}")
-        if head and head != chain.head:
-            report.add(0, "bundle", f"its head is {chain.head}, not the expected {head}")
+        for message in self._noted.wrong(chain.count, chain.head):
+            report.add(0, "bundle", message)
         for digest, seq in chain.wanted.items():
             if digest not in self._payloads:
                 report.add(0, f"event {seq}", f"refers to the payload {digest}, which is missing")
@@ -196,7 +210,7 @@ class _Reader:
             report.add(0, "bundle", "the payloads are not in the order in which events refer to them")
         for message in incomplete(self._facts):
             report.add(0, "fork", message)
-        report.origin = self._facts.origin
+        report.origin, report.noted = self._facts.origin, self._noted.count
         report.events, report.payloads, report.head = chain.count, len(self._payloads), chain.head
 
     def _note(self, seq: int, event: dict[str, Any], digest: str) -> None:
@@ -232,6 +246,7 @@ class _Reader:
             self.report.add(1, "header", "its run id or head is malformed")
         self._header = value
         self.report.run_id = self._chain.run_id = str(value["run_id"])
+        self._noted.begin(self._chain.run_id)
 
     def _read_record(self, number: int, value: dict[str, Any]) -> None:
         keys = list(value)
@@ -252,6 +267,7 @@ class _Reader:
             self.report.add(number, f"event {self._chain.count + 1}", "its base64 is malformed")
             return
         self._chain.event(number, data)
+        self._noted.at(self._chain.count, self._chain.head)
 
     def _read_payload(self, number: int, value: dict[str, Any]) -> None:
         digest = value["payload"]

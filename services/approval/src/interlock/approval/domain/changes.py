@@ -60,7 +60,8 @@ class Change:
 
     `position` grows strictly over the live feed. `brief` and `full` are the approval as it is sent, without and
     with its preview; they are opaque here. `full` is None where memory was too dear: it is fetched again then.
-    `size` is what both take, in bytes, about.
+    `size` is what both take, in bytes, about. `run_seq` and `run_head` are the number and digest of an event of the
+    run's journal, passed on as they came.
     """
 
     kind: Kind
@@ -69,6 +70,8 @@ class Change:
     brief: Any = None
     full: Any = None
     size: int = 0
+    run_seq: int = 0
+    run_head: str = ""
 
     def as_pending(self) -> Change:
         """The same approval, told to someone who begins to listen."""

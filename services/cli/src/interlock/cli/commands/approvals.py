@@ -71,12 +71,20 @@ async def watch(
     workspace: WORKSPACE = "",
     mine: MINE = False,
     preview: Annotated[bool, typer.Option("--preview", help="Include each pending one's preview.")] = False,
+    record_heads: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Add the head of each run told of to this file, for `journal verify --heads`.",
+        ),
+    ] = "",
 ) -> None:
     """Show what is pending, then every change, until Ctrl-C.
 
     -o json prints a document for each event, one after another; -o jsonl each on a line of its own.
     """
     from interlock.cli.beginnings import find_run
+    from interlock.cli.heads import HeadsFile
     from interlock.cli.output import message_dict, use_colour, write_json
     from interlock.cli.safe import escape
     from interlock.cli.session import connect
@@ -85,13 +93,14 @@ async def watch(
     from interlock.v1.approval_pb2 import ApprovalFilter
     from interlock.v1.decision_pb2 import ApprovalEventKind
 
-    async with connect(settings) as client:
+    async with connect(settings) as client, HeadsFile(record_heads) as heads:
         chosen = await workspace_id(client, workspace)
         matching = ApprovalFilter(run_id=await find_run(client, run), workspace_id=chosen, for_me=mine)
         async for message in client.subscribe_approvals(matching, with_preview=preview):
             if not message.HasField("event"):
                 continue
             record = message.event.approval
+            heads.note(record.run_id, message.event.run_seq, message.event.run_head)
             if settings.output is not Output.TABLE:
                 write_json(message_dict(message.event), settings.output)
                 continue

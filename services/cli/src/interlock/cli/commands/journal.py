@@ -56,7 +56,19 @@ async def verify(
     target: Annotated[
         str, typer.Argument(help="Bundle file (- = standard input), or a run id to export now.")
     ],
-    head: Annotated[str, typer.Option(help="Digest of the last event, as known from elsewhere.")] = "",
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DIGEST[@N]",
+            help="Digest of the last event, or with @N of event N, as known from elsewhere; repeatable.",
+        ),
+    ] = None,
+    heads: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE", help="The same from a file: what `approvals watch --record-heads` wrote."
+        ),
+    ] = "",
     parent: Annotated[
         list[str] | None,
         typer.Option(help="Bundle of the run this one is a fork of; repeat it for that one's parent."),
@@ -64,11 +76,13 @@ async def verify(
 ) -> int:
     """Check every byte of a journal; exit 1 naming what is wrong. A file needs no service.
 
+    That a journal was cut after one of its events, or written anew, shows only by a head that was noted before.
     A run is compared with the head the orchestrator reports as well, and a fork with the runs it comes from; for
     the file of a fork, --parent names theirs.
     """
-    from interlock.cli.show.journal import is_run_id, show_report, verify_path, verify_run
+    from interlock.cli.show.journal import is_run_id, known_heads, show_report, verify_path, verify_run
 
+    known = known_heads(head or [], heads)
     if is_run_id(target):
-        return show_report(settings, await verify_run(settings, target, head))
-    return show_report(settings, verify_path(target, head, parent or []))
+        return show_report(settings, await verify_run(settings, target, known))
+    return show_report(settings, verify_path(target, known, parent or []))

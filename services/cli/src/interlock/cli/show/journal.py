@@ -15,7 +15,7 @@ from interlock.cli.settings import Output, Settings
 from interlock.cli.text import counted
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1.journal_pb2 import JournalEvent
-from interlock.verify import Report, verify_bundle, verify_file
+from interlock.verify import Report, heads, verify_bundle, verify_file
 from interlock.verify.bundle import MAX_LINE_BYTES, split_lines, verify_family
 from interlock.verify.link import Origin
 
@@ -90,16 +90,31 @@ def is_run_id(target: str) -> bool:
     return target.startswith("run-") and not Path(target).exists()
 
 
-def verify_path(path: str, head: str, parents: Sequence[str] = ()) -> Report:
+def known_heads(given: Sequence[str], path: str) -> list[heads.Head]:
+    """Heads known from elsewhere: `sha256:…` or `sha256:…@N`, and those in a file. Raises INVALID_ARGUMENT."""
+    try:
+        known = [heads.parse(each) for each in given]
+        return known + (heads.read(path) if path else [])
+    except ValueError as error:
+        field = "heads" if path else "head"
+        raise InterlockError(Reason.INVALID_ARGUMENT, f"{error}.", field=field) from None
+    except OSError as error:
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT, f"Cannot read {path}: {error.strerror}.", field="heads"
+        ) from None
+
+
+def verify_path(path: str, known: Sequence[heads.Head] = (), parents: Sequence[str] = ()) -> Report:
     """Verify a bundle file, and a fork's with those of its parents.
 
     Raises INVALID_ARGUMENT when one cannot be read, and when the file is no bundle at all.
     """
     try:
         if path == "-" and not parents:
-            report = verify_bundle(iter(lambda: sys.stdin.buffer.readline(MAX_LINE_BYTES), b""), head)
+            lines = iter(lambda: sys.stdin.buffer.readline(MAX_LINE_BYTES), b"")
+            report = verify_bundle(lines, heads=known)
         else:
-            report = verify_file(path, head, parents)
+            report = verify_file(path, parents=parents, heads=known)
     except OSError as error:
         raise InterlockError(
             Reason.INVALID_ARGUMENT,
@@ -115,7 +130,7 @@ def verify_path(path: str, head: str, parents: Sequence[str] = ()) -> Report:
     return report
 
 
-async def verify_run(settings: Settings, run_id: str, head: str) -> Report:
+async def verify_run(settings: Settings, run_id: str, known: Sequence[heads.Head] = ()) -> Report:
     """Export a run's journal and verify it against the head the orchestrator reports."""
     from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
@@ -129,7 +144,7 @@ async def verify_run(settings: Settings, run_id: str, head: str) -> Report:
                 break
             line = await client.get_run(line.origin.run_id, without_steps=True)
     child, *parents = [split_lines(chunks) for chunks in bundles]
-    report = verify_family(child, parents, head)
+    report = verify_family(child, parents, heads=known)
     if run.journal_length == report.events and run.journal_head != report.head:
         report.add(0, "bundle", f"its head is not the run's, {run.journal_head}")
     return report
@@ -149,6 +164,8 @@ def show_report(settings: Settings, report: Report) -> int:
             print(escape(str(problem)), file=sys.stderr)
         if report.origin is not None:
             print(escape(_origin_text(report, report.origin)))
+        if report.noted:
+            print(f"Compared with {counted(report.noted, 'head')} known from elsewhere")
         verdict = "Verified" if report.ok else f"NOT verified ({counted(len(report.problems), 'problem')})"
         print(
             escape(
@@ -163,6 +180,7 @@ def show_report(settings: Settings, report: Report) -> int:
             "runId": report.run_id,
             "events": report.events,
             "payloads": report.payloads,
+            "noted": report.noted,
         }
         if report.origin is not None:
             origin = {"runId": report.origin.run_id, "seq": report.origin.seq, "head": report.origin.head}

@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from interlock.common.access.deciding import may_approve
 from interlock.common.access.scope import covers
+from interlock.common.digests import digest_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
 from interlock.common.paging import (
@@ -20,7 +21,7 @@ from interlock.common.paging import (
 from interlock.orchestrator.convert import approvals as convert
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.model import Verdict
-from interlock.orchestrator.store.readers import approvals, events, others
+from interlock.orchestrator.store.readers import approvals, events, others, runs
 from interlock.orchestrator.store.records import FeedRow
 from interlock.v1 import approval_pb2, decision_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
@@ -162,12 +163,15 @@ async def _pending(deps: Deps, position: int) -> AsyncIterator[o.WatchApprovalsR
     after = ""
     while rows := await approvals.pending(deps.database, after=after, limit=_PENDING_PAGE):
         after = rows[-1].id
+        heads = await runs.heads(deps.database, sorted({row.run_id for row in rows}))
         for at in range(0, len(rows), _FRAME):
             waiting = [
                 decision_pb2.ApprovalEvent(
                     kind=decision_pb2.APPROVAL_EVENT_KIND_PENDING,
                     approval=await record_view(deps, row),
                     position=position,
+                    run_seq=heads[row.run_id].seq,
+                    run_head=digest_text(heads[row.run_id].head_hash),
                 )
                 for row in rows[at : at + _FRAME]
             ]
@@ -210,7 +214,7 @@ async def _event(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent | None:
         approval_id = json.loads(row.canonical)["data"]["approval_id"]
         view = await record_view(deps, await approvals.get(deps.database, approval_id), with_preview=False)
         kind = decision_pb2.APPROVAL_EVENT_KIND_APPLIED
-    return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
+    return _made(row, kind, view)
 
 
 async def _resolved(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent:
@@ -223,7 +227,7 @@ async def _resolved(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent:
     view = await record_view(deps, found._replace(state=state), with_preview=False)
     view.ClearField("superseded_by")
     kind = decision_pb2.APPROVAL_EVENT_KIND_RESOLVED
-    return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
+    return _made(row, kind, view)
 
 
 async def _still_open(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent:
@@ -239,7 +243,7 @@ async def _still_open(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent:
     view.state = decision_pb2.APPROVAL_STATE_PENDING
     view.ClearField("decision")
     view.ClearField("resolved_at")
-    return decision_pb2.ApprovalEvent(kind=_STILL_OPEN[row.type], approval=view, position=row.position)
+    return _made(row, _STILL_OPEN[row.type], view)
 
 
 async def _replaced(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent | None:
@@ -251,7 +255,16 @@ async def _replaced(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent | No
     # As it was then: another one may ask in its place by now.
     view.ClearField("superseded_by")
     kind = decision_pb2.APPROVAL_EVENT_KIND_REPLACED
-    return decision_pb2.ApprovalEvent(kind=kind, approval=view, position=row.position)
+    return _made(row, kind, view)
+
+
+def _made(
+    row: FeedRow, kind: decision_pb2.ApprovalEventKind.ValueType, view: decision_pb2.ApprovalRecord
+) -> decision_pb2.ApprovalEvent:
+    """The event, with the place of what it tells of in the run's chain: whoever notes it can tell a cut one later."""
+    return decision_pb2.ApprovalEvent(
+        kind=kind, approval=view, position=row.position, run_seq=row.seq, run_head=digest_text(row.hash)
+    )
 
 
 def _cursor(position: int) -> str:
