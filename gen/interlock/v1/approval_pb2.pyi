@@ -47,11 +47,32 @@ class ApprovalFilter(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class WorkspaceLabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     RUN_ID_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     FOR_ME_FIELD_NUMBER: _builtins.int
+    WORKSPACE_LABELS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Only this run."""
     workspace_id: _builtins.str
@@ -66,7 +87,11 @@ class ApprovalFilter(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Only runs with all of these labels."""
+        """Only runs with all of these labels, as whoever created them gave them."""
+
+    @_builtins.property
+    def workspace_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Only runs whose workspace has all of these labels. Unlike `labels`, whoever creates a run does not choose them."""
 
     def __init__(
         self,
@@ -76,10 +101,11 @@ class ApprovalFilter(_message.Message):
         kinds: _abc.Iterable[_step_pb2.StepKind.ValueType] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         for_me: _builtins.bool = ...,
+        workspace_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["for_me", b"for_me", "kinds", b"kinds", "labels", b"labels", "run_id", b"run_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["for_me", b"for_me", "kinds", b"kinds", "labels", b"labels", "run_id", b"run_id", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

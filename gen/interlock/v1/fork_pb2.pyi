@@ -112,7 +112,9 @@ class ForkRunRequest(_message.Message):
     """True to start the new run in the same transaction; needs later steps, else RUN_EMPTY_PLAN."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels added to the run's own in the new one, at most 50 together; the new workspace gets them."""
+        """Labels added to the run's own in the new one, at most 50 together. The new workspace has those of the
+        one it comes from, and no others: rules and scopes rest on them.
+        """
 
     def __init__(
         self,

@@ -209,6 +209,26 @@ class PolicyRun(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class WorkspaceLabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     GOAL_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     REQUESTER_FIELD_NUMBER: _builtins.int
@@ -218,6 +238,7 @@ class PolicyRun(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     STEPS_DONE_FIELD_NUMBER: _builtins.int
     FORK_FIELD_NUMBER: _builtins.int
+    WORKSPACE_LABELS_FIELD_NUMBER: _builtins.int
     goal: _builtins.str
     """What is to be reached."""
     requester: _builtins.str
@@ -236,7 +257,13 @@ class PolicyRun(_message.Message):
     """Whether it is a fork of another run."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Its labels."""
+        """Its labels, as whoever created it gave them: no rule that lets something through should rest on them."""
+
+    @_builtins.property
+    def workspace_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The labels of its workspace, as they were when the run was created: whoever made the workspace gave them, a caller
+        with a scope cannot leave out those of its scope, and the workspace of a fork has those of the one it came from.
+        """
 
     def __init__(
         self,
@@ -250,10 +277,11 @@ class PolicyRun(_message.Message):
         steps: _builtins.int = ...,
         steps_done: _builtins.int = ...,
         fork: _builtins.bool = ...,
+        workspace_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micros", b"cost_micros", "fork", b"fork", "goal", b"goal", "labels", b"labels", "model_calls", b"model_calls", "requester", b"requester", "steps", b"steps", "steps_done", b"steps_done", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micros", b"cost_micros", "fork", b"fork", "goal", b"goal", "labels", b"labels", "model_calls", b"model_calls", "requester", b"requester", "steps", b"steps", "steps_done", b"steps_done", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,7 +29,7 @@ from interlock.v1 import policy_pb2 as interlock_dot_v1_dot_policy__pb2
 from interlock.v1 import step_pb2 as interlock_dot_v1_dot_step__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16interlock/v1/run.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interlock/v1/cost.proto\x1a\x1binterlock/v1/envelope.proto\x1a\x19interlock/v1/policy.proto\x1a\x17interlock/v1/step.proto\"`\n\rWorkspaceWait\x12\x15\n\rholder_run_id\x18\x01 \x01(\t\x12\r\n\x05\x61head\x18\x02 \x01(\x05\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xac\x06\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04goal\x18\x02 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x03 \x01(\t\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.interlock.v1.RunState\x12\x14\n\x0cpause_reason\x18\x05 \x01(\t\x12*\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x19.interlock.v1.StepFailure\x12!\n\x05steps\x18\x07 \x03(\x0b\x32\x12.interlock.v1.Step\x12\x13\n\x0bsteps_total\x18\x08 \x01(\x05\x12\x12\n\nsteps_done\x18\t \x01(\x05\x12$\n\x06policy\x18\n \x01(\x0b\x32\x14.interlock.v1.Policy\x12$\n\x06\x62udget\x18\x0b \x01(\x0b\x32\x14.interlock.v1.Budget\x12-\n\x06labels\x18\x0c \x03(\x0b\x32\x1d.interlock.v1.Run.LabelsEntry\x12 \n\x04\x63ost\x18\r \x01(\x0b\x32\x12.interlock.v1.Cost\x12\x11\n\tbase_tree\x18\x0e \x01(\t\x12\x11\n\thead_tree\x18\x0f \x01(\t\x12\x16\n\x0ejournal_length\x18\x10 \x01(\x03\x12\x14\n\x0cjournal_head\x18\x11 \x01(\t\x12\x10\n\x08trace_id\x18\x12 \x01(\t\x12\x12\n\ncreated_by\x18\x13 \x01(\t\x12.\n\ncreated_at\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07waiting\x18\x16 \x01(\x0b\x32\x1b.interlock.v1.WorkspaceWait\x12\'\n\x06origin\x18\x17 \x01(\x0b\x32\x17.interlock.v1.RunOrigin\x12\x14\n\x0csteps_undone\x18\x18 \x01(\x05\x12)\n\tenvelopes\x18( \x03(\x0b\x32\x16.interlock.v1.Envelope\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"h\n\tRunOrigin\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61t_step\x18\x02 \x01(\x05\x12\x16\n\x0ejournal_length\x18\x03 \x01(\x03\x12\x14\n\x0cjournal_head\x18\x04 \x01(\t\x12\x0c\n\x04tree\x18\x05 \x01(\t*\x81\x02\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_CREATED\x10\x01\x12\x16\n\x12RUN_STATE_PLANNING\x10\x02\x12\x15\n\x11RUN_STATE_PLANNED\x10\x03\x12\x15\n\x11RUN_STATE_RUNNING\x10\x04\x12\x1f\n\x1bRUN_STATE_AWAITING_APPROVAL\x10\x05\x12\x14\n\x10RUN_STATE_PAUSED\x10\x06\x12\x17\n\x13RUN_STATE_COMPLETED\x10\x07\x12\x14\n\x10RUN_STATE_FAILED\x10\x08\x12\x17\n\x13RUN_STATE_CANCELLED\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16interlock/v1/run.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interlock/v1/cost.proto\x1a\x1binterlock/v1/envelope.proto\x1a\x19interlock/v1/policy.proto\x1a\x17interlock/v1/step.proto\"`\n\rWorkspaceWait\x12\x15\n\rholder_run_id\x18\x01 \x01(\t\x12\r\n\x05\x61head\x18\x02 \x01(\x05\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa6\x07\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04goal\x18\x02 \x01(\t\x12\x14\n\x0cworkspace_id\x18\x03 \x01(\t\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.interlock.v1.RunState\x12\x14\n\x0cpause_reason\x18\x05 \x01(\t\x12*\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x19.interlock.v1.StepFailure\x12!\n\x05steps\x18\x07 \x03(\x0b\x32\x12.interlock.v1.Step\x12\x13\n\x0bsteps_total\x18\x08 \x01(\x05\x12\x12\n\nsteps_done\x18\t \x01(\x05\x12$\n\x06policy\x18\n \x01(\x0b\x32\x14.interlock.v1.Policy\x12$\n\x06\x62udget\x18\x0b \x01(\x0b\x32\x14.interlock.v1.Budget\x12-\n\x06labels\x18\x0c \x03(\x0b\x32\x1d.interlock.v1.Run.LabelsEntry\x12 \n\x04\x63ost\x18\r \x01(\x0b\x32\x12.interlock.v1.Cost\x12\x11\n\tbase_tree\x18\x0e \x01(\t\x12\x11\n\thead_tree\x18\x0f \x01(\t\x12\x16\n\x0ejournal_length\x18\x10 \x01(\x03\x12\x14\n\x0cjournal_head\x18\x11 \x01(\t\x12\x10\n\x08trace_id\x18\x12 \x01(\t\x12\x12\n\ncreated_by\x18\x13 \x01(\t\x12.\n\ncreated_at\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07waiting\x18\x16 \x01(\x0b\x32\x1b.interlock.v1.WorkspaceWait\x12\'\n\x06origin\x18\x17 \x01(\x0b\x32\x17.interlock.v1.RunOrigin\x12\x14\n\x0csteps_undone\x18\x18 \x01(\x05\x12)\n\tenvelopes\x18( \x03(\x0b\x32\x16.interlock.v1.Envelope\x12@\n\x10workspace_labels\x18\x19 \x03(\x0b\x32&.interlock.v1.Run.WorkspaceLabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14WorkspaceLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"h\n\tRunOrigin\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61t_step\x18\x02 \x01(\x05\x12\x16\n\x0ejournal_length\x18\x03 \x01(\x03\x12\x14\n\x0cjournal_head\x18\x04 \x01(\t\x12\x0c\n\x04tree\x18\x05 \x01(\t*\x81\x02\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_CREATED\x10\x01\x12\x16\n\x12RUN_STATE_PLANNING\x10\x02\x12\x15\n\x11RUN_STATE_PLANNED\x10\x03\x12\x15\n\x11RUN_STATE_RUNNING\x10\x04\x12\x1f\n\x1bRUN_STATE_AWAITING_APPROVAL\x10\x05\x12\x14\n\x10RUN_STATE_PAUSED\x10\x06\x12\x17\n\x13RUN_STATE_COMPLETED\x10\x07\x12\x14\n\x10RUN_STATE_FAILED\x10\x08\x12\x17\n\x13RUN_STATE_CANCELLED\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,14 +38,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RUN_LABELSENTRY']._loaded_options = None
   _globals['_RUN_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_RUNSTATE']._serialized_start=1199
-  _globals['_RUNSTATE']._serialized_end=1456
+  _globals['_RUN_WORKSPACELABELSENTRY']._loaded_options = None
+  _globals['_RUN_WORKSPACELABELSENTRY']._serialized_options = b'8\001'
+  _globals['_RUNSTATE']._serialized_start=1321
+  _globals['_RUNSTATE']._serialized_end=1578
   _globals['_WORKSPACEWAIT']._serialized_start=179
   _globals['_WORKSPACEWAIT']._serialized_end=275
   _globals['_RUN']._serialized_start=278
-  _globals['_RUN']._serialized_end=1090
-  _globals['_RUN_LABELSENTRY']._serialized_start=1045
-  _globals['_RUN_LABELSENTRY']._serialized_end=1090
-  _globals['_RUNORIGIN']._serialized_start=1092
-  _globals['_RUNORIGIN']._serialized_end=1196
+  _globals['_RUN']._serialized_end=1212
+  _globals['_RUN_LABELSENTRY']._serialized_start=1111
+  _globals['_RUN_LABELSENTRY']._serialized_end=1156
+  _globals['_RUN_WORKSPACELABELSENTRY']._serialized_start=1158
+  _globals['_RUN_WORKSPACELABELSENTRY']._serialized_end=1212
+  _globals['_RUNORIGIN']._serialized_start=1214
+  _globals['_RUNORIGIN']._serialized_end=1318
 # @@protoc_insertion_point(module_scope)

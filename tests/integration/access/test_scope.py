@@ -97,7 +97,6 @@ async def test_what_is_not(services: Services, limited: Asking) -> None:
         limited.runs.GetRun(o.GetRunRequest(run_id=run)),
         limited.runs.CancelRun(o.CancelRunRequest(run_id=run)),
         limited.runs.ForkRun(fork_pb2.ForkRunRequest(run_id=run)),
-        limited.runs.ForkRun(fork_pb2.ForkRunRequest(run_id=ours.run_id, labels={"team": "other"})),
         limited.runs.ForkRun(fork_pb2.ForkRunRequest(run_id=ours.run_id, workspace_path="/srv/new")),
         limited.runs.CompareRuns(fork_pb2.CompareRunsRequest(run_a=ours.run_id, run_b=run)),
         limited.runs.RecordDecision(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interlock.approval.convert import chosen
 from interlock.approval.domain.changes import Change, Filter, Item, Kind
 from interlock.approval.domain.cursor import Cursor, decode
 from interlock.approval.domain.log import Entry, Log
@@ -13,6 +15,7 @@ from interlock.approval.domain.view import View
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import Identity
 from interlock.common.paging import encode_cursor
+from interlock.v1.approval_pb2 import ApprovalFilter
 
 Make = Callable[..., Change]
 ITEM = Item("apr-1", run_id="r", workspace_id="w", step_kind=4, labels={"a": "1", "b": "2"})
@@ -38,6 +41,25 @@ class TestFilter:
     )
     def test_every_set_field_narrows(self, chosen: Filter, matches: bool) -> None:
         assert chosen.matches(ITEM) is matches
+
+
+class TestChosen:
+    """A subscriber's filter, and the scope of its token."""
+
+    ADA = Identity("ada", frozenset({"approver"}), {"team": "web"})
+    WEB = replace(ITEM, workspace_labels={"team": "web", "env": "prod"})
+
+    def test_labels_of_the_workspace_narrow_the_scope(self) -> None:
+        assert chosen(ApprovalFilter(), self.ADA).matches(self.WEB)
+        assert chosen(ApprovalFilter(workspace_labels={"env": "prod"}), self.ADA).matches(self.WEB)
+        assert not chosen(ApprovalFilter(workspace_labels={"env": "test"}), self.ADA).matches(self.WEB)
+        claimed = replace(self.WEB, labels={"env": "test"})
+        assert not chosen(ApprovalFilter(workspace_labels={"env": "test"}), self.ADA).matches(claimed)
+
+    def test_and_never_widen_it(self) -> None:
+        with pytest.raises(InterlockError) as refused:
+            chosen(ApprovalFilter(workspace_labels={"team": "core"}), self.ADA)
+        assert refused.value.reason is Reason.PERMISSION_DENIED
 
 
 class TestCursor:

@@ -48,7 +48,9 @@ class Forking(ScriptedExecutor):
         if source.path == "/refused":
             raise InterlockError(Reason.WORKSPACE_EXISTS, "There is one.", field="source")
         name = f"ws-fork-{len(self.made)}"
-        made = workspace_pb2.Workspace(workspace_id=name, path=source.path, head_tree=source.tree)
+        made = workspace_pb2.Workspace(
+            workspace_id=name, path=source.path, head_tree=source.tree, labels=request.labels
+        )
         made = self.made.setdefault(request.request_id, made)
         self.script.heads.setdefault(made.workspace_id, source.tree)
         if self.stuck is not None:
@@ -67,9 +69,9 @@ class World:
     def stub(self) -> Any:
         return self.running.stub
 
-    async def parent(self) -> run_pb2.Run:
+    async def parent(self, **more: Any) -> run_pb2.Run:
         """A run of three steps, of which the first changed something and the second looked."""
-        run = await create(self.stub, edit(), read(), command("true"))
+        run = await create(self.stub, edit(), read(), command("true"), **more)
         for _ in range(2):
             await decide(self.stub, await pending(self.stub, run.run_id))
         return await until(self.stub, run.run_id, "COMPLETED")
@@ -98,6 +100,16 @@ async def refused(call: Any) -> InterlockError:
 
 async def all_runs(stub: Any) -> set[str]:
     return {run.run_id for run in (await stub.ListRuns(o.ListRunsRequest())).runs}
+
+
+async def test_labels_of_a_fork_are_its_runs_alone(world: World) -> None:
+    world.executor.script.labels["ws-prod"] = {"env": "prod"}
+    parent = await world.parent(workspace_id="ws-prod")
+    child = await world.fork(parent, at_step=2, labels={"env": "test", "try": "2"})
+    assert dict(child.labels) == {"env": "test", "try": "2"}
+    assert dict(child.workspace_labels) == {"env": "prod"} == dict(parent.workspace_labels)
+    known = await others.workspace_labels(world.running.deps.database, child.workspace_id)
+    assert known == {"env": "prod"}
 
 
 async def test_a_fork_has_a_workspace_of_its_own_and_runs_on_it(world: World) -> None:

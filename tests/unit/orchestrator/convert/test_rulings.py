@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.journals import Journal
 
+from interlock.common.policy.language import activation, compile_expression, evaluate
 from interlock.orchestrator.convert import rulings
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.model import StepKind, StepSpec
@@ -25,3 +26,12 @@ def test_a_path_is_seen_as_it_will_be_read(path: str) -> None:
 def test_what_the_executor_refuses_stays_as_it_is(path: str) -> None:
     run = Journal("run-1", e.RunCreated("goal", "ws-1", "ann"), e.StepsAdded(1, (READ,), "ann")).run
     assert rulings.inputs(run, run.steps[0], {"path": path}, None).step.path == path
+
+
+def test_labels_of_the_run_and_of_its_workspace_are_told_apart() -> None:
+    created = e.RunCreated("goal", "ws-1", "ann", labels={"team": "core"}, workspace_labels={"team": "web"})
+    run = Journal("run-1", created, e.StepsAdded(1, (READ,), "ann")).run
+    seen = rulings.inputs(run, run.steps[0], {"path": "a"}, None)
+    assert (dict(seen.run.labels), dict(seen.run.workspace_labels)) == ({"team": "core"}, {"team": "web"})
+    rule = compile_expression('run.workspace_labels["team"] == "core"')
+    assert not evaluate(rule, activation(seen)), "whoever creates the run does not choose it"

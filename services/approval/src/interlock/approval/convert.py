@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind
 from interlock.approval.ports import Answer
 from interlock.approval.queries.subscribe import Message
+from interlock.common.access.scope import outside
 from interlock.common.identity import Identity
 from interlock.v1 import approval_pb2, decision_pb2, orchestrator_pb2, step_pb2
 
@@ -67,10 +68,14 @@ def item(record: decision_pb2.ApprovalRecord) -> Item:
 
 
 def chosen(wire: approval_pb2.ApprovalFilter, caller: Identity) -> Filter:
-    """A subscriber's filter, within its scope."""
-    kinds = frozenset(wire.kinds)
+    """A subscriber's filter, within its scope. Raises PERMISSION_DENIED for workspaces that are not within it."""
+    kinds, wanted = frozenset(wire.kinds), dict(wire.workspace_labels)
     approver = caller if wire.for_me else None
-    return Filter(wire.run_id, wire.workspace_id, kinds, dict(wire.labels), caller.scope, approver)
+    if any(caller.scope.get(key, value) != value for key, value in wanted.items()):
+        raise outside(caller, "what the filter chooses")
+    return Filter(
+        wire.run_id, wire.workspace_id, kinds, dict(wire.labels), {**wanted, **caller.scope}, approver
+    )
 
 
 def answer(request: approval_pb2.DecideRequest) -> Answer:

@@ -11,6 +11,7 @@ from interlock.common.errors import InterlockError, Reason
 
 if TYPE_CHECKING:
     from interlock.client import Client
+    from interlock.v1.approval_pb2 import ApprovalFilter
     from interlock.v1.workspace_pb2 import Workspace, WorkspaceSource
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|[\w.-]+@[\w.-]+:")
@@ -47,11 +48,12 @@ def parse_duration(text: str, field: str) -> float | None:
     return float(match[1]) * _UNITS[match[2] or "s"]
 
 
-def parse_enum(wrapper: object, text: str, field: str) -> int:
-    """The number of an enum value by its short name, in any case."""
-    number = enum_number(wrapper, text)
+def parse_enum(wrapper: object, text: str, field: str, *, never: tuple[str, ...] = ()) -> int:
+    """The number of an enum value by its short name, in any case; `never` are those that cannot be given here."""
+    number = enum_number(wrapper, text) if text.lower() not in never else None
     if number is None:
-        choices = ", ".join(choice.lower() for choice in enum_choices(wrapper))
+        known = (choice.lower() for choice in enum_choices(wrapper))
+        choices = ", ".join(choice for choice in known if choice not in never)
         raise bad_value(field, f"{text[:80]!r} is not known.", f"Use one of {choices}.")
     return number
 
@@ -106,6 +108,28 @@ async def find_workspace(client: Client, text: str) -> Workspace:
 async def workspace_id(client: Client, text: str) -> str:
     """The id of a workspace given as `find_workspace` reads it; empty when nothing was given."""
     return (await find_workspace(client, text)).workspace_id if text else ""
+
+
+async def approval_filter(
+    client: Client,
+    run: str,
+    workspace: str,
+    label: list[str] | None,
+    workspace_label: list[str] | None,
+    *,
+    mine: bool,
+) -> ApprovalFilter:
+    """Which approvals the options of a list choose."""
+    from interlock.cli.beginnings import find_run
+    from interlock.v1.approval_pb2 import ApprovalFilter
+
+    return ApprovalFilter(
+        run_id=await find_run(client, run),
+        workspace_id=await workspace_id(client, workspace),
+        labels=parse_labels(label),
+        workspace_labels=parse_labels(workspace_label),
+        for_me=mine,
+    )
 
 
 def _spellings(text: str) -> list[Path]:

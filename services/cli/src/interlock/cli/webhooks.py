@@ -32,6 +32,8 @@ async def chosen(client: Client, texts: Iterable[str]) -> tuple[ApprovalFilter, 
             events.append(parse_enum(ApprovalEventKind, value, "filter"))
         elif key.startswith("label."):
             matching.labels[key.removeprefix("label.")] = value
+        elif key.startswith("workspace-label."):
+            matching.workspace_labels[key.removeprefix("workspace-label.")] = value
         else:
             raise _bad(text)
     return matching, events
@@ -66,5 +68,5 @@ def _bad(text: str) -> InterlockError:
         Reason.INVALID_ARGUMENT,
         f"{text!r} is no filter.",
         field="filter",
-        fix="Use run=, workspace=, kind=, event= or label.KEY=, each with a value.",
+        fix="Use run=, workspace=, kind=, event=, label.KEY= or workspace-label.KEY=, each with a value.",
     )

@@ -80,6 +80,7 @@ class ApprovalCalls(Connection):
         run_id: str = "",
         workspace_id: str = "",
         labels: Mapping[str, str] | None = None,
+        workspace_labels: Mapping[str, str] | None = None,
         for_me: bool = False,
         with_preview: bool = True,
     ) -> AsyncIterator[ApprovalRecord]:
@@ -88,7 +89,11 @@ class ApprovalCalls(Connection):
         With `for_me` only those that the caller may approve.
         """
         chosen = pb.ApprovalFilter(
-            run_id=run_id, workspace_id=workspace_id, labels=labels or {}, for_me=for_me
+            run_id=run_id,
+            workspace_id=workspace_id,
+            labels=labels or {},
+            workspace_labels=workspace_labels or {},
+            for_me=for_me,
         )
         told: set[str] = set()
         async for message in self.subscribe_approvals(chosen, with_preview=with_preview):

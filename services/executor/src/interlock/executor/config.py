@@ -14,6 +14,7 @@ from interlock.common.config import data_dir, env_float, env_int, executor_dir, 
 from interlock.common.config import env_text as text
 from interlock.common.postgres import postgres_dir
 from interlock.executor.domain.limits import DEFAULT_LIMITS, MAXIMUM_LIMITS, MIB, SECOND, Limits
+from interlock.executor.labels import admin_labels
 from interlock.executor.sandbox.network.config import NetworkConfig
 from interlock.executor.scope import Places, places_from_env
 from interlock.executor.secrets.vault import Vault
@@ -52,6 +53,7 @@ class ExecutorConfig:
             out of the process's environment.
         network: where commands may go: INTERLOCK_NETWORK and more, see interlock.executor.sandbox.network.config.
         places: INTERLOCK_SCOPE_DIRECTORIES: where callers who are limited to labels may have workspaces.
+        admin_labels: INTERLOCK_ADMIN_LABELS: keys of labels that only an admin may give a workspace.
     """
 
     directory: Path
@@ -70,6 +72,7 @@ class ExecutorConfig:
     vault: Vault = field(default_factory=Vault)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     places: Places = field(default_factory=dict)
+    admin_labels: frozenset[str] = frozenset()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> ExecutorConfig:
@@ -96,6 +99,7 @@ class ExecutorConfig:
             vault=vault,
             network=NetworkConfig.from_env(env),
             places=places_from_env(env),
+            admin_labels=admin_labels(env),
         )
 
 

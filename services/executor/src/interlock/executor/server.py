@@ -78,11 +78,12 @@ async def main(config: ExecutorConfig, arguments: Arguments) -> None:
     """Serve until a signal."""
     keep_memory_private()
     engine = await open_engine(config)
+    service = ExecutorService(engine, config.limits, config.admin_labels)
     await serve(
         ServerSpec(
             "executor",
             config.address,
-            [(ExecutorService(engine, config.limits), add_ExecutorServicer_to_server, SERVICE)],
+            [(service, add_ExecutorServicer_to_server, SERVICE)],
             config.token,
             orchestrator=config.orchestrator,
             scope=WorkspaceScope(engine, config.places),

@@ -32,6 +32,7 @@ from interlock.executor.domain.model import StepRequest
 from interlock.executor.effects.store import Record
 from interlock.executor.engine import Engine
 from interlock.executor.exports.git import Omissions
+from interlock.executor.labels import check_labels
 from interlock.executor.queries import files, output, storage
 from interlock.executor.queries.export import export
 from interlock.executor.session import run_session
@@ -47,8 +48,8 @@ _WORKSPACES = "ListWorkspaces"
 class ExecutorService(executor_pb2_grpc.ExecutorServicer):
     """See protos/interlock/v1/executor.proto: its comments are the specification."""
 
-    def __init__(self, engine: Engine, defaults: Limits) -> None:
-        self._engine, self._defaults = engine, defaults
+    def __init__(self, engine: Engine, defaults: Limits, admin_labels: frozenset[str] = frozenset()) -> None:
+        self._engine, self._defaults, self._admin_labels = engine, defaults, admin_labels
 
     async def Propose(self, request: pb.ProposeRequest, context: Any) -> pb.ProposeResponse:
         asked = await self._asked(request)
@@ -104,6 +105,7 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
     async def CreateWorkspace(
         self, request: pb.CreateWorkspaceRequest, context: Any
     ) -> pb.CreateWorkspaceResponse:
+        await check_labels(self._engine, self._admin_labels, current_identity(), request)
         original = from_wire.shown_source(request.source)
         created = await create_workspace(
             self._engine,

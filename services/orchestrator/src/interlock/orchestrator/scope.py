@@ -44,12 +44,11 @@ class RunScope:
                 labels = await others.workspace_labels(self._deps.database, workspace_id)
                 require(identity, labels, resource)
                 if rpc.method == "ForkRun":
-                    _check_fork(identity, labels, request)
+                    _check_fork(identity, request)
 
 
-def _check_fork(identity: Identity, labels: Mapping[str, Any], request: Any) -> None:
-    """A fork stays within the scope, and in a directory of the executor's."""
-    require(identity, {**labels, **request.labels}, "a fork with these labels")
+def _check_fork(identity: Identity, request: Any) -> None:
+    """A fork has the labels of what it comes from, and for whoever has a scope a directory of the executor's."""
     if request.workspace_path:
         raise outside(identity, request.workspace_path)
 

@@ -95,7 +95,8 @@ class Batch:
 class Filter:
     """Which approvals a subscriber wants. Every non-empty field narrows.
 
-    `workspace_labels` is the caller's scope; `approver` is the caller, where only what it may approve is wanted.
+    `workspace_labels` are those asked for and the caller's scope; `approver` is the caller, where only what it may
+    approve is wanted.
     """
 
     run_id: str = ""

@@ -26,6 +26,14 @@ APPROVAL = Annotated[
 RUN = Annotated[str, typer.Option("--run", help="Only this run.")]
 WORKSPACE = Annotated[str, typer.Option("--workspace", help="Only this workspace: id or directory.")]
 MINE = Annotated[bool, typer.Option("--mine", help="Only what you may approve.")]
+LABEL = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="KEY=VALUE", help="Only of runs that were given this label; repeatable."),
+]
+OF_WORKSPACE = Annotated[
+    list[str] | None,
+    typer.Option("--workspace-label", metavar="KEY=VALUE", help="Only on workspaces with it; repeatable."),
+]
 COMMENT = Annotated[str, typer.Option("--comment", "-m", help="Why; shown to everyone and journaled.")]
 PLACE_OF = Annotated[
     str,
@@ -46,20 +54,19 @@ async def list_(
     run: RUN = "",
     workspace: WORKSPACE = "",
     mine: MINE = False,
+    label: LABEL = None,
+    workspace_label: OF_WORKSPACE = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
 ) -> None:
     """List approvals, oldest first; those that are pending unless --state says otherwise."""
-    from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
     from interlock.cli.show.approvals import list_approvals
-    from interlock.cli.values import parse_enum, workspace_id
-    from interlock.v1.approval_pb2 import ApprovalFilter
+    from interlock.cli.values import approval_filter, parse_enum
     from interlock.v1.decision_pb2 import ApprovalState
 
     states = [parse_enum(ApprovalState, each, "state") for each in state or ()]
     async with connect(settings) as client:
-        where = await workspace_id(client, workspace)
-        matching = ApprovalFilter(run_id=await find_run(client, run), workspace_id=where, for_me=mine)
+        matching = await approval_filter(client, run, workspace, label, workspace_label, mine=mine)
         found = await client.list_approvals(states=states, matching=matching, limit=limit)
         list_approvals(settings, found)
 
@@ -70,6 +77,8 @@ async def watch(
     run: RUN = "",
     workspace: WORKSPACE = "",
     mine: MINE = False,
+    label: LABEL = None,
+    workspace_label: OF_WORKSPACE = None,
     preview: Annotated[bool, typer.Option("--preview", help="Include each pending one's preview.")] = False,
     record_heads: Annotated[
         str,
@@ -83,19 +92,16 @@ async def watch(
 
     -o json prints a document for each event, one after another; -o jsonl each on a line of its own.
     """
-    from interlock.cli.beginnings import find_run
     from interlock.cli.heads import HeadsFile
     from interlock.cli.output import message_dict, use_colour, write_json
     from interlock.cli.safe import escape
     from interlock.cli.session import connect
     from interlock.cli.show.approvals import approval_lines, approval_state, approval_title, event_note
-    from interlock.cli.values import workspace_id
-    from interlock.v1.approval_pb2 import ApprovalFilter
+    from interlock.cli.values import approval_filter
     from interlock.v1.decision_pb2 import ApprovalEventKind
 
     async with connect(settings) as client, HeadsFile(record_heads) as heads:
-        chosen = await workspace_id(client, workspace)
-        matching = ApprovalFilter(run_id=await find_run(client, run), workspace_id=chosen, for_me=mine)
+        matching = await approval_filter(client, run, workspace, label, workspace_label, mine=mine)
         async for message in client.subscribe_approvals(matching, with_preview=preview):
             if not message.HasField("event"):
                 continue

@@ -36,7 +36,7 @@ async def create(
     from interlock.cli.values import parse_duration, parse_enum, parse_labels
     from interlock.v1.role_pb2 import Role
 
-    roles = [parse_enum(Role, each, "role") for each in role]
+    roles = [parse_enum(Role, each, "role", never=("service",)) for each in role]
     labels, lifetime = parse_labels(scope), parse_duration(expires, "expires")
     async with connect(settings) as client:
         made = await client.create_token(subject, roles, scope=labels, lifetime=lifetime, note=note)

@@ -23,7 +23,8 @@ async def add(
         typer.Option(
             "--filter",
             metavar="KEY=VALUE",
-            help="Only these: run=…, workspace=…, kind=run_command, label.KEY=VALUE, event=requested; repeatable.",
+            help="Only these: run=…, workspace=…, kind=run_command, label.KEY=VALUE (the run's), "
+            "workspace-label.KEY=VALUE, event=requested; repeatable.",
         ),
     ] = None,
     secret_from: Annotated[

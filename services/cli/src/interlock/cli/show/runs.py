@@ -131,6 +131,7 @@ def _people(run: Run) -> None:
             ("base tree", short_digest(run.base_tree)),
             ("head tree", short_digest(run.head_tree)),
             ("labels", labels_text(run.labels.items())),
+            ("of workspace", labels_text(run.workspace_labels.items())),
             ("created", time_text(run.created_at)),
             ("lasted", lasted(run, run.steps) if run.updated_at.seconds else ""),
             ("trace", run.trace_id),

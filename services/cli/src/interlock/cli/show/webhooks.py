@@ -72,6 +72,7 @@ def show_delivery(settings: Settings, delivery: WebhookDelivery) -> None:
 
 def _only(chosen: ApprovalFilter, events: Sequence[int]) -> str:
     parts = [chosen.run_id, chosen.workspace_id, labels_text(chosen.labels.items())]
+    parts += [f"workspace {labels_text([each])}" for each in sorted(chosen.workspace_labels.items())]
     parts += [enum_text(StepKind, kind).lower() for kind in chosen.kinds]
     parts += [enum_text(ApprovalEventKind, event).lower() for event in events]
     return " ".join(part for part in parts if part)

@@ -37,6 +37,7 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
         start=message.start,
         left_out=tuple(each.path for each in workspace.left_out),
         left_out_total=workspace.left_out_total,
+        workspace_labels=dict(workspace.labels),
     )
     new = new_workspace(deps, workspace)
     create = partial(

@@ -55,7 +55,7 @@ async def fork_run(deps: Deps, message: f.ForkRunRequest) -> f.ForkRunResponse:
     workspace = await _workspace(deps, message, begin.parent, tree)
     outcome = await deps.transactions.create(
         deps.ids.new("run"),
-        events_of(workspace_id=workspace.workspace_id),
+        events_of(workspace_id=workspace.workspace_id, workspace_labels=dict(workspace.labels)),
         WorkspaceChange(
             workspace.workspace_id,
             create=new_workspace(deps, workspace),
@@ -87,10 +87,11 @@ async def _workspace(
     source = workspace_pb2.TreeSource(
         workspace_id=parent.workspace_id, tree=tree, path=message.workspace_path
     )
+    # The labels of a workspace are what rules and scopes rest on: those that the fork is given are its run's alone.
     request = executor_pb2.CreateWorkspaceRequest(
         request_id="fork/" + hashlib.sha256(named.encode()).hexdigest(),
         source=workspace_pb2.WorkspaceSource(tree=source),
-        labels={**await others.workspace_labels(deps.database, parent.workspace_id), **message.labels},
+        labels=await others.workspace_labels(deps.database, parent.workspace_id),
     )
     with rpc_errors("executor"):
         return (await deps.executor.stub.CreateWorkspace(request, timeout=_CHECKOUT_SECONDS)).workspace

@@ -121,6 +121,7 @@ def inputs(
         run=rules_pb2.PolicyRun(
             goal=run.goal,
             labels=dict(run.labels),
+            workspace_labels=dict(run.workspace_labels),
             requester=run.created_by,
             workspace_id=run.workspace_id,
             cost_micros=run.spent.cost_micros or 0,

@@ -224,6 +224,7 @@ def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:
         policy=policy(value.policy),
         budget=budget(value.budget),
         labels=dict(value.labels),
+        workspace_labels=dict(value.workspace_labels),
         cost=cost(value.spent),
         base_tree=value.base_tree,
         head_tree=value.head_tree,

@@ -51,6 +51,7 @@ def create(
     start: bool = False,
     left_out: tuple[str, ...] = (),
     left_out_total: int = 0,
+    workspace_labels: Json | None = None,
 ) -> list[e.Event]:
     """A new run, with its steps and started if asked for. Raises RUN_EMPTY_PLAN, RUN_TOO_MANY_STEPS."""
     policy = policy or Policy()
@@ -68,6 +69,7 @@ def create(
         traceparent,
         left_out=left_out,
         left_out_total=left_out_total,
+        workspace_labels=dict(workspace_labels or {}),
     )
     events = [created, *_added(specs, first=1, policy=policy, by=ctx.subject)]
     return [*events, e.RunStarted(ctx.subject)] if start else events

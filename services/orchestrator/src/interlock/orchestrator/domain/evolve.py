@@ -71,6 +71,7 @@ def _created(record: Recorded) -> Run:
         policy=event.policy,
         budget=event.budget,
         labels=event.labels,
+        workspace_labels=event.workspace_labels,
         traceparent=event.traceparent,
         fork=event.fork,
         base_tree=event.fork.tree if event.fork else "",

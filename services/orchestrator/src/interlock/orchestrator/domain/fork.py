@@ -143,6 +143,7 @@ def fork(
     tree: str,
     workspace_id: str,
     labels: Json,
+    workspace_labels: Json | None = None,
     traceparent: str = "",
     without_plan: bool = False,
     start: bool = False,
@@ -170,6 +171,7 @@ def fork(
         dict(labels),
         traceparent,
         origin,
+        workspace_labels=dict(workspace_labels or {}),
     )
     inherited = [
         e.StepsInherited(at + 1, begin.inherited[at : at + EVENT_STEPS])

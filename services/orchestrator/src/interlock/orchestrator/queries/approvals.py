@@ -91,7 +91,7 @@ def matches(given: approval_pb2.ApprovalFilter, view: decision_pb2.ApprovalRecor
         current_identity(), [stage.approvers for stage in view.stages], view.excluded
     ):
         return False
-    return all(view.labels.get(key) == value for key, value in given.labels.items())
+    return covers(given.labels, view.labels) and covers(given.workspace_labels, view.workspace_labels)
 
 
 def approval_kind(view: decision_pb2.ApprovalRecord) -> int:

@@ -22,7 +22,8 @@ class RunCreated(Event):
     """A run exists. Always a run's first event.
 
     `left_out` (at most 100 of `left_out_total`) are sockets, fifos and devices in the directory when it was made the
-    workspace: they are no part of it.
+    workspace: they are no part of it. `labels` are those that whoever created the run gave it, `workspace_labels` those
+    that the workspace had by then.
     """
 
     type = "run.created"
@@ -36,6 +37,7 @@ class RunCreated(Event):
     fork: ForkOf | None = None
     left_out: tuple[str, ...] = ()
     left_out_total: int = 0
+    workspace_labels: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ class Run:
     policy: Policy = default(default_factory=Policy)
     budget: Budget = default(default_factory=Budget)
     labels: Json = default(default_factory=dict)
+    workspace_labels: Json = default(default_factory=dict)
     traceparent: str = ""
     fork: ForkOf | None = None
     state: RunState = RunState.CREATED
