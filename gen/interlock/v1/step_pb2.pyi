@@ -1078,7 +1078,7 @@ class NetworkReport(_message.Message):
     """Why something may be missing here; empty when nothing is."""
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkAttempt]:
-        """Attempts in the order of their ends, the first 1,000."""
+        """The first 1,000 attempts that ended, in the order in which they began."""
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -10,7 +11,8 @@ from interlock.executor.sandbox.network.rules import MAX_ATTEMPTS_KEPT, Attempt,
 
 @dataclass(slots=True)
 class NetworkRecord:
-    """What a step did with its network. Totals count every attempt, `attempts` holds the first ones.
+    """What a step did with its network. Totals count every attempt, `attempts` holds the first ones that ended,
+    in the order in which they began.
 
     `problem`: why the record may lack something; empty when it is whole.
     """
@@ -29,7 +31,7 @@ class NetworkRecord:
         self.sent += attempt.sent
         self.received += attempt.received
         if len(self.attempts) < MAX_ATTEMPTS_KEPT:
-            self.attempts.append(attempt)
+            insort(self.attempts, attempt, key=lambda each: each.at_us)
 
 
 class Grant:
