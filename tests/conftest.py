@@ -6,6 +6,7 @@ the conftest of the directory that needs them.
 
 from __future__ import annotations
 
+import gc
 import os
 import pathlib
 import shutil
@@ -13,11 +14,15 @@ import signal
 import tempfile
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # `ci` finds the same examples every time; a new seed is tried on purpose: HYPOTHESIS_PROFILE=explore make test
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("explore", deadline=None, print_blob=True)
+# Taken by the long tests themselves: settings.get_profile.
+settings.register_profile(
+    "torture", deadline=None, print_blob=True, max_examples=5000, suppress_health_check=[HealthCheck.too_slow]
+)
 
 # Before anything imports grpc: see interlock.executor.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -34,6 +39,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SCRATCH] = scratch
     for name in _XDG:
         os.environ[name] = os.path.join(scratch, name.lower())
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Thousands of collected tests stay to the end: no collection of garbage goes over them again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
