@@ -15,11 +15,12 @@ import httpx
 import pytest
 
 from interlock.cli.certs import directory as certs
+from interlock.cli.supervisor.listening import answers_http
 from interlock.common.addresses import parse_address
 from interlock.common.clock import SystemClock
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.tls import CLEAR
-from interlock.gateway.config import BACKENDS, Config, Https, load
+from interlock.gateway.config import BACKENDS, Config, Https, Limits, load
 from interlock.gateway.http.https import context, keep_current
 from interlock.gateway.server import serve
 
@@ -42,11 +43,20 @@ def trusting(place: Path) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def gateway(https: Https | None, address: str = "127.0.0.1:0") -> AsyncIterator[str]:
+async def gateway(
+    https: Https | None, address: str = "127.0.0.1:0", limits: Limits | None = None
+) -> AsyncIterator[str]:
     """Its address; the services behind it are nowhere."""
     reader, writer = os.pipe()
     nowhere = {name: parse_address("127.0.0.1:1") for name in BACKENDS}
-    config = Config(parse_address(address), nowhere, ready_fd=writer, https=https, grace_seconds=1.0)
+    config = Config(
+        parse_address(address),
+        nowhere,
+        limits=limits or Limits(),
+        ready_fd=writer,
+        https=https,
+        grace_seconds=1.0,
+    )
     stop = asyncio.Event()
     running = asyncio.create_task(serve(config, stop=stop, signals=False))
     with os.fdopen(reader) as file:
@@ -85,6 +95,27 @@ async def test_other_machines_reach_it_with_tls_only(place: Path, monkeypatch: p
     monkeypatch.setenv(CLEAR, "true")
     async with gateway(None, "0.0.0.0:0"):
         pass
+
+
+async def test_who_does_not_finish_the_handshake_is_sent_away(place: Path) -> None:
+    async with gateway(of(place), limits=Limits(head_seconds=0.3)) as address, asyncio.timeout(30):
+        host, _, port = address.rpartition(":")
+        reader, silent = await asyncio.open_connection(host, int(port))
+        assert await reader.read() == b"", "closed, long before asyncio's minute"
+        silent.close()
+        reader, slow = await asyncio.open_connection(host, int(port), ssl=trusting(place))
+        slow.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
+        assert b" 408 " in await reader.readline()
+        slow.close()
+
+
+async def test_whether_it_serves_is_asked_the_way_it_speaks(place: Path) -> None:
+    async with gateway(of(place)) as address:
+        assert await answers_http(address, https=True)
+        assert not await answers_http(address)
+    async with gateway(None) as address:
+        assert await answers_http(address)
+        assert not await answers_http(address, https=True)
 
 
 async def serial(address: tuple[str, int], trusted: ssl.SSLContext) -> Any:

@@ -28,7 +28,7 @@ class Limits:
     Attributes:
         body_bytes: largest request body.
         head_bytes: largest request line and headers together.
-        head_seconds: how long a client may take to send them.
+        head_seconds: how long a client may take to send them; over HTTPS, as long again for the handshake before.
         body_seconds: how long a client may take to send a body.
         write_seconds: how long a client may leave what was sent to it unread before it is cut off.
         idle_seconds: how long a connection may stay open between two requests.

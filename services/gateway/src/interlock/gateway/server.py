@@ -41,7 +41,8 @@ async def serve(config: Config, *, stop: asyncio.Event | None = None, signals: b
     tls.check_clear(config.address, config.https is not None, "INTERLOCK_GATEWAY_ADDRESS")
     secure = https.context(config.https) if config.https else None
     listener, address = bind(config.address)
-    server = _Server(_uvicorn(config, _application(config, backends, streaming), secure))
+    app = _application(config, backends, streaming)
+    server = _Server(_uvicorn(config, app, secure), config.limits.head_seconds)
     with _signals(stopping, hurry) if signals else contextlib.nullcontext():
         watching = asyncio.ensure_future(_renewed(secure, config))
         try:
@@ -108,15 +109,33 @@ def _uvicorn(config: Config, app: Any, secure: ssl.SSLContext | None) -> uvicorn
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own handling of signals; says when it takes requests."""
+    """uvicorn without its own handling of signals, with a bound on TLS handshakes; says when it takes requests."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, handshake_seconds: float) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
+        self._handshake_seconds = handshake_seconds
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        await super().startup(sockets)
+        # uvicorn would leave a client a minute for its handshake, which its own limits know nothing of.
+        await super().startup([])
+        loop = asyncio.get_running_loop()
+        for each in sockets or ():
+            server = await loop.create_server(
+                self._connection,
+                sock=each,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=self._handshake_seconds if self.config.ssl else None,
+                backlog=self.config.backlog,
+            )
+            self.servers.append(server)
         self.up.set()
+
+    def _connection(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

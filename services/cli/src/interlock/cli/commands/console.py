@@ -50,7 +50,7 @@ async def _url(settings: Settings) -> str:
     """Raises UNAVAILABLE when no gateway answers, UNAUTHENTICATED when there is no token."""
     from urllib.parse import quote
 
-    from interlock.cli.supervisor.listening import answers_http, listens
+    from interlock.cli.supervisor.listening import answers_http
     from interlock.client.endpoints import resolve
     from interlock.common.addresses import parse_address
     from interlock.common.config import env_text, load_token
@@ -59,8 +59,7 @@ async def _url(settings: Settings) -> str:
     env = settings.env()
     address = resolve(directory=settings.directory, env=env).gateway
     https = bool(env_text("INTERLOCK_GATEWAY_TLS_CERT", env=env))
-    found = False if parse_address(address).is_unix else await (listens if https else answers_http)(address)
-    if not found:
+    if parse_address(address).is_unix or not await answers_http(address, https=https):
         raise InterlockError(
             Reason.UNAVAILABLE,
             f"No gateway answers at {address}.",

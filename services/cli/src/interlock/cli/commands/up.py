@@ -107,7 +107,7 @@ async def _show(settings: Settings, supervisor: Supervisor) -> None:
         )
     else:
         write_json({"dataDir": str(supervisor.directory), "services": rows}, settings.output)
-    progress(
-        f"The console is at http://{supervisor.endpoints.gateway}/ (`interlock console` signs a browser in)."
-    )
+    scheme = "https" if supervisor.https else "http"
+    url = f"{scheme}://{supervisor.endpoints.gateway}/"
+    progress(f"The console is at {url} (`interlock console` signs a browser in).")
     progress("Ctrl-C stops everything.")

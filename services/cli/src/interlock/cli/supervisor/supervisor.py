@@ -93,6 +93,11 @@ class Supervisor:
         self._lock.close()
         self._lock = None
 
+    @property
+    def https(self) -> bool:
+        """Whether the gateway speaks HTTPS."""
+        return bool(self._env.get("INTERLOCK_GATEWAY_TLS_CERT"))
+
     async def health(self) -> dict[str, bool]:
         """Which services answer SERVING now."""
         names = [name for name, address in self.endpoints.items() if address]
@@ -153,7 +158,7 @@ class Supervisor:
     async def _serves(self, name: str) -> bool:
         address = self.endpoints.get(name)
         if name == "gateway":
-            return await answers_http(address)
+            return await answers_http(address, https=self.https)
         from interlock.cli.supervisor.health import is_serving
 
         files = TlsFiles.within(self._certs, CLIENT) if self._certs is not None else None
