@@ -26,11 +26,12 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from interlock.v1 import decision_pb2 as interlock_dot_v1_dot_decision__pb2
+from interlock.v1 import journal_pb2 as interlock_dot_v1_dot_journal__pb2
 from interlock.v1 import role_pb2 as interlock_dot_v1_dot_role__pb2
 from interlock.v1 import step_pb2 as interlock_dot_v1_dot_step__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binterlock/v1/approval.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1binterlock/v1/decision.proto\x1a\x17interlock/v1/role.proto\x1a\x17interlock/v1/step.proto\"\x92\x03\n\x0e\x41pprovalFilter\x12\x17\n\x06run_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\x0cworkspace_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x36\n\x05kinds\x18\x03 \x03(\x0e\x32\x16.interlock.v1.StepKindB\x0f\xbaH\x0c\x92\x01\t\x10\n\"\x05\x82\x01\x02\x10\x01\x12\x42\n\x06labels\x18\x04 \x03(\x0b\x32(.interlock.v1.ApprovalFilter.LabelsEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x32\x12\x0e\n\x06\x66or_me\x18\x05 \x01(\x08\x12U\n\x10workspace_labels\x18\x06 \x03(\x0b\x32\x31.interlock.v1.ApprovalFilter.WorkspaceLabelsEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x32\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14WorkspaceLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbf\x01\n\x14ListApprovalsRequest\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1c.interlock.v1.ApprovalFilter\x12<\n\x06states\x18\x02 \x03(\x0e\x32\x1b.interlock.v1.ApprovalStateB\x0f\xbaH\x0c\x92\x01\t\x10\n\"\x05\x82\x01\x02\x10\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"a\n\x15ListApprovalsResponse\x12/\n\tapprovals\x18\x01 \x03(\x0b\x32\x1c.interlock.v1.ApprovalRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x12GetApprovalRequest\x12\x1e\n\x0b\x61pproval_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"E\n\x13GetApprovalResponse\x12.\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x1c.interlock.v1.ApprovalRecord\"p\n\x10SubscribeRequest\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1c.interlock.v1.ApprovalFilter\x12\x18\n\x06\x63ursor\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x14\n\x0cwith_preview\x18\x03 \x01(\x08\"\x99\x01\n\x11SubscribeResponse\x12*\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1b.interlock.v1.ApprovalEvent\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x11\n\tcaught_up\x18\x03 \x01(\x08\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05reset\x18\x05 \x01(\x08\"\xc5\x01\n\rDecideRequest\x12\x34\n\nrequest_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[A-Za-z0-9._:/-]{0,128}$\x12\x1c\n\x0b\x61pproval_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x17\n\x06run_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\x04step\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x30\n\x08\x64\x65\x63ision\x18\x05 \x01(\x0b\x32\x16.interlock.v1.DecisionB\x06\xbaH\x03\xc8\x01\x01\"@\n\x0e\x44\x65\x63ideResponse\x12.\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x1c.interlock.v1.ApprovalRecord2\x96\x04\n\x08\x41pproval\x12s\n\rListApprovals\x12\".interlock.v1.ListApprovalsRequest\x1a#.interlock.v1.ListApprovalsResponse\"\x19\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/approvals\x12{\n\x0bGetApproval\x12 .interlock.v1.GetApprovalRequest\x1a!.interlock.v1.GetApprovalResponse\"\'\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/approvals/{approval_id}\x12s\n\tSubscribe\x12\x1e.interlock.v1.SubscribeRequest\x1a\x1f.interlock.v1.SubscribeResponse\"#\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/approvals:subscribe0\x01\x12\xa2\x01\n\x06\x44\x65\x63ide\x12\x1b.interlock.v1.DecideRequest\x1a\x1c.interlock.v1.DecideResponse\"]\xc8\x83\x1c\x03\x82\xd3\xe4\x93\x02S\"\"/v1/approvals/{approval_id}:decide:\x01*Z*\"%/v1/runs/{run_id}/steps/{step}:decide:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binterlock/v1/approval.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1binterlock/v1/decision.proto\x1a\x1ainterlock/v1/journal.proto\x1a\x17interlock/v1/role.proto\x1a\x17interlock/v1/step.proto\"\x92\x03\n\x0e\x41pprovalFilter\x12\x17\n\x06run_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\x0cworkspace_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x36\n\x05kinds\x18\x03 \x03(\x0e\x32\x16.interlock.v1.StepKindB\x0f\xbaH\x0c\x92\x01\t\x10\n\"\x05\x82\x01\x02\x10\x01\x12\x42\n\x06labels\x18\x04 \x03(\x0b\x32(.interlock.v1.ApprovalFilter.LabelsEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x32\x12\x0e\n\x06\x66or_me\x18\x05 \x01(\x08\x12U\n\x10workspace_labels\x18\x06 \x03(\x0b\x32\x31.interlock.v1.ApprovalFilter.WorkspaceLabelsEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x32\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14WorkspaceLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbf\x01\n\x14ListApprovalsRequest\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1c.interlock.v1.ApprovalFilter\x12<\n\x06states\x18\x02 \x03(\x0e\x32\x1b.interlock.v1.ApprovalStateB\x0f\xbaH\x0c\x92\x01\t\x10\n\"\x05\x82\x01\x02\x10\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"a\n\x15ListApprovalsResponse\x12/\n\tapprovals\x18\x01 \x03(\x0b\x32\x1c.interlock.v1.ApprovalRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x12GetApprovalRequest\x12\x1e\n\x0b\x61pproval_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"E\n\x13GetApprovalResponse\x12.\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x1c.interlock.v1.ApprovalRecord\"p\n\x10SubscribeRequest\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1c.interlock.v1.ApprovalFilter\x12\x18\n\x06\x63ursor\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x14\n\x0cwith_preview\x18\x03 \x01(\x08\"\xbf\x01\n\x11SubscribeResponse\x12*\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1b.interlock.v1.ApprovalEvent\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x11\n\tcaught_up\x18\x03 \x01(\x08\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05reset\x18\x05 \x01(\x08\x12$\n\x06\x61nchor\x18\x06 \x01(\x0b\x32\x14.interlock.v1.Anchor\"\xc5\x01\n\rDecideRequest\x12\x34\n\nrequest_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[A-Za-z0-9._:/-]{0,128}$\x12\x1c\n\x0b\x61pproval_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x17\n\x06run_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\x04step\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x30\n\x08\x64\x65\x63ision\x18\x05 \x01(\x0b\x32\x16.interlock.v1.DecisionB\x06\xbaH\x03\xc8\x01\x01\"@\n\x0e\x44\x65\x63ideResponse\x12.\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x1c.interlock.v1.ApprovalRecord2\x96\x04\n\x08\x41pproval\x12s\n\rListApprovals\x12\".interlock.v1.ListApprovalsRequest\x1a#.interlock.v1.ListApprovalsResponse\"\x19\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/approvals\x12{\n\x0bGetApproval\x12 .interlock.v1.GetApprovalRequest\x1a!.interlock.v1.GetApprovalResponse\"\'\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/approvals/{approval_id}\x12s\n\tSubscribe\x12\x1e.interlock.v1.SubscribeRequest\x1a\x1f.interlock.v1.SubscribeResponse\"#\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/approvals:subscribe0\x01\x12\xa2\x01\n\x06\x44\x65\x63ide\x12\x1b.interlock.v1.DecideRequest\x1a\x1c.interlock.v1.DecideResponse\"]\xc8\x83\x1c\x03\x82\xd3\xe4\x93\x02S\"\"/v1/approvals/{approval_id}:decide:\x01*Z*\"%/v1/runs/{run_id}/steps/{step}:decide:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -79,28 +80,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPROVAL'].methods_by_name['Subscribe']._serialized_options = b'\310\203\034\001\202\323\344\223\002\031\022\027/v1/approvals:subscribe'
   _globals['_APPROVAL'].methods_by_name['Decide']._loaded_options = None
   _globals['_APPROVAL'].methods_by_name['Decide']._serialized_options = b'\310\203\034\003\202\323\344\223\002S\"\"/v1/approvals/{approval_id}:decide:\001*Z*\"%/v1/runs/{run_id}/steps/{step}:decide:\001*'
-  _globals['_APPROVALFILTER']._serialized_start=217
-  _globals['_APPROVALFILTER']._serialized_end=619
-  _globals['_APPROVALFILTER_LABELSENTRY']._serialized_start=518
-  _globals['_APPROVALFILTER_LABELSENTRY']._serialized_end=563
-  _globals['_APPROVALFILTER_WORKSPACELABELSENTRY']._serialized_start=565
-  _globals['_APPROVALFILTER_WORKSPACELABELSENTRY']._serialized_end=619
-  _globals['_LISTAPPROVALSREQUEST']._serialized_start=622
-  _globals['_LISTAPPROVALSREQUEST']._serialized_end=813
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=815
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=912
-  _globals['_GETAPPROVALREQUEST']._serialized_start=914
-  _globals['_GETAPPROVALREQUEST']._serialized_end=966
-  _globals['_GETAPPROVALRESPONSE']._serialized_start=968
-  _globals['_GETAPPROVALRESPONSE']._serialized_end=1037
-  _globals['_SUBSCRIBEREQUEST']._serialized_start=1039
-  _globals['_SUBSCRIBEREQUEST']._serialized_end=1151
-  _globals['_SUBSCRIBERESPONSE']._serialized_start=1154
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=1307
-  _globals['_DECIDEREQUEST']._serialized_start=1310
-  _globals['_DECIDEREQUEST']._serialized_end=1507
-  _globals['_DECIDERESPONSE']._serialized_start=1509
-  _globals['_DECIDERESPONSE']._serialized_end=1573
-  _globals['_APPROVAL']._serialized_start=1576
-  _globals['_APPROVAL']._serialized_end=2110
+  _globals['_APPROVALFILTER']._serialized_start=245
+  _globals['_APPROVALFILTER']._serialized_end=647
+  _globals['_APPROVALFILTER_LABELSENTRY']._serialized_start=546
+  _globals['_APPROVALFILTER_LABELSENTRY']._serialized_end=591
+  _globals['_APPROVALFILTER_WORKSPACELABELSENTRY']._serialized_start=593
+  _globals['_APPROVALFILTER_WORKSPACELABELSENTRY']._serialized_end=647
+  _globals['_LISTAPPROVALSREQUEST']._serialized_start=650
+  _globals['_LISTAPPROVALSREQUEST']._serialized_end=841
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=843
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=940
+  _globals['_GETAPPROVALREQUEST']._serialized_start=942
+  _globals['_GETAPPROVALREQUEST']._serialized_end=994
+  _globals['_GETAPPROVALRESPONSE']._serialized_start=996
+  _globals['_GETAPPROVALRESPONSE']._serialized_end=1065
+  _globals['_SUBSCRIBEREQUEST']._serialized_start=1067
+  _globals['_SUBSCRIBEREQUEST']._serialized_end=1179
+  _globals['_SUBSCRIBERESPONSE']._serialized_start=1182
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=1373
+  _globals['_DECIDEREQUEST']._serialized_start=1376
+  _globals['_DECIDEREQUEST']._serialized_end=1573
+  _globals['_DECIDERESPONSE']._serialized_start=1575
+  _globals['_DECIDERESPONSE']._serialized_end=1639
+  _globals['_APPROVAL']._serialized_start=1642
+  _globals['_APPROVAL']._serialized_end=2176
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from interlock.v1 import decision_pb2 as _decision_pb2
+from interlock.v1 import journal_pb2 as _journal_pb2
 from interlock.v1 import step_pb2 as _step_pb2
 import builtins as _builtins
 import sys
@@ -266,6 +267,7 @@ class SubscribeResponse(_message.Message):
     CAUGHT_UP_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
+    ANCHOR_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Opaque; continues after this message."""
     caught_up: _builtins.bool
@@ -282,6 +284,10 @@ class SubscribeResponse(_message.Message):
     def at(self) -> _timestamp_pb2.Timestamp:
         """The service's time, in heartbeats."""
 
+    @_builtins.property
+    def anchor(self) -> _journal_pb2.Anchor:
+        """The newest anchor of the journal, in messages without an event; absent where there is none."""
+
     def __init__(
         self,
         *,
@@ -290,10 +296,11 @@ class SubscribeResponse(_message.Message):
         caught_up: _builtins.bool = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
         reset: _builtins.bool = ...,
+        anchor: _journal_pb2.Anchor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "event", b"event"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "at", b"at", "event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "caught_up", b"caught_up", "cursor", b"cursor", "event", b"event", "reset", b"reset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "at", b"at", "caught_up", b"caught_up", "cursor", b"cursor", "event", b"event", "reset", b"reset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -78,3 +78,59 @@ class JournalEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JournalEvent: _TypeAlias = JournalEvent  # noqa: Y015
+
+@_typing.final
+class Anchor(_message.Message):
+    """A signed statement about the heads of all runs that changed since the one before. Format: docs/journal-format.md."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """1, 2, …."""
+    position: _builtins.int
+    """Up to there in the feed of all runs it covers them."""
+    heads: _builtins.int
+    """How many runs had changed since the one before: their heads are the leaves of its tree."""
+    root: _builtins.str
+    """Root of the Merkle tree (RFC 6962) over them, as `sha256:` and 64 hex digits."""
+    statement: _builtins.bytes
+    """All of that as canonical JSON (RFC 8785), UTF-8, with the digest of the statement before."""
+    digest: _builtins.str
+    """SHA-256 of `statement`, as `sha256:` and 64 hex digits."""
+    key_id: _builtins.str
+    """Names the key: `ed25519:` and 32 hex digits."""
+    signature: _builtins.bytes
+    """Ed25519 (RFC 8032) over `interlock.journal.anchor.v1`, a newline, and `statement`."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        position: _builtins.int = ...,
+        heads: _builtins.int = ...,
+        root: _builtins.str = ...,
+        statement: _builtins.bytes = ...,
+        digest: _builtins.str = ...,
+        key_id: _builtins.str = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "heads", b"heads", "key_id", b"key_id", "number", b"number", "position", b"position", "root", b"root", "signature", b"signature", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Anchor: _TypeAlias = Anchor  # noqa: Y015

@@ -1110,6 +1110,56 @@ class ExportJournalResponse(_message.Message):
 Global___ExportJournalResponse: _TypeAlias = ExportJournalResponse  # noqa: Y015
 
 @_typing.final
+class ListAnchorsRequest(_message.Message):
+    """Request of ListAnchors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_NUMBER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    before_number: _builtins.int
+    """Only those with a lower number; 0 = the newest."""
+    page_size: _builtins.int
+    """Most items to return, 0 to 1,000. 0 = 100."""
+    def __init__(
+        self,
+        *,
+        before_number: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_number", b"before_number", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAnchorsRequest: _TypeAlias = ListAnchorsRequest  # noqa: Y015
+
+@_typing.final
+class ListAnchorsResponse(_message.Message):
+    """Response of ListAnchors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANCHORS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def anchors(self) -> _containers.RepeatedCompositeFieldContainer[_journal_pb2.Anchor]:
+        """Newest first; fewer than asked for are the last ones."""
+
+    def __init__(
+        self,
+        *,
+        anchors: _abc.Iterable[_journal_pb2.Anchor] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchors", b"anchors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAnchorsResponse: _TypeAlias = ListAnchorsResponse  # noqa: Y015
+
+@_typing.final
 class GetCostRequest(_message.Message):
     """Request of GetCost."""
 
@@ -1612,6 +1662,7 @@ class WatchApprovalsResponse(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     CAUGHT_UP_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    ANCHOR_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Opaque; continues after this message."""
     caught_up: _builtins.bool
@@ -1624,6 +1675,10 @@ class WatchApprovalsResponse(_message.Message):
     def at(self) -> _timestamp_pb2.Timestamp:
         """The service's time."""
 
+    @_builtins.property
+    def anchor(self) -> _journal_pb2.Anchor:
+        """The newest anchor, in heartbeats and with `caught_up`; absent where there is none."""
+
     def __init__(
         self,
         *,
@@ -1631,10 +1686,11 @@ class WatchApprovalsResponse(_message.Message):
         cursor: _builtins.str = ...,
         caught_up: _builtins.bool = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
+        anchor: _journal_pb2.Anchor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "caught_up", b"caught_up", "cursor", b"cursor", "events", b"events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "at", b"at", "caught_up", b"caught_up", "cursor", b"cursor", "events", b"events"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

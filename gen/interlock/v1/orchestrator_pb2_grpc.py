@@ -139,6 +139,11 @@ class OrchestratorStub:
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalResponse.FromString,
                 _registered_method=True)
+        self.ListAnchors = channel.unary_unary(
+                '/interlock.v1.Orchestrator/ListAnchors',
+                request_serializer=interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsResponse.FromString,
+                _registered_method=True)
         self.GetCost = channel.unary_unary(
                 '/interlock.v1.Orchestrator/GetCost',
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.GetCostRequest.SerializeToString,
@@ -362,6 +367,13 @@ class OrchestratorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAnchors(self, request, context):
+        """Lists the signed statements about the heads of all runs, newest first. Empty where no key is configured.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCost(self, request, context):
         """Returns what a run cost, per step.
         """
@@ -570,6 +582,11 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.ExportJournal,
                     request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalResponse.SerializeToString,
+            ),
+            'ListAnchors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAnchors,
+                    request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsResponse.SerializeToString,
             ),
             'GetCost': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCost,
@@ -1157,6 +1174,33 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/ExportJournal',
             interlock_dot_v1_dot_orchestrator__pb2.ExportJournalRequest.SerializeToString,
             interlock_dot_v1_dot_orchestrator__pb2.ExportJournalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAnchors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/ListAnchors',
+            interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsRequest.SerializeToString,
+            interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -105,6 +105,8 @@ class OrchestratorStub:
     """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
     described in docs/journal-format.md, with every payload the events refer to.
     """
+    ListAnchors: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListAnchorsRequest, _orchestrator_pb2.ListAnchorsResponse]
+    """Lists the signed statements about the heads of all runs, newest first. Empty where no key is configured."""
     GetCost: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCostRequest, _orchestrator_pb2.GetCostResponse]
     """Returns what a run cost, per step."""
     RollbackRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RollbackRunRequest, _orchestrator_pb2.RollbackRunResponse]
@@ -234,6 +236,8 @@ class OrchestratorAsyncStub(OrchestratorStub):
     """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
     described in docs/journal-format.md, with every payload the events refer to.
     """
+    ListAnchors: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListAnchorsRequest, _orchestrator_pb2.ListAnchorsResponse]  # type: ignore[assignment]
+    """Lists the signed statements about the heads of all runs, newest first. Empty where no key is configured."""
     GetCost: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCostRequest, _orchestrator_pb2.GetCostResponse]  # type: ignore[assignment]
     """Returns what a run cost, per step."""
     RollbackRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RollbackRunRequest, _orchestrator_pb2.RollbackRunResponse]  # type: ignore[assignment]
@@ -474,6 +478,14 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
         """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
         described in docs/journal-format.md, with every payload the events refer to.
         """
+
+    @_abc_1.abstractmethod
+    def ListAnchors(
+        self,
+        request: _orchestrator_pb2.ListAnchorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.ListAnchorsResponse, _abc.Awaitable[_orchestrator_pb2.ListAnchorsResponse]]:
+        """Lists the signed statements about the heads of all runs, newest first. Empty where no key is configured."""
 
     @_abc_1.abstractmethod
     def GetCost(

@@ -17,7 +17,8 @@ from hypothesis import given, strategies
 from interlock.common.digests import canonical_json, sha256_text
 from interlock.verify import canonical as own_canonical
 from interlock.verify import verify_bundle, verify_file
-from interlock.verify.bundle import MAX_PROBLEMS, split_lines
+from interlock.verify.lines import split_lines
+from interlock.verify.report import MAX_PROBLEMS
 
 Build = Callable[[list[dict[str, Any]], list[bytes]], list[bytes]]
 
@@ -233,8 +234,8 @@ def test_problems_are_bounded(bundle: list[bytes]) -> None:
 
 
 def test_a_future_version_is_named(bundle: list[bytes]) -> None:
-    bundle[0] = rewrite(bundle[0], version=2)
-    assert check(bundle) == ["line 1: header: bundle version 2 is not known here; 1 is"]
+    bundle[0] = rewrite(bundle[0], version=3)
+    assert check(bundle) == ["line 1: header: bundle version 3 is not known here; 1 and 2 are"]
 
 
 _scalars = (

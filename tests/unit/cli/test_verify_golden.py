@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from interlock.verify import verify_bundle, verify_file
-from interlock.verify.bundle import split_lines
+from interlock.verify.lines import split_lines
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = sorted((ROOT / "tests/golden").glob("*.bundle"))

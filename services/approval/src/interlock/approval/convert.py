@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -36,7 +37,8 @@ _STEP_KINDS = {
 def batch(message: orchestrator_pb2.WatchApprovalsResponse) -> Batch:
     """One message of the orchestrator's feed. Events of kinds this version does not know are left out."""
     changes = tuple(_change(event) for event in message.events if event.kind in _KINDS)
-    return Batch(changes, message.cursor, message.caught_up)
+    anchor = message.anchor if message.HasField("anchor") else None
+    return Batch(changes, message.cursor, message.caught_up, anchor)
 
 
 def _change(event: decision_pb2.ApprovalEvent) -> Change:
@@ -110,9 +112,9 @@ def list_request(request: approval_pb2.ListApprovalsRequest) -> orchestrator_pb2
 
 
 def subscribe_response(
-    message: Message, record: decision_pb2.ApprovalRecord | None, now: datetime
+    message: Message, record: decision_pb2.ApprovalRecord | None, now: datetime, anchor: Any = None
 ) -> approval_pb2.SubscribeResponse:
-    """What a subscriber gets; `record` is the approval in the form it asked for."""
+    """What a subscriber gets; `record` is the approval in the form it asked for, `anchor` goes with heartbeats."""
     response = approval_pb2.SubscribeResponse(
         cursor=message.cursor, caught_up=message.caught_up, reset=message.reset
     )
@@ -120,6 +122,8 @@ def subscribe_response(
         stamp = Timestamp()
         stamp.FromDatetime(now)
         response.at.CopyFrom(stamp)
+        if anchor is not None:
+            response.anchor.CopyFrom(anchor)
     else:
         response.event.kind = _WIRE_KINDS[message.change.kind]
         response.event.position = message.change.position

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from interlock.approval.audience import Audience
 from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind
@@ -48,6 +49,7 @@ class Hub:
         self._audience = Audience()
         self._ready = asyncio.Event()
         self._closing = False
+        self.anchor: Any = None
         self.restart()
 
     def restart(self) -> None:
@@ -82,6 +84,7 @@ class Hub:
         else:
             self._apply_live(self._log, batch)
         self._upstream = batch.cursor or self._upstream
+        self.anchor = batch.anchor or self.anchor
 
     def _apply_snapshot(self, batch: Batch) -> None:
         for change in batch.changes:

@@ -83,7 +83,8 @@ class ApprovalService(approval_pb2_grpc.ApprovalServicer):
     async def _frame(self, message: Message, with_preview: bool) -> bytes:
         key = (message.cursor, with_preview, message.reset)
         if message.change is None:
-            return convert.subscribe_response(message, None, self._clock.now()).SerializeToString()
+            now, anchor = self._clock.now(), self._hub.anchor
+            return convert.subscribe_response(message, None, now, anchor).SerializeToString()
         if (frame := self._frames.get(key)) is not None:
             return frame
         record = await self._shown(message, with_preview)

@@ -8,7 +8,7 @@ from interlock.client.connection import Connection
 from interlock.client.runs import PLANNING_TIMEOUT
 from interlock.v1 import orchestrator_pb2 as pb
 from interlock.v1 import planner_pb2 as planner_pb
-from interlock.v1.journal_pb2 import JournalEvent
+from interlock.v1.journal_pb2 import Anchor, JournalEvent
 
 
 class JournalCalls(Connection):
@@ -30,6 +30,19 @@ class JournalCalls(Connection):
         request = pb.ExportJournalRequest(run_id=run_id)
         async for message in self.stream(self.orchestrator.ExportJournal, request):
             yield message.data
+
+    async def list_anchors(self, limit: int = 100) -> list[Anchor]:
+        """The newest signed statements about the heads of all runs, newest first."""
+        found: list[Anchor] = []
+        while len(found) < limit:
+            before = found[-1].number if found else 0
+            size = min(1000, limit - len(found))
+            request = pb.ListAnchorsRequest(before_number=before, page_size=size)
+            page = (await self.call(self.orchestrator.ListAnchors, request)).anchors
+            found.extend(page)
+            if len(page) < size:
+                break
+        return found
 
 
 class PlannerCalls(Connection):

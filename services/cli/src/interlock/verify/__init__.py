@@ -3,6 +3,7 @@
 python -m interlock.verify bundle.jsonl [--head sha256:…]
 """
 
-from interlock.verify.bundle import Problem, Report, verify_bundle, verify_file
+from interlock.verify.bundle import verify_bundle, verify_file
+from interlock.verify.report import Problem, Report
 
 __all__ = ["Problem", "Report", "verify_bundle", "verify_file"]

@@ -7,6 +7,7 @@ import sys
 
 from interlock.verify import heads
 from interlock.verify.bundle import verify_file
+from interlock.verify.signed import read_keys
 
 
 def main() -> int:
@@ -22,6 +23,13 @@ def main() -> int:
         metavar="DIGEST[@N]",
         help="digest of the last event, or of event N, as known from elsewhere; repeatable",
     )
+    parser.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="public key (PEM) of whoever signs journals; again for an older one",
+    )
     parser.add_argument("--heads", metavar="FILE", help="the same, as lines of RUN SEQ DIGEST")
     parser.add_argument(
         "--parent",
@@ -33,7 +41,8 @@ def main() -> int:
     try:
         known = [heads.parse(each) for each in arguments.head]
         known += heads.read(arguments.heads) if arguments.heads else []
-        report = verify_file(arguments.file, parents=arguments.parent, heads=known)
+        keys = read_keys(arguments.key) if arguments.key else None
+        report = verify_file(arguments.file, parents=arguments.parent, heads=known, keys=keys)
     except ValueError as error:
         print(ascii(str(error))[1:-1], file=sys.stderr)
         return 2
@@ -49,6 +58,10 @@ def main() -> int:
         return 2
     if arguments.heads:
         print(f"compared with {report.noted} heads that were noted before")
+    if report.signed_by:
+        print(
+            f"signed with {report.signed_by}, {report.anchors} anchors, {'' if report.checked else 'not '}checked"
+        )
     verdict = "verified" if report.ok else f"NOT verified: {len(report.problems)} problems"
     print(f"{verdict}: {report.events} events, {report.payloads} payloads, head {report.head}")
     return 0 if report.ok else 1

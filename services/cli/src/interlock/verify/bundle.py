@@ -1,33 +1,32 @@
 """Reads a journal bundle line by line and names everything that is wrong with it.
 
-The format is docs/journal-format.md, version 1: a header, the events in order, the payloads in the order in which
-events first refer to them, an end line. There is exactly one way to write a given journal down.
+The format is docs/journal-format.md, versions 1 and 2: a header, the events in order, the payloads in the order in
+which events first refer to them, anchors and a signature where the journal has them, an end line. There is exactly one
+way to write a given journal down.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from interlock.verify.chain import Chain, Seen, is_digest
-from interlock.verify.heads import Head, Noted
-from interlock.verify.link import Facts, Origin, broken, incomplete
-
-MAX_PROBLEMS = 100
-"""Problems listed; more are counted as one last entry."""
+from interlock.verify.heads import Head, about, wrong
+from interlock.verify.lines import compact, from_base64, kind
+from interlock.verify.link import Facts, broken, incomplete
+from interlock.verify.report import Problem, Report
+from interlock.verify.signed import ANCHOR, SIGNATURE, Keys, Signed
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
 """Longest line read."""
 
 _HEADER = ["bundle", "version", "run_id", "events", "head"]
-_EVENT, _PAYLOAD, _END = ["event"], ["payload", "media_type", "data"], ["end", "lines"]
+_EVENT, _PAYLOAD = ["event"], ["payload", "media_type", "data"]
+_ENDS = {1: ["end", "lines"], 2: ["end", "lines", "digest"]}
 
 MEDIA_TYPES = frozenset(
     {
@@ -41,53 +40,12 @@ MEDIA_TYPES = frozenset(
 """The labels a payload may carry. No hash covers them, so another one is refused instead of believed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong: the line of the file (from 1; 0 = the whole file), where, and what."""
-
-    line: int
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        place = f"line {self.line}: " if self.line else ""
-        return f"{place}{self.where}: {self.message}"
-
-
-@dataclass(slots=True)
-class Report:
-    """What was found. `ok` means that every check passed, for all `events` events and `payloads` payloads.
-
-    `origin` is where the run of a fork comes from; `linked` the runs before it whose journals were compared.
-    `noted` is how many heads known from elsewhere it was compared with.
-    `foreign` says what the file is when it is no bundle at all: "empty", "binary", "json" or "text".
-    """
-
-    run_id: str = ""
-    events: int = 0
-    payloads: int = 0
-    head: str = ""
-    origin: Origin | None = None
-    linked: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    foreign: str = ""
-    noted: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
-
-    def add(self, line: int, where: str, message: str) -> None:
-        """Note a problem, up to MAX_PROBLEMS."""
-        if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(Problem(line, where, message))
-        elif len(self.problems) == MAX_PROBLEMS:
-            self.problems.append(Problem(0, "bundle", "there are more problems; they are not listed"))
-
-
 def verify_file(
-    path: str | Path, head: str = "", parents: Sequence[str | Path] = (), heads: Sequence[Head] = ()
+    path: str | Path,
+    head: str = "",
+    parents: Sequence[str | Path] = (),
+    heads: Sequence[Head] = (),
+    keys: Keys | None = None,
 ) -> Report:
     """Verify a bundle file, and with the files of its parents (its own first) where it comes from.
 
@@ -96,7 +54,7 @@ def verify_file(
     with ExitStack() as stack:
         files = [stack.enter_context(open(each, "rb")) for each in (path, *parents)]
         child, *others = [_lines_of(file) for file in files]
-        return verify_family(child, others, head, heads)
+        return verify_family(child, others, head, heads, keys)
 
 
 def _lines_of(file: IO[bytes]) -> Iterator[bytes]:
@@ -104,7 +62,11 @@ def _lines_of(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def verify_family(
-    child: Iterable[bytes], parents: Sequence[Iterable[bytes]], head: str = "", heads: Sequence[Head] = ()
+    child: Iterable[bytes],
+    parents: Sequence[Iterable[bytes]],
+    head: str = "",
+    heads: Sequence[Head] = (),
+    keys: Keys | None = None,
 ) -> Report:
     """Verify the bundle of a fork with those of the runs it comes from, in order: its parent first.
 
@@ -113,7 +75,7 @@ def verify_family(
     Findings in a parent's bundle, and in what the fork says of it, are findings of the whole.
     """
     facts = Facts()
-    report = verify_bundle(child, head, seen=facts, heads=heads)
+    report = verify_bundle(child, head, seen=facts, heads=heads, keys=keys)
     if not report.run_id:
         return report  # not a bundle: nothing can be compared with it
     here = facts
@@ -127,7 +89,7 @@ def verify_family(
             until(seq, event, digest)
             beyond(seq, event, digest)
 
-        parent = verify_bundle(lines, seen=both, heads=[each for each in heads if each.run_id])
+        parent = verify_bundle(lines, seen=both, heads=[each for each in heads if each.run_id], keys=keys)
         report.noted += parent.noted
         for problem in parent.problems:
             report.add(problem.line, f"{parent.run_id or 'parent'} {problem.where}", problem.message)
@@ -139,7 +101,12 @@ def verify_family(
 
 
 def verify_bundle(
-    lines: Iterable[bytes], head: str = "", *, seen: Seen | None = None, heads: Sequence[Head] = ()
+    lines: Iterable[bytes],
+    head: str = "",
+    *,
+    seen: Seen | None = None,
+    heads: Sequence[Head] = (),
+    keys: Keys | None = None,
 ) -> Report:
     """Verify the lines of a bundle, each with its newline.
 
@@ -149,13 +116,14 @@ def verify_bundle(
             it a bundle proves that it is whole, not that it is the one somebody saw before.
         seen: told of each event that could be read.
         heads: what digests of events are known from elsewhere.
+        keys: the public keys of whoever signs; then every signature is checked, and the head must have one.
     """
     reader = _Reader(seen, [*heads, Head(head)] if head else heads)
     for number, raw in enumerate(lines, 1):
         reader.line(number, raw)
         if reader.report.foreign:
             break  # whatever else could be said of the file only hides that
-    reader.finish()
+    reader.finish(keys)
     return reader.report
 
 
@@ -167,15 +135,21 @@ class _Reader:
         self._chain = Chain(self.report)
         self._facts = Facts()
         self._seen = seen
-        self._noted = Noted(heads)
+        self._heads = heads
+        self._signed = Signed(self.report)
+        self._before = hashlib.sha256()
         self._chain.seen = self._note
         self._header: dict[str, Any] = {}
         self._payloads: dict[str, None] = {}
         self._lines = 0
         self._ended = False
+        self._version = 1
+        self._digest = self._before
 
     def line(self, number: int, raw: bytes) -> None:
         self._lines = number
+        self._digest = self._before.copy()
+        self._before.update(raw)
         value = self._value(number, raw)
         if self._ended:
             self.report.add(number, "bundle", "there is something after the end line")
@@ -184,7 +158,7 @@ class _Reader:
         elif value is not None:
             self._read_record(number, value)
 
-    def finish(self) -> None:
+    def finish(self, keys: Keys | None) -> None:
         report, chain = self.report, self._chain
         if not self._lines:
             report.foreign = "empty"
@@ -201,8 +175,10 @@ class _Reader:
             report.add(1, "header", f"says {self._header.get('events')} events; there are {chain.count}")
         if self._header and self._header.get("head") != chain.head:
             report.add(1, "header", f"its head is not the digest of the last event, {chain.head}")
-        for message in self._noted.wrong(chain.count, chain.head):
+        noted = about(report.run_id, self._heads)
+        for message in wrong(noted, chain.digests, chain.head):
             report.add(0, "bundle", message)
+        self._signed.finish(report.run_id, chain.digests, chain.head, keys)
         for digest, seq in chain.wanted.items():
             if digest not in self._payloads:
                 report.add(0, f"event {seq}", f"refers to the payload {digest}, which is missing")
@@ -210,7 +186,7 @@ class _Reader:
             report.add(0, "bundle", "the payloads are not in the order in which events refer to them")
         for message in incomplete(self._facts):
             report.add(0, "fork", message)
-        report.origin, report.noted = self._facts.origin, self._noted.count
+        report.origin, report.noted = self._facts.origin, sum(map(len, noted.values()))
         report.events, report.payloads, report.head = chain.count, len(self._payloads), chain.head
 
     def _note(self, seq: int, event: dict[str, Any], digest: str) -> None:
@@ -231,22 +207,24 @@ class _Reader:
             self.report.add(number, "bundle", "the line is not JSON")
             return None
         # Keys keep their order, so this also refuses other orders, spaces, escapes and doubled keys.
-        if not isinstance(value, dict) or _compact(value) != raw[:-1]:
+        if not isinstance(value, dict) or compact(value) != raw[:-1]:
             self.report.add(number, "bundle", "the line is not an object in the one form it may have")
             return None
         return value
 
     def _read_header(self, value: dict[str, Any] | None, raw: bytes) -> None:
         if value is None or list(value) != _HEADER or value["bundle"] != "interlock-journal":
-            self.report.foreign = _kind(raw)
+            self.report.foreign = kind(raw)
             return
-        if value["version"] != 1 or isinstance(value["version"], bool):
-            self.report.add(1, "header", f"bundle version {value['version']!r} is not known here; 1 is")
+        if value["version"] not in (1, 2) or isinstance(value["version"], bool):
+            self.report.add(
+                1, "header", f"bundle version {value['version']!r} is not known here; 1 and 2 are"
+            )
+        self._version = 2 if value["version"] == 2 else 1
         if not isinstance(value["run_id"], str) or not is_digest(value["head"]):
             self.report.add(1, "header", "its run id or head is malformed")
         self._header = value
         self.report.run_id = self._chain.run_id = str(value["run_id"])
-        self._noted.begin(self._chain.run_id)
 
     def _read_record(self, number: int, value: dict[str, Any]) -> None:
         keys = list(value)
@@ -254,23 +232,26 @@ class _Reader:
             self._read_event(number, value["event"])
         elif keys == _PAYLOAD:
             self._read_payload(number, value)
-        elif keys == _END:
+        elif self._version == 2 and keys in (ANCHOR, SIGNATURE):
+            self._signed.read(number, value)
+        elif keys == _ENDS[self._version]:
             self._read_end(number, value)
         else:
             self.report.add(number, "bundle", "the line is neither an event, nor a payload, nor the end")
 
     def _read_event(self, number: int, text: object) -> None:
-        if self._payloads:
-            self.report.add(number, "bundle", "an event stands after a payload")
-        data = _base64(text)
+        if self._payloads or self._signed.begun:
+            self.report.add(number, "bundle", "an event stands after a payload or a signature")
+        data = from_base64(text)
         if data is None:
             self.report.add(number, f"event {self._chain.count + 1}", "its base64 is malformed")
             return
         self._chain.event(number, data)
-        self._noted.at(self._chain.count, self._chain.head)
 
     def _read_payload(self, number: int, value: dict[str, Any]) -> None:
         digest = value["payload"]
+        if self._signed.begun:
+            self.report.add(number, "bundle", "a payload stands after a signature")
         where = f"payload {digest}"[:100]
         if not is_digest(digest):
             self.report.add(number, where, "its name is not a digest")
@@ -281,7 +262,7 @@ class _Reader:
             self.report.add(number, where, "no event refers to it")
         if not isinstance(value["media_type"], str) or value["media_type"] not in MEDIA_TYPES:
             self.report.add(number, where, f"its media type {value['media_type']!r} is not known")
-        data = _base64(value["data"])
+        data = from_base64(value["data"])
         if data is None or "sha256:" + hashlib.sha256(data).hexdigest() != digest:
             self.report.add(number, where, "its content is not what its digest names")
         self._payloads[digest] = None
@@ -290,44 +271,5 @@ class _Reader:
         self._ended = True
         if value["end"] is not True or value["lines"] != number or isinstance(value["lines"], bool):
             self.report.add(number, "end", f"says {value['lines']!r} lines; this is line {number}")
-
-
-def _kind(line: bytes) -> str:
-    """What a first line that is no header seems to be part of."""
-    if line.lstrip()[:1] in (b"{", b"["):
-        return "json"
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        return "binary"
-    return "text" if text.replace("\t", "").rstrip("\r\n").isprintable() else "binary"
-
-
-def _compact(value: dict[str, Any]) -> bytes:
-    """The one form of a line: no spaces, ASCII, keys in the order they have."""
-    try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:
-        return b""
-
-
-def _base64(text: object) -> bytes | None:
-    """The bytes, or None unless the text is the one standard encoding of them (RFC 4648, section 4)."""
-    if not isinstance(text, str) or not text.isascii():
-        return None
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return data if base64.b64encode(data).decode() == text else None
-
-
-def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines with their newlines, from chunks cut anywhere."""
-    rest = b""
-    for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line + b"\n"
-    if rest:
-        yield rest
+        if self._version == 2 and value["digest"] != "sha256:" + self._digest.hexdigest():
+            self.report.add(number, "end", "its digest is not that of the lines before it: one was changed")

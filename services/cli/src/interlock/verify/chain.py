@@ -32,21 +32,30 @@ class Findings(Protocol):
 
 
 class Chain:
-    """Takes events in order; `count`, `head` and `wanted` (payload digest → first seq) are what it saw."""
+    """Takes events in order; `digests`, `head` and `wanted` (payload digest → first seq) are what it saw."""
 
     def __init__(self, findings: Findings) -> None:
         self.run_id = ""
-        self.count = 0
-        self.head = ZERO
+        self.digests: list[str] = []
         self.wanted: dict[str, int] = {}
         self.seen: Seen | None = None
         self._findings = findings
 
+    @property
+    def count(self) -> int:
+        """How many events there were."""
+        return len(self.digests)
+
+    @property
+    def head(self) -> str:
+        """The digest of the last one."""
+        return self.digests[-1] if self.digests else ZERO
+
     def event(self, line: int, data: bytes) -> None:
         """Check the next event's canonical bytes."""
-        self.count += 1
+        previous = self.head
+        self.digests.append("sha256:" + hashlib.sha256(data).hexdigest())
         where = f"event {self.count}"
-        previous, self.head = self.head, "sha256:" + hashlib.sha256(data).hexdigest()
         try:
             event = canonical.parse(data)
         except canonical.NotCanonicalError as error:

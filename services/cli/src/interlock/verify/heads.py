@@ -7,8 +7,8 @@ else has kept does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _NOTE = re.compile(r"(sha256:[0-9a-f]{64})(?:@([1-9][0-9]{0,15}))?")
@@ -54,55 +54,32 @@ def line(run_id: str, seq: int, digest: str) -> str:
     return f"{run_id} {seq} {digest}\n"
 
 
-@dataclass(slots=True)
-class Noted:
-    """Compares the heads with a chain as it goes by: `at` with each event, `wrong` when it has ended."""
+def about(run_id: str, heads: Iterable[Head]) -> dict[int, set[str]]:
+    """The digests noted of a run's events, by seq."""
+    found: dict[int, set[str]] = {}
+    for head in heads:
+        if head.run_id in ("", run_id):
+            found.setdefault(head.seq, set()).add(head.digest)
+    return found
 
-    heads: Iterable[Head]
-    run_id: str = ""
-    _digests: dict[int, str] = field(default_factory=dict)
-    _wanted: dict[int, set[str]] = field(default_factory=dict)
 
-    def begin(self, run_id: str) -> None:
-        """The run is known now: only heads of it count."""
-        self.run_id = run_id
-        for head in self.heads:
-            if head.run_id in ("", run_id):
-                self._wanted.setdefault(head.seq, set()).add(head.digest)
-
-    def at(self, seq: int, digest: str) -> None:
-        """The next event."""
-        if seq in self._wanted:
-            self._digests[seq] = digest
-
-    @property
-    def count(self) -> int:
-        """How many heads are about this run."""
-        return sum(map(len, self._wanted.values()))
-
-    def wrong(self, length: int, head: str) -> list[str]:
-        """What is not as it was noted, of a chain of `length` events that ends with `head`."""
-        found = [
-            f"its head is {head}, not the expected {each}" for each in self._wanted.get(0, ()) if each != head
-        ]
-        kept = 0
-        for seq, digests in sorted(self._wanted.items()):
-            here = self._digests.get(seq)
-            if seq == 0:
-                continue
-            if digests == {here}:
-                kept = seq
-            elif seq > length:
-                found.append(
-                    f"event {seq} was noted, with the digest {min(digests)}; the journal ends after event {length}: "
-                    "its tail was cut off"
-                )
-            else:
-                since = (
-                    f"after event {kept}, which is as it was noted" if kept else "at the beginning or later"
-                )
-                found.append(
-                    f"event {seq} is not the one that was noted, {min(digests - {here or ''})}: "
-                    f"the journal was rewritten, {since}"
-                )
-        return found
+def wrong(noted: dict[int, set[str]], digests: Sequence[str], head: str) -> list[str]:
+    """What is not as it was noted, of a chain whose events have these digests and that ends with `head`."""
+    found = [f"its head is {head}, not the expected {each}" for each in noted.get(0, ()) if each != head]
+    kept = 0
+    for seq in sorted(noted.keys() - {0}):
+        here = digests[seq - 1] if seq <= len(digests) else ""
+        others = noted[seq] - {here}
+        if not others:
+            kept = seq
+        elif not here:
+            found.append(
+                f"event {seq} was noted, with the digest {min(others)}; the journal ends after event "
+                f"{len(digests)}: its tail was cut off"
+            )
+        else:
+            since = f"after event {kept}, which is as it was noted" if kept else "at the beginning or later"
+            found.append(
+                f"event {seq} is not the one that was noted, {min(others)}: the journal was rewritten, {since}"
+            )
+    return found

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from interlock.common import journal_keys
 from interlock.common.addresses import Address
 from interlock.common.config import env_float, env_int, env_text, load_token, service_address
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.journal_keys import SigningKey
 from interlock.common.policy.model import PolicyDocument
 from interlock.common.policy.named import named_policy
 from interlock.orchestrator.webhooks import settings as webhooks
@@ -33,6 +35,8 @@ class Config:
         feed_events: INTERLOCK_FEED_RETENTION_EVENTS, and how many events behind: 1,000,000 by default.
         policy: INTERLOCK_POLICY, the installation's policy: a shipped one's name or a file (docs/policy.md); none by
             default.
+        journal_key: INTERLOCK_JOURNAL_KEY_FILE, an Ed25519 key that signs journals and anchors; none by default.
+        anchor_seconds: INTERLOCK_ANCHOR_INTERVAL_SECONDS, between anchors; an hour by default, 0 is never.
         webhooks: INTERLOCK_WEBHOOK_*, see WebhookSettings.
         ready_file: INTERLOCK_READY_FILE, written with the bound address.
     """
@@ -50,6 +54,8 @@ class Config:
     feed_events: int = 1_000_000
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     policy: PolicyDocument | None = None
+    journal_key: SigningKey | None = None
+    anchor_seconds: float = 3600.0
     ready_file: Path | None = None
 
 
@@ -65,6 +71,7 @@ def from_env() -> Config:
         )
     ready = env_text("INTERLOCK_READY_FILE")
     policy = env_text("INTERLOCK_POLICY")
+    key_file = env_text("INTERLOCK_JOURNAL_KEY_FILE")
     return Config(
         database_url=url,
         address=service_address("orchestrator"),
@@ -80,6 +87,10 @@ def from_env() -> Config:
         feed_hours=env_float("INTERLOCK_FEED_RETENTION_HOURS", 168.0, minimum=0.0, maximum=87_600.0),
         feed_events=env_int("INTERLOCK_FEED_RETENTION_EVENTS", 1_000_000, minimum=1, maximum=1_000_000_000),
         policy=named_policy(policy) if policy else None,
+        journal_key=journal_keys.load(Path(key_file)) if key_file else None,
+        anchor_seconds=env_float(
+            "INTERLOCK_ANCHOR_INTERVAL_SECONDS", 3600.0, minimum=0.0, maximum=30 * 86_400.0
+        ),
         webhooks=webhooks.from_env(),
         ready_file=Path(ready) if ready else None,
     )

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from interlock.common.clock import Clock
 from interlock.common.ids import Ids
+from interlock.common.journal_keys import SigningKey
 from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.policies import Policies
 from interlock.orchestrator.queries.shared import SharedEvents
@@ -17,6 +18,7 @@ from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.feed import Feed, Reach
 from interlock.orchestrator.webhooks.bell import Bell
 from interlock.orchestrator.webhooks.settings import WebhookSettings
+from interlock.orchestrator.worker.anchorer import Anchorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,5 @@ class Deps:
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     bell: Bell = field(default_factory=Bell)
     told: SharedEvents = field(default_factory=SharedEvents)
+    journal_key: SigningKey | None = None
+    anchorer: Anchorer | None = None

@@ -15,7 +15,9 @@ from interlock.orchestrator.store.readers import approvals, others, runs
 _LEAVE_OUT: Final = frozenset({"ListRuns", "ListApprovalRecords", "WatchApprovals", "BacktestPolicy"})
 """Lists and feeds that leave out what is not within the caller's scope."""
 
-_ABOUT_NOTHING: Final = frozenset({"WhoAmI", "Delegate", "ListDelegations", "RevokeDelegation"})
+_ABOUT_NOTHING: Final = frozenset(
+    {"WhoAmI", "ListAnchors", "Delegate", "ListDelegations", "RevokeDelegation"}
+)
 
 
 class RunScope:

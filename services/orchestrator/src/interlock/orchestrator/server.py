@@ -32,6 +32,7 @@ from interlock.orchestrator.store.journal import Journal
 from interlock.orchestrator.store.migrate import check_revision
 from interlock.orchestrator.store.notifier import Notifier
 from interlock.orchestrator.webhooks.worker import WebhookWorker
+from interlock.orchestrator.worker.anchorer import Anchorer
 from interlock.orchestrator.worker.collector import Collector
 from interlock.orchestrator.worker.drivers import Drivers
 from interlock.orchestrator.worker.executing import Executing
@@ -113,6 +114,9 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         )
         collector.start()
         stack.push_async_callback(collector.close)
+        anchorer = Anchorer(database, config.journal_key, clock, interval=config.anchor_seconds)
+        anchorer.start()
+        stack.push_async_callback(anchorer.close)
         deps = Deps(
             database,
             feed,
@@ -127,6 +131,8 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
             retention,
             Reach(timedelta(hours=config.feed_hours), config.feed_events),
             config.webhooks,
+            journal_key=config.journal_key,
+            anchorer=anchorer,
         )
         webhooks = WebhookWorker(deps)
         webhooks.start()

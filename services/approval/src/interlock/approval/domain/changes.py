@@ -84,11 +84,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One message of the orchestrator's feed; `cursor` continues after it, `caught_up` ends the snapshot."""
+    """One message of the orchestrator's feed; `cursor` continues after it, `caught_up` ends the snapshot.
+
+    `anchor` is the journal's newest, passed on as it came.
+    """
 
     changes: tuple[Change, ...]
     cursor: str
     caught_up: bool = False
+    anchor: Any = None
 
 
 @dataclass(frozen=True, slots=True)

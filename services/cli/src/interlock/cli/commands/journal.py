@@ -69,6 +69,13 @@ async def verify(
             metavar="FILE", help="The same from a file: what `approvals watch --record-heads` wrote."
         ),
     ] = "",
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Public key (PEM) of whoever signs; again for an older one: signatures are checked.",
+        ),
+    ] = None,
     parent: Annotated[
         list[str] | None,
         typer.Option(help="Bundle of the run this one is a fork of; repeat it for that one's parent."),
@@ -81,8 +88,32 @@ async def verify(
     the file of a fork, --parent names theirs.
     """
     from interlock.cli.show.journal import is_run_id, known_heads, show_report, verify_path, verify_run
+    from interlock.cli.show.proofs import public_keys
 
-    known = known_heads(head or [], heads)
+    known, keys = known_heads(head or [], heads), public_keys(key or [])
     if is_run_id(target):
-        return show_report(settings, await verify_run(settings, target, known))
-    return show_report(settings, verify_path(target, known, parent or []))
+        return show_report(settings, await verify_run(settings, target, known, keys))
+    return show_report(settings, verify_path(target, known, parent or [], keys))
+
+
+@command(app, "keygen")
+async def keygen(
+    settings: Settings,
+    file: Annotated[
+        str, typer.Argument(help="Where the private key goes; the public one beside it, FILE.pub.")
+    ],
+) -> None:
+    """Make an Ed25519 key for INTERLOCK_JOURNAL_KEY_FILE, which signs journals and anchors."""
+    from interlock.cli.show.proofs import made_key
+
+    made_key(settings, file)
+
+
+@command(app, "anchors")
+async def anchors(settings: Settings, limit: Annotated[int, typer.Option(min=1, max=100_000)] = 20) -> None:
+    """List the signed statements about the heads of all runs, newest first."""
+    from interlock.cli.session import connect
+    from interlock.cli.show.proofs import list_anchors
+
+    async with connect(settings) as client:
+        list_anchors(settings, await client.list_anchors(limit))

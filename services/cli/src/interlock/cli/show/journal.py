@@ -12,12 +12,15 @@ from interlock.cli.errors import FAILED, OK
 from interlock.cli.output import show_list, write_json
 from interlock.cli.safe import escape
 from interlock.cli.settings import Output, Settings
+from interlock.cli.show.proofs import signature_line
 from interlock.cli.text import counted
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1.journal_pb2 import JournalEvent
 from interlock.verify import Report, heads, verify_bundle, verify_file
-from interlock.verify.bundle import MAX_LINE_BYTES, split_lines, verify_family
+from interlock.verify.bundle import MAX_LINE_BYTES, verify_family
+from interlock.verify.lines import split_lines
 from interlock.verify.link import Origin
+from interlock.verify.signed import Keys
 
 _MOST_GENERATIONS = 100
 _FOREIGN = {
@@ -104,7 +107,9 @@ def known_heads(given: Sequence[str], path: str) -> list[heads.Head]:
         ) from None
 
 
-def verify_path(path: str, known: Sequence[heads.Head] = (), parents: Sequence[str] = ()) -> Report:
+def verify_path(
+    path: str, known: Sequence[heads.Head] = (), parents: Sequence[str] = (), keys: Keys | None = None
+) -> Report:
     """Verify a bundle file, and a fork's with those of its parents.
 
     Raises INVALID_ARGUMENT when one cannot be read, and when the file is no bundle at all.
@@ -112,9 +117,9 @@ def verify_path(path: str, known: Sequence[heads.Head] = (), parents: Sequence[s
     try:
         if path == "-" and not parents:
             lines = iter(lambda: sys.stdin.buffer.readline(MAX_LINE_BYTES), b"")
-            report = verify_bundle(lines, heads=known)
+            report = verify_bundle(lines, heads=known, keys=keys)
         else:
-            report = verify_file(path, parents=parents, heads=known)
+            report = verify_file(path, parents=parents, heads=known, keys=keys)
     except OSError as error:
         raise InterlockError(
             Reason.INVALID_ARGUMENT,
@@ -130,7 +135,9 @@ def verify_path(path: str, known: Sequence[heads.Head] = (), parents: Sequence[s
     return report
 
 
-async def verify_run(settings: Settings, run_id: str, known: Sequence[heads.Head] = ()) -> Report:
+async def verify_run(
+    settings: Settings, run_id: str, known: Sequence[heads.Head] = (), keys: Keys | None = None
+) -> Report:
     """Export a run's journal and verify it against the head the orchestrator reports."""
     from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
@@ -144,7 +151,7 @@ async def verify_run(settings: Settings, run_id: str, known: Sequence[heads.Head
                 break
             line = await client.get_run(line.origin.run_id, without_steps=True)
     child, *parents = [split_lines(chunks) for chunks in bundles]
-    report = verify_family(child, parents, heads=known)
+    report = verify_family(child, parents, heads=known, keys=keys)
     if run.journal_length == report.events and run.journal_head != report.head:
         report.add(0, "bundle", f"its head is not the run's, {run.journal_head}")
     return report
@@ -166,6 +173,8 @@ def show_report(settings: Settings, report: Report) -> int:
             print(escape(_origin_text(report, report.origin)))
         if report.noted:
             print(f"Compared with {counted(report.noted, 'head')} known from elsewhere")
+        if line := signature_line(report):
+            print(line)
         verdict = "Verified" if report.ok else f"NOT verified ({counted(len(report.problems), 'problem')})"
         print(
             escape(
@@ -181,6 +190,9 @@ def show_report(settings: Settings, report: Report) -> int:
             "events": report.events,
             "payloads": report.payloads,
             "noted": report.noted,
+            "signedBy": report.signed_by,
+            "anchors": report.anchors,
+            "signaturesChecked": report.checked,
         }
         if report.origin is not None:
             origin = {"runId": report.origin.run_id, "seq": report.origin.seq, "head": report.origin.head}

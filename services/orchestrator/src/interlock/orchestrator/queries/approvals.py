@@ -21,6 +21,7 @@ from interlock.common.paging import (
 from interlock.orchestrator.convert import approvals as convert
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.model import Verdict
+from interlock.orchestrator.queries import anchors
 from interlock.orchestrator.store.readers import approvals, events, others, runs
 from interlock.orchestrator.store.records import FeedRow
 from interlock.v1 import approval_pb2, decision_pb2, step_pb2
@@ -113,7 +114,10 @@ async def watch(
             if scope:
                 within = [e for e in frame.events if covers(scope, e.approval.workspace_labels)]
                 frame = o.WatchApprovalsResponse(  # noqa: PLW2901 (the same frame, with less in it)
-                    events=within, cursor=frame.cursor, caught_up=frame.caught_up
+                    events=within,
+                    cursor=frame.cursor,
+                    caught_up=frame.caught_up,
+                    anchor=frame.anchor if frame.HasField("anchor") else None,
                 )
             yield frame
 
@@ -138,7 +142,7 @@ async def _everything(
         async for frame in _pending(deps, position):
             known.update(event.approval.approval_id for event in frame.events)
             yield frame
-    yield o.WatchApprovalsResponse(cursor=_cursor(position), caught_up=True)
+    yield o.WatchApprovalsResponse(cursor=_cursor(position), caught_up=True, anchor=anchors.newest(deps))
     async with aclosing(deps.feed.tail(position, idle=HEARTBEAT_SECONDS)) as tail:
         async for rows in tail:
             position = rows[-1].position if rows else position
@@ -149,7 +153,7 @@ async def _everything(
                 yield o.WatchApprovalsResponse(events=news[at : at + _FRAME], cursor=_cursor(cursor))
             if not news:
                 # Other events went by: the cursor moves on, and silence is broken.
-                yield o.WatchApprovalsResponse(cursor=_cursor(position))
+                yield o.WatchApprovalsResponse(cursor=_cursor(position), anchor=anchors.newest(deps))
 
 
 async def _known_position(deps: Deps, position: int) -> int:

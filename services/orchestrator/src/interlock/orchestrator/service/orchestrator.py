@@ -21,7 +21,17 @@ from interlock.orchestrator.commands.start_run import start_run
 from interlock.orchestrator.convert import inputs, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import decide_run
-from interlock.orchestrator.queries import approvals, backtest, compare, journal, policy, runs, watch
+from interlock.orchestrator.queries import (
+    anchors,
+    approvals,
+    backtest,
+    bundle,
+    compare,
+    journal,
+    policy,
+    runs,
+    watch,
+)
 from interlock.v1 import envelope_pb2, fork_pb2, orchestrator_pb2_grpc, rules_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
@@ -126,9 +136,12 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
     async def ExportJournal(
         self, request: o.ExportJournalRequest, context: Any
     ) -> AsyncIterator[o.ExportJournalResponse]:
-        async with aclosing(journal.export(self._deps, request)) as responses:
+        async with aclosing(bundle.export(self._deps, request)) as responses:
             async for response in responses:
                 yield response
+
+    async def ListAnchors(self, request: o.ListAnchorsRequest, context: Any) -> o.ListAnchorsResponse:
+        return await anchors.list_anchors(self._deps, request)
 
     async def GetCost(self, request: o.GetCostRequest, context: Any) -> o.GetCostResponse:
         return await runs.get_cost(self._deps, request)

@@ -16,13 +16,11 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
     ForeignKey,
     Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -31,19 +29,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-    }
-)
+from interlock.orchestrator.store.schema_base import EMPTY as _EMPTY
+from interlock.orchestrator.store.schema_base import Id as _Id
+from interlock.orchestrator.store.schema_base import Time as _Time
+from interlock.orchestrator.store.schema_base import metadata
+from interlock.orchestrator.store.schema_proofs import anchored_heads, anchors
 
-_Id = Text(collation="C")
-_Time = DateTime(timezone=True)
-_EMPTY = text("'{}'::jsonb")
+__all__ = ["anchored_heads", "anchors", "metadata"]
 
 feed = Table(
     "feed",
@@ -318,7 +310,7 @@ webhook_deliveries = Table(
 )
 
 SQL_DIR: Final = Path(__file__).parent / "migrations" / "sql"
-PROGRAMS: Final = ("0001_append_only.sql", "0004_flush.sql", "0005_denials.sql")
+PROGRAMS: Final = ("0001_append_only.sql", "0004_flush.sql", "0005_denials.sql", "0009_anchors.sql")
 """Functions and triggers: for each, the file of the migration that last changed it."""
 
 
