@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -71,8 +73,6 @@ def found(bundle: list[bytes], keys: Keys | None = None) -> list[str]:
 
 def changed(bundle: list[bytes], at: int, **fields: Any) -> list[bytes]:
     """Written as carefully as a real one, with other fields in a line."""
-    import hashlib
-
     lines = [json.loads(line) for line in bundle]
     lines[at].update(fields)
     raw = [json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines[:-1]]
@@ -159,7 +159,7 @@ async def test_the_feed_tells_the_newest_anchor(database_url: str, tmp_path: Pat
             orchestrator(database_url, executor) as later,
         ):
             while later.deps.anchorer is None or later.deps.anchorer.newest is None:
-                await until_told(later)
+                await asyncio.sleep(0.01)
             call = later.stub.WatchApprovals(o.WatchApprovalsRequest())
             async for frame in call:
                 if frame.caught_up:
@@ -168,16 +168,10 @@ async def test_the_feed_tells_the_newest_anchor(database_url: str, tmp_path: Pat
                     return
 
 
-async def until_told(running: Running) -> None:
-    """Lets the orchestrator look for what others have anchored."""
-    import asyncio
-
-    await asyncio.sleep(0.01)
+PEM = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"not a key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
-)
+@pytest.mark.parametrize("content", [b"", b"not a key", PEM], ids=["empty", "text", "damaged"])
 def test_a_key_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     (tmp_path / "key").chmod(0o600)

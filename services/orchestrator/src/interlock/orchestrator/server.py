@@ -10,7 +10,7 @@ from functools import partial
 
 from interlock.common.access.guard import Guard, guarding
 from interlock.common.client import channel
-from interlock.common.clock import SystemClock
+from interlock.common.clock import Clock, SystemClock
 from interlock.common.ids import UlidIds
 from interlock.common.server import ServerSpec, Service, serve
 from interlock.orchestrator.clients.executor import ExecutorClient
@@ -109,14 +109,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         await drivers.start(feed, transactions, performer)
         stack.push_async_callback(drivers.close)
         retention = timedelta(days=config.retention_days)
-        collector = Collector(
-            database, executor, str(config.executor), interval=config.collect_seconds, retention=retention
-        )
-        collector.start()
-        stack.push_async_callback(collector.close)
-        anchorer = Anchorer(database, config.journal_key, clock, interval=config.anchor_seconds)
-        anchorer.start()
-        stack.push_async_callback(anchorer.close)
+        anchorer = _now_and_then(stack, config, database, executor, clock)
         deps = Deps(
             database,
             feed,
@@ -138,3 +131,19 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         webhooks.start()
         stack.push_async_callback(webhooks.close)
         yield deps
+
+
+def _now_and_then(
+    stack: AsyncExitStack, config: Config, database: Database, executor: ExecutorClient, clock: Clock
+) -> Anchorer:
+    """Starts what one of all orchestrators does at intervals."""
+    retention = timedelta(days=config.retention_days)
+    collector = Collector(
+        database, executor, str(config.executor), interval=config.collect_seconds, retention=retention
+    )
+    collector.start()
+    stack.push_async_callback(collector.close)
+    anchorer = Anchorer(database, config.journal_key, clock, interval=config.anchor_seconds)
+    anchorer.start()
+    stack.push_async_callback(anchorer.close)
+    return anchorer
