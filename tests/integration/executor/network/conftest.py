@@ -80,6 +80,22 @@ class Client:
         self.writer.write(data)
         return (await self.reader.readline()).strip()
 
+    async def refused(self, data: bytes) -> bytes:
+        """Sends a request's head, reads the whole answer, hangs up as a client does, and returns the status line."""
+        status = await self.ask(data)
+        await self.rest()
+        return status
+
+    async def turned_away(self, where: str) -> bytes:
+        """Asks for a tunnel that there will not be: see `refused`."""
+        return await self.refused(f"CONNECT {where} HTTP/1.1\r\n\r\n".encode())
+
+    async def rest(self) -> bytes:
+        """What is left of an answer; then hangs up, as a client does."""
+        left = await self.reader.read()
+        self.writer.close()
+        return left
+
     async def tunnel(self, where: str) -> bytes:
         """Asks for a tunnel and reads the answer's head."""
         status = await self.ask(f"CONNECT {where} HTTP/1.1\r\n\r\n".encode())

@@ -35,7 +35,7 @@ async def test_a_request_to_a_listed_host_is_forwarded(proxy: Any, make_host: An
         client = await proxy.client()
         head = f"POST http://good.test:{server.port}/x HTTP/1.1\r\nHost: y\r\nContent-Length: 3\r\n\r\nabc"
         assert await client.ask(head.encode()) == b"HTTP/1.1 200 OK"
-        assert (await client.reader.read()).endswith(b"ok")
+        assert (await client.rest()).endswith(b"ok")
         (told,) = await proxy.until(1)
     expected = f"POST /x HTTP/1.1\r\nHost: good.test:{server.port}\r\nConnection: close\r\n"
     assert server.got == [expected.encode() + b"Content-Length: 3\r\n\r\nabc"]
@@ -89,7 +89,7 @@ async def test_what_is_not_listed_is_refused_and_told(
         client = await proxy.client()
         asked = target.replace("PORT", str(server.port))
         assert status in await client.tunnel(asked)
-        answer = await client.reader.read()
+        answer = await client.rest()
         assert reason.encode() in answer
         (told,) = await proxy.until(1)
         assert server.connections == 0
@@ -107,7 +107,7 @@ async def test_a_listed_name_that_leads_inward_is_refused(proxy: Any, inward: st
     proxy.names.answers["good.test"] = [[inward]]
     await proxy.start("good.test:443", ranges=())
     client = await proxy.client()
-    assert b"403" in await client.tunnel("good.test:443")
+    assert b"403" in await client.turned_away("good.test:443")
     (told,) = await proxy.until(1)
     assert (told.allowed, told.reason, told.address) == (False, "address_refused", inward)
 
@@ -115,7 +115,7 @@ async def test_a_listed_name_that_leads_inward_is_refused(proxy: Any, inward: st
 async def test_what_an_ipv6_address_carries_is_judged_and_told(proxy: Any) -> None:
     proxy.names.answers["good.test"] = [["::ffff:127.0.0.1"]]
     await proxy.start("good.test:443", ranges=("::/0",))
-    assert b"403" in await (await proxy.client()).tunnel("good.test:443")
+    assert b"403" in await (await proxy.client()).turned_away("good.test:443")
     (told,) = await proxy.until(1)
     assert (told.reason, told.address) == ("address_refused", "127.0.0.1")
 
@@ -125,7 +125,7 @@ async def test_an_address_that_was_named_is_still_refused_where_it_is_not_public
 ) -> None:
     async with make_host() as server:
         await proxy.start(f"127.0.0.1:{server.port}", ranges=())
-        assert b"403" in await (await proxy.client()).tunnel(f"127.0.0.1:{server.port}")
+        assert b"403" in await (await proxy.client()).turned_away(f"127.0.0.1:{server.port}")
         assert (await proxy.until(1))[0].reason == "address_refused"
         assert server.connections == 0
 
@@ -156,8 +156,8 @@ async def test_of_several_addresses_only_the_good_ones_are_tried(proxy: Any, mak
 async def test_a_name_that_is_not_found_and_a_port_nobody_listens_at(proxy: Any) -> None:
     proxy.names.answers["good.test"] = [["127.0.0.1"]]
     await proxy.start("good.test:1", "none.test:1")
-    assert b"502" in await (await proxy.client()).tunnel("none.test:1")
-    assert b"502" in await (await proxy.client()).tunnel("good.test:1")
+    assert b"502" in await (await proxy.client()).turned_away("none.test:1")
+    assert b"502" in await (await proxy.client()).turned_away("good.test:1")
     assert [told.reason for told in await proxy.until(2)] == ["not_resolved", "connect_failed"]
 
 
@@ -168,4 +168,4 @@ async def test_a_wildcard_covers_names_below_it_and_is_resolved_by_the_whole_nam
         proxy.names.answers["a.good.test"] = [["127.0.0.1"]]
         await proxy.start(f"*.good.test:{server.port}")
         assert b"200" in await (await proxy.client()).tunnel(f"a.good.test:{server.port}")
-        assert b"403" in await (await proxy.client()).tunnel(f"good.test:{server.port}")
+        assert b"403" in await (await proxy.client()).turned_away(f"good.test:{server.port}")

@@ -72,7 +72,7 @@ async def test_what_is_ambiguous_is_refused(proxy: Any, make_host: Any, request_
         proxy.names.answers |= {"good.test": [["127.0.0.1"]], "evil.test": [["127.0.0.1"]]}
         await proxy.start(f"good.test:{server.port}")
         client = await proxy.client()
-        assert b"400" in await client.ask(request_.replace(b"PORT", str(server.port).encode()))
+        assert b"400" in await client.refused(request_.replace(b"PORT", str(server.port).encode()))
         (told,) = await proxy.until(1)
         assert server.connections == 0
     assert (told.allowed, told.reason) == (False, "bad_request")
@@ -145,6 +145,6 @@ async def test_requests_at_once_on_a_connection_reach_nobody_but_the_first(
 )  # fmt: skip
 async def test_a_host_in_another_spelling_is_no_host(proxy: Any, name: str) -> None:
     await proxy.start("good.test:443", "*.good.test:443", ranges=("0.0.0.0/0", "::/0"))
-    assert b"400" in await (await proxy.client()).ask(f"CONNECT {name}:443 HTTP/1.1\r\n\r\n".encode())
+    assert b"400" in await (await proxy.client()).refused(f"CONNECT {name}:443 HTTP/1.1\r\n\r\n".encode())
     assert (await proxy.until(1))[0].reason == "bad_request"
     assert proxy.names.asked == []
