@@ -88,6 +88,13 @@ async def reconnecting(database: Database) -> None:
 USES: list[Use] = [query, write, connection, feed, journal, notifier, reconnecting]
 
 
+@pytest.fixture(params=[3, pytest.param(1, marks=pytest.mark.torture)], ids=["one in three", "every one"])
+def stride(request: pytest.FixtureRequest) -> int:
+    """From one place where it is cancelled to the next that is tried: `make torture` tries every one."""
+    assert isinstance(request.param, int)
+    return request.param
+
+
 @asynccontextmanager
 async def nothing_left_open(database_url: str) -> AsyncIterator[None]:
     """Nothing was left to the garbage collector, and the server has no session of ours."""
@@ -121,20 +128,20 @@ async def cancelled(use: Use, database_url: str, *places: int, warm: bool) -> in
 
 @pytest.mark.parametrize("warm", [False, True], ids=["first connection", "pooled connection"])
 @pytest.mark.parametrize("use", USES)
-async def test_cancelled_anywhere(use: Use, warm: bool, database_url: str) -> None:
+async def test_cancelled_anywhere(use: Use, warm: bool, stride: int, database_url: str) -> None:
     async with nothing_left_open(database_url):
         count = await cancelled(use, database_url, warm=warm)
     assert count > 2
-    for place in range(1, count + 1):
+    for place in range(1, count + 1, stride):
         async with nothing_left_open(database_url):
             await cancelled(use, database_url, place, warm=warm)
 
 
 @pytest.mark.parametrize("use", USES)
-async def test_cancelled_twice(use: Use, database_url: str) -> None:
+async def test_cancelled_twice(use: Use, stride: int, database_url: str) -> None:
     """The second cancelling meets the cleaning up after the first."""
     count = await cancelled(use, database_url, warm=True)
-    for place, later in itertools.product(range(1, count + 1), (1, 3)):
+    for place, later in itertools.product(range(1, count + 1, stride), (1, 3)):
         async with nothing_left_open(database_url):
             await cancelled(use, database_url, place, place + later, warm=True)
 
@@ -142,7 +149,7 @@ async def test_cancelled_twice(use: Use, database_url: str) -> None:
 @pytest.mark.parametrize("also_cancelled", [False, True])
 @pytest.mark.parametrize("use", [query, write])
 async def test_the_pool_is_closed_while_a_query_runs(
-    use: Use, also_cancelled: bool, database_url: str
+    use: Use, also_cancelled: bool, stride: int, database_url: str
 ) -> None:
     """A service that stops closes its pool while a cancelled handler is still giving a connection back."""
 
@@ -170,7 +177,7 @@ async def test_the_pool_is_closed_while_a_query_runs(
 
     count = await closed_at(0)
     assert count > 2
-    for place in range(1, count + 1):
+    for place in range(1, count + 1, stride):
         async with nothing_left_open(database_url):
             await closed_at(place)
 
