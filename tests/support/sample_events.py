@@ -369,6 +369,7 @@ SAMPLES: tuple[e.Event, ...] = (
         left_out_total=102,
         workspace_labels={"team": "web", "env": "prod"},
     ),
+    e.AgentNamed("agent-7", "alice"),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

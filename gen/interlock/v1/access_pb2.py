@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from interlock.v1 import role_pb2 as interlock_dot_v1_dot_role__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19interlock/v1/access.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interlock/v1/role.proto\"\xf0\x02\n\x05Token\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12!\n\x05roles\x18\x03 \x03(\x0e\x32\x12.interlock.v1.Role\x12-\n\x05scope\x18\x04 \x03(\x0b\x32\x1e.interlock.v1.Token.ScopeEntry\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x12\n\ncreated_by\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrevoked_by\x18\n \x01(\t\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe2\x01\n\x06\x43\x61ller\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12!\n\x05roles\x18\x02 \x03(\x0e\x32\x12.interlock.v1.Role\x12.\n\x05scope\x18\x03 \x03(\x0b\x32\x1f.interlock.v1.Caller.ScopeEntry\x12\x16\n\x0e\x61uthentication\x18\x04 \x01(\t\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x98\x01\n\x06\x44\x65nial\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x16\n\x0e\x61uthentication\x18\x03 \x01(\t\x12\x0b\n\x03rpc\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\r\n\x05\x63ount\x18\x07 \x01(\x03\"\xa3\x03\n\x12\x43reateTokenRequest\x12\x34\n\nrequest_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[A-Za-z0-9._:/-]{0,128}$\x12?\n\x07subject\x18\x02 \x01(\tB.\xbaH+r)2\'^[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}$\x12:\n\x05roles\x18\x03 \x03(\x0e\x32\x12.interlock.v1.RoleB\x17\xbaH\x14\x92\x01\x11\x08\x01\x10\x04\x18\x01\"\t\x82\x01\x06\x10\x01 \x00 \x05\x12S\n\x05scope\x18\x04 \x03(\x0b\x32+.interlock.v1.CreateTokenRequest.ScopeEntryB\x17\xbaH\x14\x9a\x01\x11\x10\x14\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\x80\x02\x12?\n\x08lifetime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x06\x08\x80\x86\xb0\x96\x01\x32\x02\x08\x01\x12\x16\n\x04note\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"G\n\x13\x43reateTokenResponse\x12\"\n\x05token\x18\x01 \x01(\x0b\x32\x13.interlock.v1.Token\x12\x0c\n\x04text\x18\x02 \x01(\t\"x\n\x11ListTokensRequest\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\x12\x19\n\x07subject\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"R\n\x12ListTokensResponse\x12#\n\x06tokens\x18\x01 \x03(\x0b\x32\x13.interlock.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x12RevokeTokenRequest\x12+\n\x08token_id\x18\x01 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^tok-[0-9a-z]{26}$\"9\n\x13RevokeTokenResponse\x12\"\n\x05token\x18\x01 \x01(\x0b\x32\x13.interlock.v1.Token\"\x0f\n\rWhoAmIRequest\"6\n\x0eWhoAmIResponse\x12$\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x14.interlock.v1.Caller\"Y\n\x11IntrospectRequest\x12+\n\x08token_id\x18\x01 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^tok-[0-9a-z]{26}$\x12\x17\n\x06\x64igest\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02h \":\n\x12IntrospectResponse\x12$\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x14.interlock.v1.Caller\"I\n\x14RecordDenialsRequest\x12\x31\n\x07\x64\x65nials\x18\x01 \x03(\x0b\x32\x14.interlock.v1.DenialB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"\x17\n\x15RecordDenialsResponse\"l\n\x12ListDenialsRequest\x12\x19\n\x07subject\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"U\n\x13ListDenialsResponse\x12%\n\x07\x64\x65nials\x18\x01 \x03(\x0b\x32\x14.interlock.v1.Denial\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xf9\x02\n\nDelegation\x12\x15\n\rdelegation_id\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_subject\x18\x02 \x01(\t\x12\x12\n\nto_subject\x18\x03 \x01(\t\x12\x32\n\x05scope\x18\x04 \x03(\x0b\x32#.interlock.v1.Delegation.ScopeEntry\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x16\n\x0e\x61uthentication\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrevoked_by\x18\n \x01(\t\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe6\x01\n\x0f\x44\x65legateRequest\x12\x34\n\nrequest_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[A-Za-z0-9._:/-]{0,128}$\x12\x42\n\nto_subject\x18\x02 \x01(\tB.\xbaH+r)2\'^[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}$\x12\x41\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x14\xbaH\x11\xaa\x01\x0b\"\x05\x08\x80\xce\xda\x03\x32\x02\x08\x01\xc8\x01\x01\x12\x16\n\x04note\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"@\n\x10\x44\x65legateResponse\x12,\n\ndelegation\x18\x01 \x01(\x0b\x32\x18.interlock.v1.Delegation\"}\n\x16ListDelegationsRequest\x12\x19\n\x07subject\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"a\n\x17ListDelegationsResponse\x12-\n\x0b\x64\x65legations\x18\x01 \x03(\x0b\x32\x18.interlock.v1.Delegation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x17RevokeDelegationRequest\x12 \n\rdelegation_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"H\n\x18RevokeDelegationResponse\x12,\n\ndelegation\x18\x01 \x01(\x0b\x32\x18.interlock.v1.Delegation2\xe5\x08\n\x06\x41\x63\x63\x65ss\x12m\n\x0b\x43reateToken\x12 .interlock.v1.CreateTokenRequest\x1a!.interlock.v1.CreateTokenResponse\"\x19\xc8\x83\x1c\x04\x82\xd3\xe4\x93\x02\x0f\"\n/v1/tokens:\x01*\x12g\n\nListTokens\x12\x1f.interlock.v1.ListTokensRequest\x1a .interlock.v1.ListTokensResponse\"\x16\xc8\x83\x1c\x04\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/tokens\x12\x7f\n\x0bRevokeToken\x12 .interlock.v1.RevokeTokenRequest\x1a!.interlock.v1.RevokeTokenResponse\"+\xc8\x83\x1c\x04\x82\xd3\xe4\x93\x02!\"\x1c/v1/tokens/{token_id}:revoke:\x01*\x12[\n\x06WhoAmI\x12\x1b.interlock.v1.WhoAmIRequest\x1a\x1c.interlock.v1.WhoAmIResponse\"\x16\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/whoami\x12U\n\nIntrospect\x12\x1f.interlock.v1.IntrospectRequest\x1a .interlock.v1.IntrospectResponse\"\x04\xc8\x83\x1c\x05\x12^\n\rRecordDenials\x12\".interlock.v1.RecordDenialsRequest\x1a#.interlock.v1.RecordDenialsResponse\"\x04\xc8\x83\x1c\x05\x12k\n\x0bListDenials\x12 .interlock.v1.ListDenialsRequest\x1a!.interlock.v1.ListDenialsResponse\"\x17\xc8\x83\x1c\x04\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/denials\x12i\n\x08\x44\x65legate\x12\x1d.interlock.v1.DelegateRequest\x1a\x1e.interlock.v1.DelegateResponse\"\x1e\xc8\x83\x1c\x03\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/delegations:\x01*\x12{\n\x0fListDelegations\x12$.interlock.v1.ListDelegationsRequest\x1a%.interlock.v1.ListDelegationsResponse\"\x1b\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/delegations\x12\x98\x01\n\x10RevokeDelegation\x12%.interlock.v1.RevokeDelegationRequest\x1a&.interlock.v1.RevokeDelegationResponse\"5\xc8\x83\x1c\x03\x82\xd3\xe4\x93\x02+\"&/v1/delegations/{delegation_id}:revoke:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19interlock/v1/access.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interlock/v1/role.proto\"\xff\x02\n\x05Token\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12!\n\x05roles\x18\x03 \x03(\x0e\x32\x12.interlock.v1.Role\x12-\n\x05scope\x18\x04 \x03(\x0b\x32\x1e.interlock.v1.Token.ScopeEntry\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x12\n\ncreated_by\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrevoked_by\x18\n \x01(\t\x12\r\n\x05owner\x18\x0b \x01(\t\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf1\x01\n\x06\x43\x61ller\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12!\n\x05roles\x18\x02 \x03(\x0e\x32\x12.interlock.v1.Role\x12.\n\x05scope\x18\x03 \x03(\x0b\x32\x1f.interlock.v1.Caller.ScopeEntry\x12\x16\n\x0e\x61uthentication\x18\x04 \x01(\t\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05owner\x18\x06 \x01(\t\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x98\x01\n\x06\x44\x65nial\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x16\n\x0e\x61uthentication\x18\x03 \x01(\t\x12\x0b\n\x03rpc\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\r\n\x05\x63ount\x18\x07 \x01(\x03\"\xe7\x03\n\x12\x43reateTokenRequest\x12\x34\n\nrequest_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[A-Za-z0-9._:/-]{0,128}$\x12@\n\x07subject\x18\x02 \x01(\tB/\xbaH,r*2(^[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}$\x12:\n\x05roles\x18\x03 \x03(\x0e\x32\x12.interlock.v1.RoleB\x17\xbaH\x14\x92\x01\x11\x08\x01\x10\x04\x18\x01\"\t\x82\x01\x06\x10\x01 \x00 \x05\x12S\n\x05scope\x18\x04 \x03(\x0b\x32+.interlock.v1.CreateTokenRequest.ScopeEntryB\x17\xbaH\x14\x9a\x01\x11\x10\x14\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\x80\x02\x12?\n\x08lifetime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x06\x08\x80\x86\xb0\x96\x01\x32\x02\x08\x01\x12\x16\n\x04note\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x41\n\x05owner\x18\x07 \x01(\tB2\xbaH/r-2+^([A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127})?$\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"G\n\x13\x43reateTokenResponse\x12\"\n\x05token\x18\x01 \x01(\x0b\x32\x13.interlock.v1.Token\x12\x0c\n\x04text\x18\x02 \x01(\t\"x\n\x11ListTokensRequest\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\x12\x19\n\x07subject\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"R\n\x12ListTokensResponse\x12#\n\x06tokens\x18\x01 \x03(\x0b\x32\x13.interlock.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x12RevokeTokenRequest\x12+\n\x08token_id\x18\x01 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^tok-[0-9a-z]{26}$\"9\n\x13RevokeTokenResponse\x12\"\n\x05token\x18\x01 \x01(\x0b\x32\x13.interlock.v1.Token\"\x0f\n\rWhoAmIRequest\"6\n\x0eWhoAmIResponse\x12$\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x14.interlock.v1.Caller\"Y\n\x11IntrospectRequest\x12+\n\x08token_id\x18\x01 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^tok-[0-9a-z]{26}$\x12\x17\n\x06\x64igest\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02h \":\n\x12IntrospectResponse\x12$\n\x06\x63\x61ller\x18\x01 \x01(\x0b\x32\x14.interlock.v1.Caller\"I\n\x14RecordDenialsRequest\x12\x31\n\x07\x64\x65nials\x18\x01 \x03(\x0b\x32\x14.interlock.v1.DenialB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"\x17\n\x15RecordDenialsResponse\"l\n\x12ListDenialsRequest\x12\x19\n\x07subject\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"U\n\x13ListDenialsResponse\x12%\n\x07\x64\x65nials\x18\x01 \x03(\x0b\x32\x14.interlock.v1.Denial\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xf9\x02\n\nDelegation\x12\x15\n\rdelegation_id\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_subject\x18\x02 \x01(\t\x12\x12\n\nto_subject\x18\x03 \x01(\t\x12\x32\n\x05scope\x18\x04 \x03(\x0b\x32#.interlock.v1.Delegation.ScopeEntry\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x16\n\x0e\x61uthentication\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrevoked_by\x18\n \x01(\t\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe7\x01\n\x0f\x44\x65legateRequest\x12\x34\n\nrequest_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[A-Za-z0-9._:/-]{0,128}$\x12\x43\n\nto_subject\x18\x02 \x01(\tB/\xbaH,r*2(^[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}$\x12\x41\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x14\xbaH\x11\xaa\x01\x0b\"\x05\x08\x80\xce\xda\x03\x32\x02\x08\x01\xc8\x01\x01\x12\x16\n\x04note\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"@\n\x10\x44\x65legateResponse\x12,\n\ndelegation\x18\x01 \x01(\x0b\x32\x18.interlock.v1.Delegation\"}\n\x16ListDelegationsRequest\x12\x19\n\x07subject\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"a\n\x17ListDelegationsResponse\x12-\n\x0b\x64\x65legations\x18\x01 \x03(\x0b\x32\x18.interlock.v1.Delegation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x17RevokeDelegationRequest\x12 \n\rdelegation_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"H\n\x18RevokeDelegationResponse\x12,\n\ndelegation\x18\x01 \x01(\x0b\x32\x18.interlock.v1.Delegation2\xe5\x08\n\x06\x41\x63\x63\x65ss\x12m\n\x0b\x43reateToken\x12 .interlock.v1.CreateTokenRequest\x1a!.interlock.v1.CreateTokenResponse\"\x19\xc8\x83\x1c\x04\x82\xd3\xe4\x93\x02\x0f\"\n/v1/tokens:\x01*\x12g\n\nListTokens\x12\x1f.interlock.v1.ListTokensRequest\x1a .interlock.v1.ListTokensResponse\"\x16\xc8\x83\x1c\x04\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/tokens\x12\x7f\n\x0bRevokeToken\x12 .interlock.v1.RevokeTokenRequest\x1a!.interlock.v1.RevokeTokenResponse\"+\xc8\x83\x1c\x04\x82\xd3\xe4\x93\x02!\"\x1c/v1/tokens/{token_id}:revoke:\x01*\x12[\n\x06WhoAmI\x12\x1b.interlock.v1.WhoAmIRequest\x1a\x1c.interlock.v1.WhoAmIResponse\"\x16\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/whoami\x12U\n\nIntrospect\x12\x1f.interlock.v1.IntrospectRequest\x1a .interlock.v1.IntrospectResponse\"\x04\xc8\x83\x1c\x05\x12^\n\rRecordDenials\x12\".interlock.v1.RecordDenialsRequest\x1a#.interlock.v1.RecordDenialsResponse\"\x04\xc8\x83\x1c\x05\x12k\n\x0bListDenials\x12 .interlock.v1.ListDenialsRequest\x1a!.interlock.v1.ListDenialsResponse\"\x17\xc8\x83\x1c\x04\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/denials\x12i\n\x08\x44\x65legate\x12\x1d.interlock.v1.DelegateRequest\x1a\x1e.interlock.v1.DelegateResponse\"\x1e\xc8\x83\x1c\x03\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/delegations:\x01*\x12{\n\x0fListDelegations\x12$.interlock.v1.ListDelegationsRequest\x1a%.interlock.v1.ListDelegationsResponse\"\x1b\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/delegations\x12\x98\x01\n\x10RevokeDelegation\x12%.interlock.v1.RevokeDelegationRequest\x1a&.interlock.v1.RevokeDelegationResponse\"5\xc8\x83\x1c\x03\x82\xd3\xe4\x93\x02+\"&/v1/delegations/{delegation_id}:revoke:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,7 +45,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATETOKENREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATETOKENREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\035r\0332\031^[A-Za-z0-9._:/-]{0,128}$'
   _globals['_CREATETOKENREQUEST'].fields_by_name['subject']._loaded_options = None
-  _globals['_CREATETOKENREQUEST'].fields_by_name['subject']._serialized_options = b'\272H+r)2\'^[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}$'
+  _globals['_CREATETOKENREQUEST'].fields_by_name['subject']._serialized_options = b'\272H,r*2(^[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}$'
   _globals['_CREATETOKENREQUEST'].fields_by_name['roles']._loaded_options = None
   _globals['_CREATETOKENREQUEST'].fields_by_name['roles']._serialized_options = b'\272H\024\222\001\021\010\001\020\004\030\001\"\t\202\001\006\020\001 \000 \005'
   _globals['_CREATETOKENREQUEST'].fields_by_name['scope']._loaded_options = None
@@ -54,6 +54,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATETOKENREQUEST'].fields_by_name['lifetime']._serialized_options = b'\272H\017\252\001\014\"\006\010\200\206\260\226\0012\002\010\001'
   _globals['_CREATETOKENREQUEST'].fields_by_name['note']._loaded_options = None
   _globals['_CREATETOKENREQUEST'].fields_by_name['note']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_CREATETOKENREQUEST'].fields_by_name['owner']._loaded_options = None
+  _globals['_CREATETOKENREQUEST'].fields_by_name['owner']._serialized_options = b'\272H/r-2+^([A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127})?$'
   _globals['_LISTTOKENSREQUEST'].fields_by_name['subject']._loaded_options = None
   _globals['_LISTTOKENSREQUEST'].fields_by_name['subject']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_LISTTOKENSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -79,7 +81,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELEGATEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELEGATEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\035r\0332\031^[A-Za-z0-9._:/-]{0,128}$'
   _globals['_DELEGATEREQUEST'].fields_by_name['to_subject']._loaded_options = None
-  _globals['_DELEGATEREQUEST'].fields_by_name['to_subject']._serialized_options = b'\272H+r)2\'^[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}$'
+  _globals['_DELEGATEREQUEST'].fields_by_name['to_subject']._serialized_options = b'\272H,r*2(^[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}$'
   _globals['_DELEGATEREQUEST'].fields_by_name['lifetime']._loaded_options = None
   _globals['_DELEGATEREQUEST'].fields_by_name['lifetime']._serialized_options = b'\272H\021\252\001\013\"\005\010\200\316\332\0032\002\010\001\310\001\001'
   _globals['_DELEGATEREQUEST'].fields_by_name['note']._loaded_options = None
@@ -113,61 +115,61 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCESS'].methods_by_name['RevokeDelegation']._loaded_options = None
   _globals['_ACCESS'].methods_by_name['RevokeDelegation']._serialized_options = b'\310\203\034\003\202\323\344\223\002+\"&/v1/delegations/{delegation_id}:revoke:\001*'
   _globals['_TOKEN']._serialized_start=193
-  _globals['_TOKEN']._serialized_end=561
-  _globals['_TOKEN_SCOPEENTRY']._serialized_start=517
-  _globals['_TOKEN_SCOPEENTRY']._serialized_end=561
-  _globals['_CALLER']._serialized_start=564
-  _globals['_CALLER']._serialized_end=790
-  _globals['_CALLER_SCOPEENTRY']._serialized_start=517
-  _globals['_CALLER_SCOPEENTRY']._serialized_end=561
-  _globals['_DENIAL']._serialized_start=793
-  _globals['_DENIAL']._serialized_end=945
-  _globals['_CREATETOKENREQUEST']._serialized_start=948
-  _globals['_CREATETOKENREQUEST']._serialized_end=1367
-  _globals['_CREATETOKENREQUEST_SCOPEENTRY']._serialized_start=517
-  _globals['_CREATETOKENREQUEST_SCOPEENTRY']._serialized_end=561
-  _globals['_CREATETOKENRESPONSE']._serialized_start=1369
-  _globals['_CREATETOKENRESPONSE']._serialized_end=1440
-  _globals['_LISTTOKENSREQUEST']._serialized_start=1442
-  _globals['_LISTTOKENSREQUEST']._serialized_end=1562
-  _globals['_LISTTOKENSRESPONSE']._serialized_start=1564
-  _globals['_LISTTOKENSRESPONSE']._serialized_end=1646
-  _globals['_REVOKETOKENREQUEST']._serialized_start=1648
-  _globals['_REVOKETOKENREQUEST']._serialized_end=1713
-  _globals['_REVOKETOKENRESPONSE']._serialized_start=1715
-  _globals['_REVOKETOKENRESPONSE']._serialized_end=1772
-  _globals['_WHOAMIREQUEST']._serialized_start=1774
-  _globals['_WHOAMIREQUEST']._serialized_end=1789
-  _globals['_WHOAMIRESPONSE']._serialized_start=1791
-  _globals['_WHOAMIRESPONSE']._serialized_end=1845
-  _globals['_INTROSPECTREQUEST']._serialized_start=1847
-  _globals['_INTROSPECTREQUEST']._serialized_end=1936
-  _globals['_INTROSPECTRESPONSE']._serialized_start=1938
-  _globals['_INTROSPECTRESPONSE']._serialized_end=1996
-  _globals['_RECORDDENIALSREQUEST']._serialized_start=1998
-  _globals['_RECORDDENIALSREQUEST']._serialized_end=2071
-  _globals['_RECORDDENIALSRESPONSE']._serialized_start=2073
-  _globals['_RECORDDENIALSRESPONSE']._serialized_end=2096
-  _globals['_LISTDENIALSREQUEST']._serialized_start=2098
-  _globals['_LISTDENIALSREQUEST']._serialized_end=2206
-  _globals['_LISTDENIALSRESPONSE']._serialized_start=2208
-  _globals['_LISTDENIALSRESPONSE']._serialized_end=2293
-  _globals['_DELEGATION']._serialized_start=2296
-  _globals['_DELEGATION']._serialized_end=2673
-  _globals['_DELEGATION_SCOPEENTRY']._serialized_start=517
-  _globals['_DELEGATION_SCOPEENTRY']._serialized_end=561
-  _globals['_DELEGATEREQUEST']._serialized_start=2676
-  _globals['_DELEGATEREQUEST']._serialized_end=2906
-  _globals['_DELEGATERESPONSE']._serialized_start=2908
-  _globals['_DELEGATERESPONSE']._serialized_end=2972
-  _globals['_LISTDELEGATIONSREQUEST']._serialized_start=2974
-  _globals['_LISTDELEGATIONSREQUEST']._serialized_end=3099
-  _globals['_LISTDELEGATIONSRESPONSE']._serialized_start=3101
-  _globals['_LISTDELEGATIONSRESPONSE']._serialized_end=3198
-  _globals['_REVOKEDELEGATIONREQUEST']._serialized_start=3200
-  _globals['_REVOKEDELEGATIONREQUEST']._serialized_end=3259
-  _globals['_REVOKEDELEGATIONRESPONSE']._serialized_start=3261
-  _globals['_REVOKEDELEGATIONRESPONSE']._serialized_end=3333
-  _globals['_ACCESS']._serialized_start=3336
-  _globals['_ACCESS']._serialized_end=4461
+  _globals['_TOKEN']._serialized_end=576
+  _globals['_TOKEN_SCOPEENTRY']._serialized_start=532
+  _globals['_TOKEN_SCOPEENTRY']._serialized_end=576
+  _globals['_CALLER']._serialized_start=579
+  _globals['_CALLER']._serialized_end=820
+  _globals['_CALLER_SCOPEENTRY']._serialized_start=532
+  _globals['_CALLER_SCOPEENTRY']._serialized_end=576
+  _globals['_DENIAL']._serialized_start=823
+  _globals['_DENIAL']._serialized_end=975
+  _globals['_CREATETOKENREQUEST']._serialized_start=978
+  _globals['_CREATETOKENREQUEST']._serialized_end=1465
+  _globals['_CREATETOKENREQUEST_SCOPEENTRY']._serialized_start=532
+  _globals['_CREATETOKENREQUEST_SCOPEENTRY']._serialized_end=576
+  _globals['_CREATETOKENRESPONSE']._serialized_start=1467
+  _globals['_CREATETOKENRESPONSE']._serialized_end=1538
+  _globals['_LISTTOKENSREQUEST']._serialized_start=1540
+  _globals['_LISTTOKENSREQUEST']._serialized_end=1660
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=1662
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=1744
+  _globals['_REVOKETOKENREQUEST']._serialized_start=1746
+  _globals['_REVOKETOKENREQUEST']._serialized_end=1811
+  _globals['_REVOKETOKENRESPONSE']._serialized_start=1813
+  _globals['_REVOKETOKENRESPONSE']._serialized_end=1870
+  _globals['_WHOAMIREQUEST']._serialized_start=1872
+  _globals['_WHOAMIREQUEST']._serialized_end=1887
+  _globals['_WHOAMIRESPONSE']._serialized_start=1889
+  _globals['_WHOAMIRESPONSE']._serialized_end=1943
+  _globals['_INTROSPECTREQUEST']._serialized_start=1945
+  _globals['_INTROSPECTREQUEST']._serialized_end=2034
+  _globals['_INTROSPECTRESPONSE']._serialized_start=2036
+  _globals['_INTROSPECTRESPONSE']._serialized_end=2094
+  _globals['_RECORDDENIALSREQUEST']._serialized_start=2096
+  _globals['_RECORDDENIALSREQUEST']._serialized_end=2169
+  _globals['_RECORDDENIALSRESPONSE']._serialized_start=2171
+  _globals['_RECORDDENIALSRESPONSE']._serialized_end=2194
+  _globals['_LISTDENIALSREQUEST']._serialized_start=2196
+  _globals['_LISTDENIALSREQUEST']._serialized_end=2304
+  _globals['_LISTDENIALSRESPONSE']._serialized_start=2306
+  _globals['_LISTDENIALSRESPONSE']._serialized_end=2391
+  _globals['_DELEGATION']._serialized_start=2394
+  _globals['_DELEGATION']._serialized_end=2771
+  _globals['_DELEGATION_SCOPEENTRY']._serialized_start=532
+  _globals['_DELEGATION_SCOPEENTRY']._serialized_end=576
+  _globals['_DELEGATEREQUEST']._serialized_start=2774
+  _globals['_DELEGATEREQUEST']._serialized_end=3005
+  _globals['_DELEGATERESPONSE']._serialized_start=3007
+  _globals['_DELEGATERESPONSE']._serialized_end=3071
+  _globals['_LISTDELEGATIONSREQUEST']._serialized_start=3073
+  _globals['_LISTDELEGATIONSREQUEST']._serialized_end=3198
+  _globals['_LISTDELEGATIONSRESPONSE']._serialized_start=3200
+  _globals['_LISTDELEGATIONSRESPONSE']._serialized_end=3297
+  _globals['_REVOKEDELEGATIONREQUEST']._serialized_start=3299
+  _globals['_REVOKEDELEGATIONREQUEST']._serialized_end=3358
+  _globals['_REVOKEDELEGATIONRESPONSE']._serialized_start=3360
+  _globals['_REVOKEDELEGATIONRESPONSE']._serialized_end=3432
+  _globals['_ACCESS']._serialized_start=3435
+  _globals['_ACCESS']._serialized_end=4560
 # @@protoc_insertion_point(module_scope)

@@ -57,6 +57,7 @@ class Token(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     REVOKED_AT_FIELD_NUMBER: _builtins.int
     REVOKED_BY_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     token_id: _builtins.str
     """`tok-…`; also the middle part of the token's text."""
     subject: _builtins.str
@@ -67,6 +68,8 @@ class Token(_message.Message):
     """Who issued it."""
     revoked_by: _builtins.str
     """Who revoked it."""
+    owner: _builtins.str
+    """Whose agent the subject is: they answer for what it asks for. Empty = nobody's."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_role_pb2.Role.ValueType]:
         """What it may do."""
@@ -100,10 +103,11 @@ class Token(_message.Message):
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         revoked_at: _timestamp_pb2.Timestamp | None = ...,
         revoked_by: _builtins.str = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "revoked_at", b"revoked_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "expires_at", b"expires_at", "note", b"note", "revoked_at", b"revoked_at", "revoked_by", b"revoked_by", "roles", b"roles", "scope", b"scope", "subject", b"subject", "token_id", b"token_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "expires_at", b"expires_at", "note", b"note", "owner", b"owner", "revoked_at", b"revoked_at", "revoked_by", b"revoked_by", "roles", b"roles", "scope", b"scope", "subject", b"subject", "token_id", b"token_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -140,10 +144,13 @@ class Caller(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     AUTHENTICATION_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """Its name."""
     authentication: _builtins.str
     """How it proved who it is: `shared` (the services' token), `token:<token_id>`, or `oidc:<issuer>`."""
+    owner: _builtins.str
+    """As `Token.owner`."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_role_pb2.Role.ValueType]:
         """Its roles, without those that they include."""
@@ -164,10 +171,11 @@ class Caller(_message.Message):
         scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         authentication: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authentication", b"authentication", "expires_at", b"expires_at", "roles", b"roles", "scope", b"scope", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authentication", b"authentication", "expires_at", b"expires_at", "owner", b"owner", "roles", b"roles", "scope", b"scope", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,12 +264,15 @@ class CreateTokenRequest(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     LIFETIME_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeated call a refusal instead of a second token: the first text was shown once and is not kept."""
     subject: _builtins.str
-    """Whose it is."""
+    """Whose it is. Not `planner`, `group:…` or `provider:…`, and not a name that differs from one in use by case."""
     note: _builtins.str
     """What it is for, at most 200 characters."""
+    owner: _builtins.str
+    """Whose agent the subject is; empty = nobody's. All tokens of a subject that work name the same."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_role_pb2.Role.ValueType]:
         """What it may do: at least one, never SERVICE."""
@@ -283,10 +294,11 @@ class CreateTokenRequest(_message.Message):
         scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         lifetime: _duration_pb2.Duration | None = ...,
         note: _builtins.str = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime", "note", b"note", "request_id", b"request_id", "roles", b"roles", "scope", b"scope", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime", "note", b"note", "owner", b"owner", "request_id", b"request_id", "roles", b"roles", "scope", b"scope", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -489,8 +489,8 @@ class ApprovalRecord(_message.Message):
 
     @_builtins.property
     def excluded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Who may not approve it, because the policy keeps them apart: who created the run, and who added or edited the
-        step. They may still refuse it.
+        """Who may not approve it, because the policy keeps them apart: who created the run, who added or edited the step or
+        told the planner what to plan, and those whose agents these are; nor may an agent of one of them. They may still refuse it.
         """
 
     @_builtins.property

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19interlock/v1/policy.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xd0\x02\n\nPolicyRule\x12\x36\n\x04name\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$\x12\x34\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x18.interlock.v1.RuleEffectB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x18\n\x04when\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80 \x12\x18\n\x06reason\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12,\n\x04gate\x18\x05 \x01(\x0e\x32\x12.interlock.v1.GateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x01\x12\x35\n\x06stages\x18\x06 \x03(\x0b\x32\x1b.interlock.v1.ApprovalStageB\x08\xbaH\x05\x92\x01\x02\x10\x05\x12\x1a\n\x12separate_requester\x18\x07 \x01(\x08\x12\x0e\n\x06\x61lways\x18\x08 \x01(\x08\x12\x0f\n\x07network\x18\t \x01(\x08\"\xc0\x05\n\x06Policy\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x34\n\x0e\x65\x64it_file_gate\x18\x02 \x01(\x0e\x32\x12.interlock.v1.GateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x36\n\x10run_command_gate\x18\x03 \x01(\x0e\x32\x12.interlock.v1.GateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x10steps_may_weaken\x18\x04 \x01(\x08\x12\x46\n\x10\x61pproval_timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x0b\"\x05\x08\x80\xe7\x84\x0f\x32\x02\x08\x01\x12\x35\n\x06stages\x18\x06 \x03(\x0b\x32\x1b.interlock.v1.ApprovalStageB\x08\xbaH\x05\x92\x01\x02\x10\x05\x12\x35\n\x06groups\x18\x07 \x03(\x0b\x32\x1b.interlock.v1.ApprovalGroupB\x08\xbaH\x05\x92\x01\x02\x10\x14\x12\x1a\n\x12separate_requester\x18\x08 \x01(\x08\x12\x42\n\x0cremind_every\x18\x14 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x0b\"\x05\x08\x80\x9a\x9e\x01\x32\x02\x08\x01\x12\x44\n\x0e\x65scalate_after\x18\x15 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x0b\"\x05\x08\x80\x9a\x9e\x01\x32\x02\x08\x01\x12J\n\x0b\x65scalate_to\x18\x16 \x03(\tB5\xbaH2\x92\x01/\x10\x64\"+r)2\'^[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}$\x12\x18\n\x07version\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x32\n\x05rules\x18\n \x03(\x0b\x32\x18.interlock.v1.PolicyRuleB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12!\n\x07include\x18\x0b \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x03\"\x06r\x04\x10\x01\x18?\"\x8b\x01\n\rApprovalStage\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x19\n\x06quorum\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x14(\x00\x12H\n\tapprovers\x18\x03 \x03(\tB5\xbaH2\x92\x01/\x10\x64\"+r)2\'^[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}$\"\x92\x01\n\rApprovalGroup\x12\x36\n\x04name\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$\x12I\n\x08subjects\x18\x02 \x03(\tB7\xbaH4\x92\x01\x31\x08\x01\x10\x64\"+r)2\'^[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}$\"L\n\x06\x42udget\x12 \n\x0fmax_cost_micros\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12 \n\x0fmax_model_calls\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00*]\n\x04Gate\x12\x14\n\x10GATE_UNSPECIFIED\x10\x00\x12\r\n\tGATE_NONE\x10\x01\x12\x10\n\x0cGATE_COMMAND\x10\x02\x12\x0f\n\x0bGATE_EFFECT\x10\x03\x12\r\n\tGATE_BOTH\x10\x04*o\n\nRuleEffect\x12\x1b\n\x17RULE_EFFECT_UNSPECIFIED\x10\x00\x12\x14\n\x10RULE_EFFECT_DENY\x10\x01\x12\x17\n\x13RULE_EFFECT_REQUIRE\x10\x02\x12\x15\n\x11RULE_EFFECT_ALLOW\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19interlock/v1/policy.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xd0\x02\n\nPolicyRule\x12\x36\n\x04name\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$\x12\x34\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x18.interlock.v1.RuleEffectB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x18\n\x04when\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80 \x12\x18\n\x06reason\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12,\n\x04gate\x18\x05 \x01(\x0e\x32\x12.interlock.v1.GateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x01\x12\x35\n\x06stages\x18\x06 \x03(\x0b\x32\x1b.interlock.v1.ApprovalStageB\x08\xbaH\x05\x92\x01\x02\x10\x05\x12\x1a\n\x12separate_requester\x18\x07 \x01(\x08\x12\x0e\n\x06\x61lways\x18\x08 \x01(\x08\x12\x0f\n\x07network\x18\t \x01(\x08\"\xc1\x05\n\x06Policy\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x34\n\x0e\x65\x64it_file_gate\x18\x02 \x01(\x0e\x32\x12.interlock.v1.GateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x36\n\x10run_command_gate\x18\x03 \x01(\x0e\x32\x12.interlock.v1.GateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x10steps_may_weaken\x18\x04 \x01(\x08\x12\x46\n\x10\x61pproval_timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x0b\"\x05\x08\x80\xe7\x84\x0f\x32\x02\x08\x01\x12\x35\n\x06stages\x18\x06 \x03(\x0b\x32\x1b.interlock.v1.ApprovalStageB\x08\xbaH\x05\x92\x01\x02\x10\x05\x12\x35\n\x06groups\x18\x07 \x03(\x0b\x32\x1b.interlock.v1.ApprovalGroupB\x08\xbaH\x05\x92\x01\x02\x10\x14\x12\x1a\n\x12separate_requester\x18\x08 \x01(\x08\x12\x42\n\x0cremind_every\x18\x14 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x0b\"\x05\x08\x80\x9a\x9e\x01\x32\x02\x08\x01\x12\x44\n\x0e\x65scalate_after\x18\x15 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x0b\"\x05\x08\x80\x9a\x9e\x01\x32\x02\x08\x01\x12K\n\x0b\x65scalate_to\x18\x16 \x03(\tB6\xbaH3\x92\x01\x30\x10\x64\",r*2(^[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}$\x12\x18\n\x07version\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x32\n\x05rules\x18\n \x03(\x0b\x32\x18.interlock.v1.PolicyRuleB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12!\n\x07include\x18\x0b \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x03\"\x06r\x04\x10\x01\x18?\"\x8c\x01\n\rApprovalStage\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x19\n\x06quorum\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x14(\x00\x12I\n\tapprovers\x18\x03 \x03(\tB6\xbaH3\x92\x01\x30\x10\x64\",r*2(^[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}$\"\x93\x01\n\rApprovalGroup\x12\x36\n\x04name\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$\x12J\n\x08subjects\x18\x02 \x03(\tB8\xbaH5\x92\x01\x32\x08\x01\x10\x64\",r*2(^[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}$\"L\n\x06\x42udget\x12 \n\x0fmax_cost_micros\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12 \n\x0fmax_model_calls\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00*]\n\x04Gate\x12\x14\n\x10GATE_UNSPECIFIED\x10\x00\x12\r\n\tGATE_NONE\x10\x01\x12\x10\n\x0cGATE_COMMAND\x10\x02\x12\x0f\n\x0bGATE_EFFECT\x10\x03\x12\r\n\tGATE_BOTH\x10\x04*o\n\nRuleEffect\x12\x1b\n\x17RULE_EFFECT_UNSPECIFIED\x10\x00\x12\x14\n\x10RULE_EFFECT_DENY\x10\x01\x12\x17\n\x13RULE_EFFECT_REQUIRE\x10\x02\x12\x15\n\x11RULE_EFFECT_ALLOW\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,7 +62,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICY'].fields_by_name['escalate_after']._loaded_options = None
   _globals['_POLICY'].fields_by_name['escalate_after']._serialized_options = b'\272H\016\252\001\013\"\005\010\200\232\236\0012\002\010\001'
   _globals['_POLICY'].fields_by_name['escalate_to']._loaded_options = None
-  _globals['_POLICY'].fields_by_name['escalate_to']._serialized_options = b'\272H2\222\001/\020d\"+r)2\'^[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}$'
+  _globals['_POLICY'].fields_by_name['escalate_to']._serialized_options = b'\272H3\222\0010\020d\",r*2(^[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}$'
   _globals['_POLICY'].fields_by_name['version']._loaded_options = None
   _globals['_POLICY'].fields_by_name['version']._serialized_options = b'\272H\004r\002\030('
   _globals['_POLICY'].fields_by_name['rules']._loaded_options = None
@@ -74,27 +74,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPROVALSTAGE'].fields_by_name['quorum']._loaded_options = None
   _globals['_APPROVALSTAGE'].fields_by_name['quorum']._serialized_options = b'\272H\006\032\004\030\024(\000'
   _globals['_APPROVALSTAGE'].fields_by_name['approvers']._loaded_options = None
-  _globals['_APPROVALSTAGE'].fields_by_name['approvers']._serialized_options = b'\272H2\222\001/\020d\"+r)2\'^[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}$'
+  _globals['_APPROVALSTAGE'].fields_by_name['approvers']._serialized_options = b'\272H3\222\0010\020d\",r*2(^[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}$'
   _globals['_APPROVALGROUP'].fields_by_name['name']._loaded_options = None
   _globals['_APPROVALGROUP'].fields_by_name['name']._serialized_options = b'\272H%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'
   _globals['_APPROVALGROUP'].fields_by_name['subjects']._loaded_options = None
-  _globals['_APPROVALGROUP'].fields_by_name['subjects']._serialized_options = b'\272H4\222\0011\010\001\020d\"+r)2\'^[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}$'
+  _globals['_APPROVALGROUP'].fields_by_name['subjects']._serialized_options = b'\272H5\222\0012\010\001\020d\",r*2(^[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}$'
   _globals['_BUDGET'].fields_by_name['max_cost_micros']._loaded_options = None
   _globals['_BUDGET'].fields_by_name['max_cost_micros']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_BUDGET'].fields_by_name['max_model_calls']._loaded_options = None
   _globals['_BUDGET'].fields_by_name['max_model_calls']._serialized_options = b'\272H\004\032\002(\000'
-  _globals['_GATE']._serialized_start=1519
-  _globals['_GATE']._serialized_end=1612
-  _globals['_RULEEFFECT']._serialized_start=1614
-  _globals['_RULEEFFECT']._serialized_end=1725
+  _globals['_GATE']._serialized_start=1522
+  _globals['_GATE']._serialized_end=1615
+  _globals['_RULEEFFECT']._serialized_start=1617
+  _globals['_RULEEFFECT']._serialized_end=1728
   _globals['_POLICYRULE']._serialized_start=105
   _globals['_POLICYRULE']._serialized_end=441
   _globals['_POLICY']._serialized_start=444
-  _globals['_POLICY']._serialized_end=1148
-  _globals['_APPROVALSTAGE']._serialized_start=1151
-  _globals['_APPROVALSTAGE']._serialized_end=1290
-  _globals['_APPROVALGROUP']._serialized_start=1293
-  _globals['_APPROVALGROUP']._serialized_end=1439
-  _globals['_BUDGET']._serialized_start=1441
-  _globals['_BUDGET']._serialized_end=1517
+  _globals['_POLICY']._serialized_end=1149
+  _globals['_APPROVALSTAGE']._serialized_start=1152
+  _globals['_APPROVALSTAGE']._serialized_end=1292
+  _globals['_APPROVALGROUP']._serialized_start=1295
+  _globals['_APPROVALGROUP']._serialized_end=1442
+  _globals['_BUDGET']._serialized_start=1444
+  _globals['_BUDGET']._serialized_end=1520
 # @@protoc_insertion_point(module_scope)

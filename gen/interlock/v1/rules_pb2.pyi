@@ -239,6 +239,7 @@ class PolicyRun(_message.Message):
     STEPS_DONE_FIELD_NUMBER: _builtins.int
     FORK_FIELD_NUMBER: _builtins.int
     WORKSPACE_LABELS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     goal: _builtins.str
     """What is to be reached."""
     requester: _builtins.str
@@ -255,6 +256,8 @@ class PolicyRun(_message.Message):
     """How many have ended."""
     fork: _builtins.bool
     """Whether it is a fork of another run."""
+    owner: _builtins.str
+    """Whose agent whoever created it is; empty = nobody's."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Its labels, as whoever created it gave them: no rule that lets something through should rest on them."""
@@ -278,10 +281,11 @@ class PolicyRun(_message.Message):
         steps_done: _builtins.int = ...,
         fork: _builtins.bool = ...,
         workspace_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micros", b"cost_micros", "fork", b"fork", "goal", b"goal", "labels", b"labels", "model_calls", b"model_calls", "requester", b"requester", "steps", b"steps", "steps_done", b"steps_done", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micros", b"cost_micros", "fork", b"fork", "goal", b"goal", "labels", b"labels", "model_calls", b"model_calls", "owner", b"owner", "requester", b"requester", "steps", b"steps", "steps_done", b"steps_done", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -296,22 +300,26 @@ class PolicyCaller(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     PLANNER_FIELD_NUMBER: _builtins.int
     REQUESTER_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """Who added the step, or edited it last; `planner` for what the model planned."""
     planner: _builtins.bool
     """Whether the planner did."""
     requester: _builtins.bool
     """Whether it was whoever created the run."""
+    owner: _builtins.str
+    """Whose agent it is; empty = nobody's."""
     def __init__(
         self,
         *,
         subject: _builtins.str = ...,
         planner: _builtins.bool = ...,
         requester: _builtins.bool = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["planner", b"planner", "requester", b"requester", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "planner", b"planner", "requester", b"requester", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -180,6 +180,7 @@ class Run(_message.Message):
     STEPS_UNDONE_FIELD_NUMBER: _builtins.int
     ENVELOPES_FIELD_NUMBER: _builtins.int
     WORKSPACE_LABELS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """`run-…`."""
     goal: _builtins.str
@@ -212,6 +213,8 @@ class Run(_message.Message):
     """How many of its steps, inherited ones too, have published something that is not in the workspace any more: it was
     rolled back or reverted, by this run or by another one's rollback (`undone` of the step says which).
     """
+    owner: _builtins.str
+    """Whose agent `created_by` is: they answer for what it asks for. Empty = nobody's."""
     @_builtins.property
     def failure(self) -> _step_pb2.StepFailure:
         """Why it is FAILED."""
@@ -289,10 +292,11 @@ class Run(_message.Message):
         steps_undone: _builtins.int = ...,
         envelopes: _abc.Iterable[_envelope_pb2.Envelope] | None = ...,
         workspace_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cost", b"cost", "created_at", b"created_at", "failure", b"failure", "origin", b"origin", "policy", b"policy", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "envelopes", b"envelopes", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "origin", b"origin", "pause_reason", b"pause_reason", "policy", b"policy", "run_id", b"run_id", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "steps_undone", b"steps_undone", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "envelopes", b"envelopes", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "origin", b"origin", "owner", b"owner", "pause_reason", b"pause_reason", "policy", b"policy", "run_id", b"run_id", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "steps_undone", b"steps_undone", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -86,6 +86,38 @@ async def test_what_cannot_be_issued(services: Services, request_: pb.CreateToke
     assert reason in (Reason.VALIDATION_FAILED, Reason.INVALID_ARGUMENT)
 
 
+@pytest.mark.parametrize(
+    ("field", "names"),
+    [
+        ("subject", {"subject": "Planner"}),
+        ("subject", {"subject": "group:leads"}),
+        ("subject", {"subject": "Agent-7"}),
+        ("subject", {"subject": "ALICE"}),
+        ("owner", {"subject": "agent-9", "owner": "Alice"}),
+        ("owner", {"subject": "agent-9", "owner": "planner"}),
+        ("owner", {"subject": "agent-9", "owner": "AGENT-9"}),
+        ("owner", {"subject": "agent-7"}),
+        ("owner", {"subject": "agent-7", "owner": "bob"}),
+        ("owner", {"subject": "agent-9", "owner": "agent-7"}),
+        ("owner", {"subject": "alice", "owner": "bob"}),
+    ],
+)
+async def test_names_and_owners_that_would_not_be_clear(
+    services: Services, field: str, names: dict[str, str]
+) -> None:
+    first = await services.issue("operator", subject="agent-7", owner="alice")
+    with pytest.raises(InterlockError) as caught, rpc_errors():
+        await services.issue("operator", **names)
+    assert (caught.value.reason, caught.value.field) == (Reason.INVALID_ARGUMENT, field)
+    again = await services.issue("viewer", subject="agent-7", owner="alice")
+    me = (await (await services.access(again.text)).WhoAmI(pb.WhoAmIRequest())).caller
+    assert (me.subject, me.owner) == ("agent-7", "alice")
+    for token in (first, again):
+        await (await services.access()).RevokeToken(pb.RevokeTokenRequest(token_id=token.token.token_id))
+    if not names["subject"].lower().startswith(("planner", "group:")):
+        await services.issue("operator", subject="Agent-7", owner="bob")  # nobody has the name any more
+
+
 async def test_revoking_is_for_good_and_the_first_one_counts(services: Services) -> None:
     issued = await services.issue("viewer")
     admin = await services.issue("admin", subject="root@example.org")

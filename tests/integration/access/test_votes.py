@@ -13,7 +13,7 @@ from tests.support.orchestrator import command, create, until
 from interlock.common.client import error_from_rpc, rpc_errors
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1 import approval_pb2 as a
-from interlock.v1 import approval_pb2_grpc, decision_pb2, policy_pb2
+from interlock.v1 import approval_pb2_grpc, decision_pb2, orchestrator_pb2_grpc, policy_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 TWO_OF_THREE = policy_pb2.Policy(
@@ -152,3 +152,37 @@ async def test_what_a_person_may_approve_can_be_asked_for(services: Services) ->
         assert told == listed
         found[name] = told & {theirs.approval_id, named.approval_id}
     assert list(found.values()) == [{theirs.approval_id, named.approval_id}, {theirs.approval_id}, set()]
+
+
+async def test_whose_agent_asked_cannot_approve_and_is_not_asked(services: Services) -> None:
+    issued = await services.issue("operator", subject="auth0|agent-7", owner="alice")
+    agent = orchestrator_pb2_grpc.OrchestratorStub(await services.channel("Orchestrator", issued.text))
+    stub = services.orchestrator.stub
+    run = await create(agent, command(), policy=policy_pb2.Policy(separate_requester=True))
+    await until(stub, run.run_id, "AWAITING_APPROVAL")
+    assert (run.created_by, run.owner) == ("auth0|agent-7", "alice")
+    alice, bob = await voter(services, "alice"), await voter(services, "bob")
+    mine = a.ListApprovalsRequest(filter=a.ApprovalFilter(run_id=run.run_id, for_me=True))
+    assert not (await alice.ListApprovals(mine)).approvals
+    (record,) = (await bob.ListApprovals(mine)).approvals
+    assert list(record.excluded) == ["alice", "auth0|agent-7"]
+    with pytest.raises(InterlockError) as refused, rpc_errors():
+        await alice.Decide(approve(record))
+    assert refused.value.reason is Reason.PERMISSION_DENIED
+    assert refused.value.metadata["why"] == "owner"
+    await bob.Decide(approve(record))
+    await until(stub, run.run_id, "COMPLETED")
+    events = (await stub.ListEvents(o.ListEventsRequest(run_id=run.run_id))).events
+    assert [event.type for event in events].count("run.agent_named") == 1
+
+
+async def test_an_agents_vote_is_its_owners(services: Services) -> None:
+    record = await waiting(services, policy_pb2.Policy(stages=[policy_pb2.ApprovalStage(quorum=2)]))
+    issued = await services.issue("approver", subject="agent-7", owner="alice")
+    agent = approval_pb2_grpc.ApprovalStub(await services.channel("Approval", issued.text))
+    await agent.Decide(approve(record))
+    with pytest.raises(InterlockError) as refused, rpc_errors():
+        await (await voter(services, "alice")).Decide(approve(record))
+    assert (refused.value.reason, refused.value.metadata["why"]) == (Reason.APPROVAL_ALREADY_VOTED, "owner")
+    await (await voter(services, "bob")).Decide(approve(record))
+    await until(services.orchestrator.stub, record.run_id, "COMPLETED")

@@ -35,3 +35,11 @@ def test_labels_of_the_run_and_of_its_workspace_are_told_apart() -> None:
     assert (dict(seen.run.labels), dict(seen.run.workspace_labels)) == ({"team": "core"}, {"team": "web"})
     rule = compile_expression('run.workspace_labels["team"] == "core"')
     assert not evaluate(rule, activation(seen)), "whoever creates the run does not choose it"
+
+
+def test_rules_see_whose_agent_asks() -> None:
+    created = e.RunCreated("goal", "ws-1", "agent-7")
+    journal = Journal("run-1", created, e.AgentNamed("agent-7", "alice"), e.StepsAdded(1, (READ,), "bob"))
+    seen = rulings.inputs(journal.run, journal.run.steps[0], {"path": "a"}, None)
+    assert (seen.run.requester, seen.run.owner) == ("agent-7", "alice")
+    assert (seen.caller.subject, seen.caller.owner) == ("bob", "")

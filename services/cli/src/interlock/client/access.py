@@ -25,15 +25,20 @@ class AccessCalls(Connection):
         scope: Mapping[str, str] | None = None,
         lifetime: float | None = None,
         note: str = "",
+        owner: str = "",
         request_id: str = "",
     ) -> pb.CreateTokenResponse:
-        """Issue a token; its text is in the answer and nowhere else. `lifetime` is in seconds, 90 days by default."""
+        """Issue a token; its text is in the answer and nowhere else.
+
+        `lifetime` is in seconds, 90 days by default; `owner` is whose agent the subject is.
+        """
         request = pb.CreateTokenRequest(
             request_id=self.request_id(request_id),
             subject=subject,
             roles=roles,  # type: ignore[arg-type]  # numbers of Role
             scope=scope or {},
             note=note,
+            owner=owner,
         )
         if lifetime is not None:
             request.lifetime.CopyFrom(Duration(seconds=int(lifetime)))

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from urllib.parse import parse_qsl, urlencode
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.common.identity import PEOPLE_ROLES, ROLES, Identity
+from interlock.common.identity import LOCAL, PEOPLE_ROLES, ROLES, Identity
 
 AUTHORIZATION: Final = "authorization"
 ISSUED: Final = "ilk_"
@@ -23,6 +23,7 @@ SUBJECT: Final = "x-interlock-subject"
 _ROLES: Final = "x-interlock-roles"
 _SCOPE: Final = "x-interlock-scope"
 _AUTHENTICATION: Final = "x-interlock-authentication"
+_OWNER: Final = "x-interlock-owner"
 _SCHEME: Final = "bearer "
 SUBJECT_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}")
 _AUTHENTICATION_FORM: Final = re.compile(r"[!-~]{0,256}")
@@ -56,6 +57,7 @@ def on_behalf_of(identity: Identity) -> tuple[tuple[str, str], ...]:
         (_ROLES, ",".join(sorted(identity.roles))),
         (_SCOPE, urlencode(sorted(identity.scope.items()))),
         (_AUTHENTICATION, identity.authentication),
+        *([(_OWNER, identity.owner)] if identity.owner else []),
     )
 
 
@@ -91,7 +93,7 @@ class TokenAuthenticator:
         if not any(matches):
             raise not_accepted()
         if SUBJECT not in metadata or not metadata[SUBJECT]:
-            return Identity("local", ROLES)
+            return Identity(LOCAL, ROLES)
         if not matches[0]:
             raise InterlockError(
                 Reason.PERMISSION_DENIED, "This token may not act for another subject.", field=SUBJECT
@@ -111,5 +113,8 @@ def _claimed(metadata: Mapping[str, str]) -> Identity:
         raise InterlockError(
             Reason.INVALID_ARGUMENT, "It is not a way to authenticate.", field=_AUTHENTICATION
         )
+    owner = metadata.get(_OWNER, "")
+    if owner and not SUBJECT_FORM.fullmatch(owner):
+        raise InterlockError(Reason.INVALID_ARGUMENT, "The owner is not a valid name.", field=_OWNER)
     scope = dict(parse_qsl(metadata.get(_SCOPE, ""), keep_blank_values=True))
-    return Identity(subject, roles, scope, authentication)
+    return Identity(subject, roles, scope, authentication, owner=owner)

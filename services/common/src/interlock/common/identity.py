@@ -1,7 +1,8 @@
-"""Who is calling: the authenticated identity of the current rpc."""
+"""Who is calling: the authenticated identity of the current rpc; and when two names are one person's."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ class Identity:
         scope: only what belongs to a workspace with all of these labels; empty = everything.
         authentication: how it proved who it is: `shared`, `token:<token id>` or `oidc:<issuer>`.
         expires_at: when that proof ends; None where it does not, or it is not known.
+        owner: whose agent the subject is, who answers for what it does; empty = nobody's.
     """
 
     subject: str
@@ -32,6 +34,7 @@ class Identity:
     scope: Mapping[str, str] = field(default_factory=lambda: _NO_SCOPE)
     authentication: str = "shared"
     expires_at: datetime | None = None
+    owner: str = ""
 
 
 _current: ContextVar[Identity | None] = ContextVar("interlock_identity", default=None)
@@ -48,3 +51,24 @@ def current_identity() -> Identity:
 def set_identity(identity: Identity | None) -> None:
     """Set the caller for the current task; called by the auth interceptor once per rpc."""
     _current.set(identity)
+
+
+LOCAL = "local"
+"""Who holds the shared token."""
+
+_RESERVED = "planner"
+_RESERVED_FORMS = ("group:", "provider:")
+
+
+def folded(subject: str) -> str:
+    """How a name is compared where two names could be one person: NFC and case folded.
+
+    Only to refuse: what keeps people apart, and what counts them. A right is given to a name as it is spelled, so that
+    nobody gets somebody else's by a name that merely looks like it.
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", subject).casefold())
+
+
+def is_reserved(subject: str) -> bool:
+    """Whether a name is one that nobody can have: the planner's, and those of groups."""
+    return folded(subject) == _RESERVED or folded(subject).startswith(_RESERVED_FORMS)

@@ -136,3 +136,27 @@ def test_groups_limit_what_may_be_touched() -> None:
     assert who({"scopes": scopes}, groups=["web", "prod"]).scope == {"team": "web", "stage": "prod"}
     assert not who({"scopes": scopes}, groups=["other"]).scope
     assert why({"scopes": scopes}, groups=["prod", "dev"]) == "claim"
+
+
+def test_whose_agent_somebody_is() -> None:
+    assert who().owner == ""
+    assert who({"owner": "owner"}, owner="alice").owner == "alice"
+    assert who({"owner": "owner"}).owner == ""
+    assert who({"owners": {"ada": "alice"}}).owner == "alice"
+    assert who({"owner": "owner", "owners": {"ada": "alice"}}, owner="mallory").owner == "alice"
+    assert who({"owner": "owner"}, owner="Ada").owner == "", "nobody is an agent of their own"
+
+
+@pytest.mark.parametrize("owner", [["alice"], 7, "a b", "planner", "group:leads"])
+def test_an_owner_that_names_nobody(owner: Any) -> None:
+    assert why({"owner": "owner"}, owner=owner) == "claim"
+
+
+@pytest.mark.parametrize("subject", ["local", "Local", "planner", "PLANNER", "group:leads", "Provider:x"])
+def test_names_that_nobody_can_have(subject: str) -> None:
+    assert why(sub=subject) == "claim"
+
+
+@pytest.mark.parametrize("subject", ["auth0|123", "google-oauth2|1", "ada@example.org"])
+def test_subjects_as_providers_spell_them(subject: str) -> None:
+    assert who(sub=subject).subject == subject

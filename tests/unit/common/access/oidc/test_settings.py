@@ -23,11 +23,14 @@ def test_everything_it_can_be_told() -> None:
             "INTERLOCK_OIDC_ROLES": "*=viewer, dev=operator,dev=approver,a=b=admin",
             "INTERLOCK_OIDC_SCOPES": "web:team=web,web:stage=dev,urn:x:team=y",
             "INTERLOCK_OIDC_LEEWAY_SECONDS": "5",
+            "INTERLOCK_OIDC_OWNER_CLAIM": "owner",
+            "INTERLOCK_OIDC_OWNERS": "agent-7=alice, auth0|9=alice",
         }
     )
     assert found is not None
     assert found.audiences == ("interlock", "api://x")
     assert (found.clients, found.subject, found.groups, found.leeway) == (("cli",), "email", "roles", 5.0)
+    assert (found.owner, found.owners) == ("owner", {"agent-7": "alice", "auth0|9": "alice"})
     assert found.roles == {"*": {"viewer"}, "dev": {"operator", "approver"}, "a=b": {"admin"}}
     assert found.scopes == {"web": {"team": "web", "stage": "dev"}, "urn:x": {"team": "y"}}
 
@@ -35,6 +38,9 @@ def test_everything_it_can_be_told() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("INTERLOCK_OIDC_OWNERS", "agent-7"),
+        ("INTERLOCK_OIDC_OWNERS", "agent-7=planner"),
+        ("INTERLOCK_OIDC_OWNERS", "agent-7=alice,agent-7=bob"),
         ("INTERLOCK_OIDC_ISSUER", "id.example"),
         ("INTERLOCK_OIDC_ISSUER", "http://id.example"),
         ("INTERLOCK_OIDC_ISSUER", "http://127.0.0.1.example"),

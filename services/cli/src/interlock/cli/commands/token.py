@@ -29,6 +29,12 @@ async def create(
     ] = None,
     expires: Annotated[str, typer.Option("--expires", help="Lifetime: 12h, 30d, 3650d.")] = "90d",
     note: Annotated[str, typer.Option(help="What it is for.")] = "",
+    owner: Annotated[
+        str,
+        typer.Option(
+            "--owner", metavar="SUBJECT", help="Whose agent it is: they answer for what it asks for."
+        ),
+    ] = "",
 ) -> None:
     """Issue a token. Its text goes to standard output, once; it is kept nowhere."""
     from interlock.cli.session import connect
@@ -39,7 +45,9 @@ async def create(
     roles = [parse_enum(Role, each, "role", never=("service",)) for each in role]
     labels, lifetime = parse_labels(scope), parse_duration(expires, "expires")
     async with connect(settings) as client:
-        made = await client.create_token(subject, roles, scope=labels, lifetime=lifetime, note=note)
+        made = await client.create_token(
+            subject, roles, scope=labels, lifetime=lifetime, note=note, owner=owner
+        )
         show_created(settings, made)
 
 

@@ -19,7 +19,7 @@ def show_created(settings: Settings, made: CreateTokenResponse) -> None:
         return
     token = made.token
     progress(
-        f"{token.token_id} for {token.subject}: {_roles(token.roles)}"
+        f"{token.token_id} for {_subject(token)}: {_roles(token.roles)}"
         f"{', only ' + labels_text(token.scope.items()) if token.scope else ''},"
         f" until {time_text(token.expires_at)}. This is its only showing:"
     )
@@ -40,7 +40,7 @@ def list_tokens(settings: Settings, tokens: Sequence[Token]) -> None:
         ("TOKEN", "SUBJECT", "ROLES", "SCOPE", "UNTIL", "NOTE"),
         lambda t: (
             t.token_id,
-            t.subject,
+            _subject(t),
             _roles(t.roles),
             labels_text(t.scope.items()),
             f"revoked {time_text(t.revoked_at)}" if t.HasField("revoked_at") else time_text(t.expires_at),
@@ -92,6 +92,7 @@ def show_caller(settings: Settings, caller: Caller) -> None:
         write_fields(
             (
                 ("subject", caller.subject),
+                ("agent of", caller.owner),
                 ("roles", _roles(caller.roles)),
                 ("scope", labels_text(caller.scope.items())),
                 ("by", caller.authentication),
@@ -122,6 +123,10 @@ def list_denials(settings: Settings, denials: Sequence[Denial]) -> None:
     )
 
 
+def _subject(token: Token) -> str:
+    return f"{token.subject} (agent of {token.owner})" if token.owner else token.subject
+
+
 def _roles(roles: Iterable[int]) -> str:
     return ", ".join(enum_text(Role, role).lower() for role in roles)
 
@@ -131,6 +136,7 @@ def _fields(token: Token) -> tuple[tuple[str, str], ...]:
     return (
         ("token", token.token_id),
         ("subject", token.subject),
+        ("agent of", token.owner),
         ("roles", _roles(token.roles)),
         ("scope", labels_text(token.scope.items())),
         ("note", token.note),

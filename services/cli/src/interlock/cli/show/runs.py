@@ -132,6 +132,7 @@ def _people(run: Run) -> None:
             ("head tree", short_digest(run.head_tree)),
             ("labels", labels_text(run.labels.items())),
             ("of workspace", labels_text(run.workspace_labels.items())),
+            ("agent of", f"{run.owner}: {run.created_by}" if run.owner else ""),
             ("created", time_text(run.created_at)),
             ("lasted", lasted(run, run.steps) if run.updated_at.seconds else ""),
             ("trace", run.trace_id),

@@ -17,6 +17,7 @@ def caller(identity: Identity) -> access_pb2.Caller:
         roles=sorted(role_value(role) for role in identity.roles),
         scope=dict(identity.scope),
         authentication=identity.authentication,
+        owner=identity.owner,
     )
     if identity.expires_at is not None:
         message.expires_at.FromDatetime(identity.expires_at)
@@ -31,6 +32,7 @@ def identity(message: access_pb2.Caller) -> Identity:
         scope=dict(message.scope),
         authentication=message.authentication,
         expires_at=message.expires_at.ToDatetime(UTC) if message.HasField("expires_at") else None,
+        owner=message.owner,
     )
 
 

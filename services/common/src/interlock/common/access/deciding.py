@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from interlock.common.access.held import has_role
-from interlock.common.identity import Identity
+from interlock.common.identity import Identity, folded
 
 
 def may_approve(identity: Identity, stages: Iterable[Collection[str]], excluded: Collection[str]) -> bool:
@@ -16,9 +16,11 @@ def may_approve(identity: Identity, stages: Iterable[Collection[str]], excluded:
     Args:
         identity: the caller.
         stages: for each stage who may approve in it, groups resolved; nobody named = everyone with the role.
-        excluded: who is kept apart because they asked.
+        excluded: who is kept apart because they asked, or because whoever asked is theirs.
     """
-    if not has_role(identity, "approver") or identity.subject in excluded:
+    if not has_role(identity, "approver"):
+        return False
+    if excluded and not {folded(identity.subject), folded(identity.owner)}.isdisjoint(map(folded, excluded)):
         return False
     named = list(stages)
     return not named or any(not each or identity.subject in each for each in named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -75,7 +76,7 @@ class Authentication:
             if error.reason is not Reason.UNAVAILABLE or _is_over(identity, self._clock.now()):
                 raise
             return  # nobody can tell at present
-        if (now.subject, now.roles, now.scope) != (identity.subject, identity.roles, identity.scope):
+        if now != replace(identity, expires_at=now.expires_at):
             raise InterlockError(
                 Reason.UNAUTHENTICATED,
                 "What the call's token allows has changed.",

@@ -14,7 +14,7 @@ MAX_STAGES: Final = 5
 MAX_GROUPS: Final = 20
 MAXPEOPLE: Final = 100
 MAX_QUORUM: Final = 20
-_SUBJECT: Final = Text(pattern="[A-Za-z0-9][A-Za-z0-9._@:+/=-]{0,127}", hint="a subject, or group:NAME")
+_SUBJECT: Final = Text(pattern="[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}", hint="a subject, or group:NAME")
 PEOPLE: Final = ListOf(_SUBJECT, MAXPEOPLE, 1)
 _GROUP: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 GROUPS: Final = MapOf(_GROUP, "the name of a group", PEOPLE, MAX_GROUPS)

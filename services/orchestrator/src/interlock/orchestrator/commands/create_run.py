@@ -21,12 +21,13 @@ from interlock.v1 import workspace_pb2
 
 async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResponse:
     """Creates a run on a workspace that its executor knows."""
+    caller = current_identity()
     workspace = await deps.executor.workspace(message.workspace_id)
     specs, payloads = inputs.specs(message.steps)
     policy = inputs.policy(message.policy)
     deps.policies.check(policy)
     events = decide_run.create(
-        deps.transactions.context(current_identity().subject),
+        deps.transactions.context(caller.subject, caller.owner),
         goal=message.goal,
         workspace_id=message.workspace_id,
         specs=specs,

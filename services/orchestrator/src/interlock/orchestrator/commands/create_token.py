@@ -8,7 +8,7 @@ from typing import Final
 from interlock.common.access.issued import digest, new_text
 from interlock.common.access.roles import role_name
 from interlock.common.errors import InterlockError, Reason
-from interlock.common.identity import current_identity
+from interlock.common.identity import current_identity, folded, is_reserved
 from interlock.orchestrator.convert import access as convert
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.store import access
@@ -22,6 +22,7 @@ async def create_token(deps: Deps, message: pb.CreateTokenRequest) -> pb.CreateT
     roles = sorted(role_name(role) for role in message.roles)
     scope = dict(message.scope)
     _check(roles, scope)
+    await _check_names(deps, message.subject, message.owner)
     now = deps.clock.now()
     lifetime = message.lifetime.ToTimedelta() if message.HasField("lifetime") else DEFAULT_LIFETIME
     row = access.TokenRow(
@@ -33,6 +34,7 @@ async def create_token(deps: Deps, message: pb.CreateTokenRequest) -> pb.CreateT
         current_identity().subject,
         now,
         now + lifetime,
+        owner=message.owner,
     )
     text = new_text(row.id)
     await access.issue(deps.database, row, digest(text), message.request_id)
@@ -47,3 +49,35 @@ def _check(roles: list[str], scope: dict[str, str]) -> None:
             field="scope",
             fix="Leave the scope out, or take other roles.",
         )
+
+
+async def _check_names(deps: Deps, subject: str, owner: str) -> None:
+    """Refuses names that nobody can have, that look like another, and owners that would not be clear."""
+    for field, name in (("subject", subject), ("owner", owner)):
+        if is_reserved(name):
+            raise _bad(field, f"{name!r} is a name that nobody can have.", "Choose another name.")
+    if owner and folded(owner) == folded(subject):
+        raise _bad(
+            "owner", f"{subject} cannot be the agent of {owner}.", "Name the person who answers for it."
+        )
+    known = await access.working(deps.database, [name for name in (subject, owner) if name])
+    for row in known:
+        for field, name in (("subject", subject), ("owner", owner)):
+            alike = [
+                each for each in (row.subject, row.owner) if folded(each) == folded(name) and each != name
+            ]
+            if name and alike:
+                why = f"{name} differs from {alike[0]} of {row.id} by case alone, and would count as the same person."
+                raise _bad(field, why, f"Write {alike[0]}, or choose another name.")
+        if row.subject == subject and row.owner != owner:
+            whose = f"an agent of {row.owner}" if row.owner else "nobody's agent"
+            why = f"{subject} is {whose} by {row.id}."
+            raise _bad("owner", why, f"Name the same owner, or revoke {row.id} first.")
+        if (owner and row.subject == owner and row.owner) or (row.owner == subject and owner):
+            raise _bad(
+                "owner", f"{row.subject} is an agent itself ({row.id}).", "Name the person behind both."
+            )
+
+
+def _bad(field: str, why: str, fix: str) -> InterlockError:
+    return InterlockError(Reason.INVALID_ARGUMENT, why, field=field, fix=fix)

@@ -28,15 +28,18 @@ async def decide_ahead(deps: Deps, message: o.RecordDecisionRequest) -> o.Record
         )
     caller = current_identity()
     decision, payloads = inputs.decision(message.decision, by=caller)
+    owners = {caller.subject: caller.owner}
     if decision.on_behalf_of:
         run = await deps.book.refresh(message.run_id)
         labels = await others.workspace_labels(deps.database, run.workspace_id)
         using = await delegate.used(deps, caller, decision.on_behalf_of, labels)
-        decision = replace(decision, delegation=using)
+        decision = replace(decision, delegation=using.id)
+        owners[decision.on_behalf_of] = using.owner
     outcome = await deps.transactions.change(
         message.run_id,
         lambda run, ctx: early.decide_or_keep(run, ctx, message.step, decision),
         subject=caller.subject,
+        owners=owners,
         payloads=payloads,
         request=request_of(message, lambda run: o.RecordDecisionResponse()),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from interlock.common.access.scope import covers
 from interlock.common.errors import InterlockError, Reason
-from interlock.common.identity import Identity, current_identity
+from interlock.common.identity import Identity, current_identity, folded
 from interlock.orchestrator.convert import access as convert
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.store import delegations
@@ -16,7 +16,7 @@ from interlock.v1 import access_pb2 as pb
 async def delegate(deps: Deps, message: pb.DelegateRequest) -> pb.DelegateResponse:
     """Gives the caller's right to decide to somebody else for a time. Raises INVALID_ARGUMENT, REQUEST_ID_REUSED."""
     caller = current_identity()
-    if message.to_subject == caller.subject:
+    if folded(message.to_subject) == folded(caller.subject):
         raise InterlockError(
             Reason.INVALID_ARGUMENT, "Nobody needs a delegation from themselves.", field="to_subject"
         )
@@ -30,6 +30,7 @@ async def delegate(deps: Deps, message: pb.DelegateRequest) -> pb.DelegateRespon
         caller.authentication,
         now,
         now + message.lifetime.ToTimedelta(),
+        owner=caller.owner,
     )
     kept = await delegations.give(deps.database, row, message.request_id)
     return pb.DelegateResponse(delegation=convert.delegation(kept))
@@ -50,12 +51,14 @@ async def revoke(deps: Deps, message: pb.RevokeDelegationRequest) -> pb.RevokeDe
     return pb.RevokeDelegationResponse(delegation=convert.delegation(gone))
 
 
-async def used(deps: Deps, caller: Identity, on_behalf_of: str, labels: Mapping[str, str]) -> str:
+async def used(
+    deps: Deps, caller: Identity, on_behalf_of: str, labels: Mapping[str, str]
+) -> delegations.DelegationRow:
     """The delegation by which the caller decides about a workspace with these labels. Raises PERMISSION_DENIED."""
     found = await delegations.in_force(deps.database, on_behalf_of, caller.subject)
     for row in found:
         if covers(row.scope, labels):
-            return row.id
+            return row
     raise InterlockError(
         Reason.PERMISSION_DENIED,
         f"{caller.subject} has no delegation from {on_behalf_of} that is in force{' here' if found else ''}.",

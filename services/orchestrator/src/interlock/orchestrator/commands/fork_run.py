@@ -33,6 +33,7 @@ _MOST_LABELS = 50
 
 async def fork_run(deps: Deps, message: f.ForkRunRequest) -> f.ForkRunResponse:
     """The new run, on its own workspace. A repeated request gets the one it made first, finished if it was cut off."""
+    caller = current_identity()
     request = request_of(message, lambda run: f.ForkRunResponse(run=views.run(run)))
     if message.request_id:
         known = await others.recorded(deps.database, request.method, request.request_id, request.fingerprint)
@@ -43,7 +44,7 @@ async def fork_run(deps: Deps, message: f.ForkRunRequest) -> f.ForkRunResponse:
     labels = _labels(begin.parent, message)
     events_of = partial(
         fork,
-        deps.transactions.context(current_identity().subject),
+        deps.transactions.context(caller.subject, caller.owner),
         begin,
         tree=tree,
         labels=labels,

@@ -40,10 +40,12 @@ async def change(
     payloads: Sequence[Payload] = (),
 ) -> Outcome:
     """Runs the mutation as the caller."""
+    caller = current_identity()
     return await deps.transactions.change(
         run_id,
         decide,
-        subject=current_identity().subject,
+        subject=caller.subject,
+        owners={caller.subject: caller.owner},
         payloads=payloads,
         request=request_of(message, respond),
     )

@@ -29,16 +29,19 @@ async def record_decision(deps: Deps, message: o.RecordDecisionRequest) -> o.Rec
         await deps.payloads.need([preview_digest(row.doc)])
     caller = current_identity()
     decision, payloads = inputs.decision(message.decision, by=caller)
+    owners = {caller.subject: caller.owner}
     if decision.on_behalf_of:
         labels = await others.workspace_labels(deps.database, record_of(row.doc).workspace_id)
         using = await delegate.used(deps, caller, decision.on_behalf_of, labels)
-        decision = replace(decision, delegation=using)
+        decision = replace(decision, delegation=using.id)
+        owners[decision.on_behalf_of] = using.owner
     request = request_of(message, lambda run: o.RecordDecisionResponse())
     try:
         await deps.transactions.change(
             row.run_id,
             lambda run, ctx: decide_approval.decide(run, ctx, row.id, decision),
             subject=caller.subject,
+            owners=owners,
             payloads=payloads,
             request=request,
         )

@@ -19,6 +19,7 @@ def token(row: TokenRow) -> access_pb2.Token:
         note=row.note,
         created_by=row.created_by,
         revoked_by=row.revoked_by,
+        owner=row.owner,
     )
     message.created_at.FromDatetime(row.created_at)
     message.expires_at.FromDatetime(row.expires_at)

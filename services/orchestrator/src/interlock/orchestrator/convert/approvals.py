@@ -26,6 +26,7 @@ from interlock.orchestrator.domain.model import (
     Verdict,
     Vote,
 )
+from interlock.orchestrator.domain.people import everyone
 from interlock.orchestrator.domain.votes import approvers
 from interlock.orchestrator.store.records import ApprovalState, ApprovalUpsert
 from interlock.v1 import decision_pb2, rules_pb2, step_pb2
@@ -60,7 +61,9 @@ def requested(run: Run, step: Step, approval: Approval, at: datetime) -> Approva
         gate_note=gate_note(step.spec, run.policy),
         votes=[_vote(each) for each in step.votes],
         stages=_stages(deciders(run, step), step),
-        excluded=sorted({run.created_by, *step.authors}) if deciders(run, step).separate_requester else (),
+        excluded=everyone(run, (run.created_by, *step.authors))
+        if deciders(run, step).separate_requester
+        else (),
         edited_by=step.edited_by,
         outside=approval.outside,
         reminders=step.reminders,

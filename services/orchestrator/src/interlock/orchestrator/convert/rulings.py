@@ -24,12 +24,12 @@ from interlock.orchestrator.domain.model import (
     Step,
     StepKind,
 )
+from interlock.orchestrator.domain.people import PLANNER, owners_of
 from interlock.orchestrator.store.records import Payload
 from interlock.v1 import policy_pb2, rules_pb2, step_pb2
 
 Effect = step_pb2.Effect
 INPUTS: Final = "application/protobuf; type=interlock.v1.PolicyInputs"
-_PLANNER: Final = "planner"
 _GATES = {gate: policy_pb2.Gate.Value(f"GATE_{gate.name}") for gate in Gate}
 
 
@@ -129,9 +129,13 @@ def inputs(
             steps=len(run.steps),
             steps_done=run.steps_done,
             fork=run.fork is not None,
+            owner=next(iter(owners_of(run, run.created_by)), ""),
         ),
         caller=rules_pb2.PolicyCaller(
-            subject=by, planner=by == _PLANNER, requester=by == run.created_by and by != _PLANNER
+            subject=by,
+            planner=by == PLANNER,
+            requester=by == run.created_by and by != PLANNER,
+            owner=next(iter(owners_of(run, by)), ""),
         ),
     )
     if effect is not None:

@@ -26,6 +26,7 @@ from interlock.orchestrator.domain.model import (
     Step,
     StepSpec,
 )
+from interlock.orchestrator.domain.people import owners_of
 from interlock.orchestrator.store.records import FeedRow
 from interlock.v1 import cost_pb2, journal_pb2, policy_pb2, run_pb2, step_pb2
 
@@ -233,6 +234,7 @@ def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:
         envelopes=[envelopes.view(each) for each in value.envelopes],
         trace_id=value.traceparent.split("-")[1] if value.traceparent.count("-") == 3 else "",
         created_by=value.created_by,
+        owner=next(iter(owners_of(value, value.created_by)), ""),
         created_at=timestamp(value.created_at),
         updated_at=timestamp(value.updated_at),
         origin=origin(value.fork),

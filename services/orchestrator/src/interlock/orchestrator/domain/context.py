@@ -9,9 +9,11 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The time, a source of ids (`new_id("apr")` → `apr-…`), who asks, and the digest of the installation's policy."""
+    """The time, a source of ids (`new_id("apr")` → `apr-…`), who asks, the digest of the installation's policy, and
+    whose agent asks (empty: nobody's)."""
 
     now: datetime
     new_id: Callable[[str], str]
     subject: str = ""
     policy: str = ""
+    owner: str = ""

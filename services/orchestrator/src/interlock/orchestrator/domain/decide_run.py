@@ -28,6 +28,7 @@ from interlock.orchestrator.domain.model import (
     StepSpec,
     StepState,
 )
+from interlock.orchestrator.domain.people import PLANNER
 from interlock.orchestrator.domain.refuse import budget_reached, require_attempts, require_run, require_step
 from interlock.orchestrator.domain.votes import check_stages
 
@@ -71,7 +72,8 @@ def create(
         left_out_total=left_out_total,
         workspace_labels=dict(workspace_labels or {}),
     )
-    events = [created, *_added(specs, first=1, policy=policy, by=ctx.subject)]
+    named = [e.AgentNamed(ctx.subject, ctx.owner)] if ctx.owner else []
+    events = [created, *named, *_added(specs, first=1, policy=policy, by=ctx.subject)]
     return [*events, e.RunStarted(ctx.subject)] if start else events
 
 
@@ -117,7 +119,7 @@ def planned(
     try:
         if not specs:
             raise _empty_plan("The planner's answer")
-        added = _added(specs, first=len(run.steps) + 1, policy=run.policy, by="planner")
+        added = _added(specs, first=len(run.steps) + 1, policy=run.policy, by=PLANNER)
     except InterlockError as error:
         return [*called, *_planning_failed(run, failure_of(error))]
     return [*called, e.Planned(len(specs), replaces_pending=replan), *added]

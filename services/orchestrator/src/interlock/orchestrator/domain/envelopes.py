@@ -20,6 +20,7 @@ from interlock.orchestrator.domain.asking import Question, deciders
 from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.globs import check_glob, matches
 from interlock.orchestrator.domain.model import Bounds, Envelope, EnvelopeState, Run, Step, StepKind
+from interlock.orchestrator.domain.people import same_person
 from interlock.orchestrator.domain.votes import Voter, approvers
 
 MAX_ENVELOPES: Final = 100
@@ -187,9 +188,9 @@ def _too_dear(run: Run, envelope: Envelope) -> str:
 def _not_alone(run: Run, step: Step | None, voter: Voter) -> str:
     """Why they could not approve the step (None: steps of the run in general) alone; empty when they could."""
     of = deciders(run, step) if step is not None else run.policy
-    asked = {run.created_by, *(step.authors if step is not None else ())}
-    if of.separate_requester and (both := sorted(voter.people & asked)):
-        return f"{both[0]} has asked for it or edited it"
+    asked = (run.created_by, *(step.authors if step is not None else ()))
+    if of.separate_requester and (both := same_person(run, voter.people, asked)):
+        return f"{both.words} has asked for it or edited it"
     if sum(stage.quorum for stage in of.stages) > 1:
         return "several people have to approve"
     people = [approvers(of.groups, stage) for stage in of.stages]

@@ -24,6 +24,7 @@ from interlock.orchestrator.domain.model import (
     StepState,
     Waiting,
 )
+from interlock.orchestrator.domain.people import PLANNER
 from interlock.orchestrator.domain.steps import Chunked
 from interlock.orchestrator.domain.transitions import IllegalTransitionError
 
@@ -59,6 +60,8 @@ def _steps_added(run: Run, event: e.StepsAdded, at: datetime) -> dict[str, Any]:
     if event.first != len(run.steps) + 1:
         raise IllegalTransitionError(f"steps from {event.first} cannot follow {len(run.steps)} steps")
     by = (event.by,) if event.by else ()
+    if event.by == PLANNER and run.planned_for:
+        by = (run.planned_for, *by)  # what the planner was told is theirs
     added = [Step(number, spec, authors=by) for number, spec in enumerate(event.specs, event.first)]
     return {"steps": run.steps.extend(added)}
 
@@ -154,8 +157,12 @@ def _of_envelope(run: Run, envelope_id: str, **fields: Any) -> dict[str, Any]:
 FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]] = {
     e.StepsAdded: _steps_added,
     e.StepsInherited: _steps_inherited,
+    e.AgentNamed: lambda run, ev, at: {
+        "owners": {**run.owners, ev.subject: (*run.owners.get(ev.subject, ()), ev.owner)}
+    },
     e.PlanningStarted: lambda run, ev, at: {
-        "planning": Planning(ev.additional_context, ev.max_steps, ev.feedback, asked=run.seq + 1)
+        "planning": Planning(ev.additional_context, ev.max_steps, ev.feedback, asked=run.seq + 1),
+        "planned_for": ev.by,
     },
     e.Planned: _planned,
     e.PlanningFailed: lambda run, ev, at: {"planning": None},

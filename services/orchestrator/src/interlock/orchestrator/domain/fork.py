@@ -182,7 +182,8 @@ def fork(
         for at in range(0, len(pending), EVENT_STEPS)
     ]
     started = [e.RunStarted(ctx.subject)] if start else []
-    return [created, *inherited, *added, *started]
+    named = [e.AgentNamed(ctx.subject, ctx.owner)] if ctx.owner else []
+    return [created, *named, *inherited, *added, *started]
 
 
 def _not_ended(run: Run, step: Step) -> InterlockError:

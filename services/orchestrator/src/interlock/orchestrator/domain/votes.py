@@ -1,7 +1,8 @@
 """Who may approve a step, and whether enough people have: stages in order, a quorum in each.
 
 A person counts once in an approval, whatever the stage: two pairs of eyes are two people. Who decides in somebody
-else's place, by delegation, has what that one has and nothing more, and counts as both. Everyone who may vote in some
+else's place, by delegation, has what that one has and nothing more, and counts as both. An agent counts as its owner,
+and a name as every other that differs from it by case alone. Everyone who may vote in some
 stage may reject, skip and edit at any time. Those to whom an approval was escalated may vote in each of its stages.
 """
 
@@ -12,8 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.identity import folded
 from interlock.orchestrator.domain.asking import deciders
 from interlock.orchestrator.domain.model import Group, Policy, Run, Stage, Step, Vote
+from interlock.orchestrator.domain.people import same_person
 
 GROUP = "group:"
 
@@ -67,11 +70,11 @@ def check_may_approve(run: Run, step: Step, approval_id: str, voter: Voter) -> N
     """Raises PERMISSION_DENIED unless they may vote now; APPROVAL_ALREADY_VOTED when one of them has."""
     check_apart(run, step, approval_id, voter)
     for vote in step.votes:
-        if again := sorted(voter.people & vote.people):
+        if again := same_person(run, voter.people, sorted(vote.people)):
             raise InterlockError(
                 Reason.APPROVAL_ALREADY_VOTED,
-                f"{again[0]} has approved {approval_id} before.",
-                metadata={"approval_id": approval_id, "subject": again[0]},
+                f"{again.words} has approved {approval_id} before.",
+                metadata={"approval_id": approval_id, "subject": again.other, "why": again.why},
             )
     who = deciders(run, step)
     number = current_stage(who.stages, step.votes)
@@ -84,14 +87,21 @@ def check_apart(run: Run, step: Step, approval_id: str, voter: Voter) -> None:
     """Raises PERMISSION_DENIED where who asked and who approves are to be kept apart, and are not."""
     if not deciders(run, step).separate_requester:
         return
-    for subject in sorted(voter.people & {run.created_by, *step.authors}):
-        asked = "created the run" if subject == run.created_by else "asked for the step or edited it"
-        raise InterlockError(
-            Reason.PERMISSION_DENIED,
-            f"{subject} {asked}, and the policy {run.policy.name!r} wants somebody else to approve it.",
-            fix="Ask another approver; rejecting, skipping and editing remain possible.",
-            metadata={"approval_id": approval_id, "subject": subject},
-        )
+    found = same_person(run, voter.people, (run.created_by, *step.authors))
+    if found is None:
+        return
+    asked = "created the run" if found.other == run.created_by else "asked for the step or edited it"
+    raise InterlockError(
+        Reason.PERMISSION_DENIED,
+        f"{found.words} {asked}, and the policy {run.policy.name!r} wants somebody else to approve it.",
+        fix="Ask another approver; rejecting, skipping and editing remain possible.",
+        metadata={
+            "approval_id": approval_id,
+            "subject": found.one,
+            "asked_by": found.other,
+            "why": found.why,
+        },
+    )
 
 
 def check_may_refuse(run: Run, step: Step, approval_id: str, voter: Voter) -> None:
@@ -121,8 +131,9 @@ def check_stages(policy: Policy) -> None:
         field = f"policy.stages[{number}]"
         _check_groups(policy, stage.approvers, field)
         people = approvers(policy.groups, stage)
-        if people and len(people) < stage.quorum:
-            why = f"wants {stage.quorum} people to approve and names {len(people)}"
+        count = len({folded(name) for name in people})
+        if people and count < stage.quorum:
+            why = f"wants {stage.quorum} people to approve and names {count}"
             raise _bad(field, why, "Name more of them, or lower the quorum.")
     _check_groups(policy, policy.escalate_to, "policy.escalate_to")
     if bool(policy.escalate_us) != bool(policy.escalate_to):

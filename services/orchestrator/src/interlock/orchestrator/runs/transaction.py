@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -13,6 +13,7 @@ from interlock.common.ids import Ids
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import Run
+from interlock.orchestrator.domain.people import with_owners
 from interlock.orchestrator.runs.beside import beside
 from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.payloads import Payloads
@@ -90,9 +91,9 @@ class Transactions:
         self._on_lease = on_lease
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def context(self, subject: str = "") -> Context:
+    def context(self, subject: str = "", owner: str = "") -> Context:
         """What a decision made now needs from outside."""
-        return Context(self._clock.now(), self._ids.new, subject, self._policy)
+        return Context(self._clock.now(), self._ids.new, subject, self._policy, owner)
 
     async def create(
         self,
@@ -120,12 +121,14 @@ class Transactions:
         decide: Decide,
         *,
         subject: str = "",
+        owners: Mapping[str, str] | None = None,
         epoch: int | None = None,
         payloads: Sequence[Payload] = (),
         request: Request | None = None,
     ) -> Outcome:
         """Decides on the run's newest state and makes the events durable.
 
+        `owners`: whose agents those are who act here (agent → owner); told with what they do.
         Without events nothing is written (and a `request` is not recorded: repeating it has no effect either).
         Raises what `decide` raises, RUN_NOT_FOUND, LEASE_LOST, WORKSPACE_BUSY, DATABASE_UNAVAILABLE, and
         RUN_CONFLICT when others were first too many times in a row.
@@ -135,20 +138,21 @@ class Transactions:
             run = await self._book.get(run_id)
             for _ in range(_TRIES):
                 try:
-                    events = decide(run, self.context(subject))
+                    known, named = with_owners(run, owners or {})
+                    events = decide(known, self.context(subject))
                 except InterlockError:
                     # A refusal must not rest on an old state, nor meet a caller who repeats what succeeded.
                     newest = await self._book.refresh(run_id)
                     if newest.seq == run.seq:
-                        known = await self._recorded(request)
-                        if known is None:
+                        before = await self._recorded(request)
+                        if before is None:
                             raise
-                        return Outcome(run, known)
+                        return Outcome(run, before)
                     run = newest
                     continue
                 if not events:
                     return Outcome(run)
-                change = self._change(run_id, run, events)
+                change = self._change(run_id, run, [*named, *events])
                 try:
                     return await self._append(change, epoch, payloads, request)
                 except Conflict:  # of this run, or of one that it went back over

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -30,6 +30,7 @@ class TokenRow(NamedTuple):
     expires_at: datetime
     revoked_at: datetime | None = None
     revoked_by: str = ""
+    owner: str = ""
 
 
 class DenialRow(NamedTuple):
@@ -101,8 +102,23 @@ async def find(database: Database, token_id: str, digest: bytes) -> Identity | N
         return None
     token = TokenRow(*row)
     return Identity(
-        token.subject, frozenset(token.roles), dict(token.scope), f"token:{token.id}", token.expires_at
+        token.subject,
+        frozenset(token.roles),
+        dict(token.scope),
+        f"token:{token.id}",
+        token.expires_at,
+        token.owner,
     )
+
+
+async def working(database: Database, subjects: Sequence[str]) -> list[TokenRow]:
+    """Tokens that work now, of subjects or owners that are spelled like one of these but for case; at most 1,000."""
+    lowered = [subject.lower() for subject in subjects]
+    alike = or_(
+        func.lower(access_tokens.c.subject).in_(lowered), func.lower(access_tokens.c.owner).in_(lowered)
+    )
+    query = _TOKEN.where(alike, access_tokens.c.revoked_at.is_(None), access_tokens.c.expires_at > func.now())
+    return [TokenRow(*row) for row in await database.all(query.limit(1000))]
 
 
 async def page(

@@ -27,6 +27,7 @@ class DelegationRow(NamedTuple):
     expires_at: datetime
     revoked_at: datetime | None = None
     revoked_by: str = ""
+    owner: str = ""
 
 
 _ALL: Final = select(*(delegations.c[name] for name in DelegationRow._fields))

@@ -13,9 +13,8 @@ from typing import Any, Final
 from interlock.common.access.oidc import refusals
 from interlock.common.access.oidc.settings import EVERYONE, OidcSettings
 from interlock.common.auth import SUBJECT_FORM
-from interlock.common.identity import Identity
+from interlock.common.identity import LOCAL, Identity, folded, is_reserved
 
-_LOCAL: Final = "local"  # who holds the shared token
 _LATEST: Final = 253_402_300_799  # the last second of the year 9999
 _MOST_GROUPS: Final = 1000
 
@@ -29,12 +28,14 @@ def identity(claims: Claims, settings: OidcSettings, now: datetime) -> Identity:
         raise refusals.wrong_issuer()
     _for_us(claims, settings)
     groups = _groups(claims, settings.groups)
+    subject = _subject(claims, settings.subject)
     return Identity(
-        _subject(claims, settings.subject),
+        subject,
         _roles(groups, settings),
         _scope(groups, settings),
         settings.authentication,
         datetime.fromtimestamp(expires, UTC),
+        _owner(claims, settings, subject),
     )
 
 
@@ -80,9 +81,21 @@ def _subject(claims: Claims, name: str) -> str:
         raise refusals.claim(name, "does not name a person: 1 to 128 characters of A-Za-z0-9._@:+/=|-")
     if name == "email" and claims.get("email_verified") is not True:
         raise refusals.claim("email_verified", "is not true, and so the email address proves nothing")
-    if subject == _LOCAL:
-        raise refusals.claim(name, f"is {_LOCAL!r}, which is the name of the shared token's holder")
+    if is_reserved(subject) or folded(subject) == LOCAL:
+        raise refusals.claim(name, f"is {subject!r}, which is a name that nobody can have")
     return subject
+
+
+def _owner(claims: Claims, settings: OidcSettings, subject: str) -> str:
+    """Whose agent the subject is; what the settings say goes before what the token says."""
+    if subject in settings.owners:
+        return settings.owners[subject]
+    owner = claims.get(settings.owner, "") if settings.owner else ""
+    if owner and (not isinstance(owner, str) or not SUBJECT_FORM.fullmatch(owner) or is_reserved(owner)):
+        raise refusals.claim(
+            settings.owner, "does not name a person: 1 to 128 characters of A-Za-z0-9._@:+/=|-"
+        )
+    return str(owner) if folded(str(owner)) != folded(subject) else ""
 
 
 def _groups(claims: Claims, path: str) -> frozenset[str]:

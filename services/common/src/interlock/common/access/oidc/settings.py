@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from interlock.common.auth import SUBJECT_FORM
 from interlock.common.config import bad_variable, env_float, env_list, env_text
 from interlock.common.errors import InterlockError, Reason
-from interlock.common.identity import PEOPLE_ROLES
+from interlock.common.identity import PEOPLE_ROLES, is_reserved
 
 ISSUER: Final = "INTERLOCK_OIDC_ISSUER"
 EVERYONE: Final = "*"
@@ -31,6 +32,8 @@ class OidcSettings:
         groups: INTERLOCK_OIDC_GROUPS_CLAIM, the claim that lists groups; `groups` by default, `a.b` is b within a.
         roles: INTERLOCK_OIDC_ROLES, `group=role`; the group `*` is everyone.
         scopes: INTERLOCK_OIDC_SCOPES, `group:label=value`: who is in the group may touch only what has the label.
+        owner: INTERLOCK_OIDC_OWNER_CLAIM, the claim that names whose agent the subject is; empty = no claim does.
+        owners: INTERLOCK_OIDC_OWNERS, `subject=owner`, for providers that cannot say it.
         leeway: INTERLOCK_OIDC_LEEWAY_SECONDS, by how much clocks may differ; 30 by default, 300 at most.
     """
 
@@ -42,6 +45,8 @@ class OidcSettings:
     roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
     scopes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     leeway: float = 30.0
+    owner: str = ""
+    owners: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def authentication(self) -> str:
@@ -74,6 +79,8 @@ def from_env(env: Mapping[str, str] | None = None) -> OidcSettings | None:
         _roles(env),
         _scopes(env),
         env_float("INTERLOCK_OIDC_LEEWAY_SECONDS", 30.0, minimum=0.0, maximum=300.0, env=env),
+        env_text("INTERLOCK_OIDC_OWNER_CLAIM", env=env),
+        _owners(env),
     )
 
 
@@ -109,6 +116,18 @@ def _roles(env: Mapping[str, str] | None) -> dict[str, frozenset[str]]:
         if not equals or not group or role not in PEOPLE_ROLES:
             raise bad_variable(name, entry, f"group=role, with one of {', '.join(sorted(PEOPLE_ROLES))}")
         found[group] = found.get(group, frozenset()) | {role}
+    return found
+
+
+def _owners(env: Mapping[str, str] | None) -> dict[str, str]:
+    name = "INTERLOCK_OIDC_OWNERS"
+    found: dict[str, str] = {}
+    for entry in env_list(name, env=env):
+        subject, _, owner = entry.rpartition("=")
+        if not SUBJECT_FORM.fullmatch(subject) or not SUBJECT_FORM.fullmatch(owner) or is_reserved(owner):
+            raise bad_variable(name, entry, "subject=owner")
+        if found.setdefault(subject, owner) != owner:
+            raise bad_variable(name, entry, "one owner of a subject")
     return found
 
 

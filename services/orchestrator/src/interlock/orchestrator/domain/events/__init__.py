@@ -21,6 +21,7 @@ from interlock.orchestrator.domain.events.envelopes import (
     EnvelopeUsed,
 )
 from interlock.orchestrator.domain.events.runs import (
+    AgentNamed,
     CancelRequested,
     DriftAdopted,
     ModelCalled,
@@ -71,6 +72,7 @@ from interlock.orchestrator.domain.events.undoing import (
 
 __all__ = [
     "REGISTRY",
+    "AgentNamed",
     "ApprovalCancelled",
     "ApprovalDecided",
     "ApprovalEscalated",

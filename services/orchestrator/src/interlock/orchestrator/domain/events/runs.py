@@ -41,6 +41,15 @@ class RunCreated(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AgentNamed(Event):
+    """Somebody who acts in the run is an agent: `owner` answers for what `subject` asks for and decides."""
+
+    type = "run.agent_named"
+    subject: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepsInherited(Event):
     """Steps that had ended in the run this one is a fork of, numbered from `first`; at most 200 an event."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as default
 from datetime import datetime
@@ -67,8 +68,9 @@ class Run:
 
     `cursor` is the step that was active last, `scan_from` a step before which none is PENDING, `discards` the
     attempts (step, attempt) that the executor has yet to throw away, `steps_allowed` how many steps may still
-    start (None = all), `spent` the sum over the model calls of the run and its steps, `undone` whether anything
-    of it was ever rolled back or reverted.
+    start (None = all), `owners` whose agents those are who have acted in it, `planned_for` who last asked for a plan,
+    `spent` the sum over the model calls of the run and its steps, `undone` whether anything of it was ever rolled back
+    or reverted.
     """
 
     run_id: str
@@ -81,6 +83,8 @@ class Run:
     budget: Budget = default(default_factory=Budget)
     labels: Json = default(default_factory=dict)
     workspace_labels: Json = default(default_factory=dict)
+    owners: Mapping[str, tuple[str, ...]] = default(default_factory=dict)
+    planned_for: str = ""
     traceparent: str = ""
     fork: ForkOf | None = None
     state: RunState = RunState.CREATED
