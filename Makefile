@@ -17,7 +17,7 @@ ARGS ?=
 GOAL ?=
 export GOAL
 
-.PHONY: help install console demo test lint format gen check-gen proto-baseline docs lock up bench bench-full torture test-containers test-envoy test-grpc-web test-matrix test-interop clean
+.PHONY: help install console demo test lint format gen check-gen proto-baseline docs lock up bench bench-full bench-parts torture test-containers test-envoy test-grpc-web test-matrix test-interop clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,11 +68,15 @@ lock: $(STAMP) ## Renew the hash-locked requirements (ARGS=--upgrade for newer v
 up: $(STAMP) ## Start every service on embedded defaults; Ctrl-C stops them
 	@$(BIN)/interlock up $(ARGS)
 
-bench: $(STAMP) ## Measure the hot path, the feed and snapshots on this machine
-	@$(BIN)/python -m pytest -p no:xdist -m bench -s tests $(ARGS)
+bench: $(STAMP) ## Measure Interlock beside other engines, on one PostgreSQL (about six minutes; ARGS="--only Interlock")
+	@$(BIN)/python -m bench $(ARGS)
 
-bench-full: ## The same, with a tree of 100,000 files and 5,000 subscribers
-	@BENCH_FULL=1 $(MAKE) bench
+bench-full: $(STAMP) ## The same with every measure of every engine, then the feed, snapshots and sandboxes (ARGS=…)
+	@$(BIN)/python -m bench --full $(ARGS)
+	@BENCH_FULL=1 $(MAKE) bench-parts
+
+bench-parts: $(STAMP) ## Measure the feed, snapshots and sandboxes alone (BENCH_FULL=1 for the large forms)
+	@$(BIN)/python -m pytest -p no:xdist -m bench -s tests
 
 torture: $(STAMP) ## Long randomized tests: kills, races, hostile steps
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-explore} $(BIN)/python -m pytest -n $(WORKERS) -m torture tests $(ARGS)

@@ -12,7 +12,7 @@ its defaults, which fsyncs nothing of this; `durable git` has `core.fsync=all` i
 What a step writes to its fork is written to the upper directory as the overlay would, before the clock starts for all.
 Each cycle starts when nothing of the one before is left to be written.
 
-`BENCH_FULL=1` (make bench-full) adds a tree of 100,000 files. Figures go to .bench/snapshots.json, or `BENCH_OUT`.
+`BENCH_FULL=1` (make bench-parts) adds a tree of 100,000 files. Figures go to .bench/snapshots.json, or `BENCH_OUT`.
 Nothing here asserts a time.
 """
 
