@@ -14,6 +14,8 @@ from interlock.orchestrator import server
 from interlock.orchestrator.config import Config
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.scope import RunScope
+from interlock.orchestrator.webhooks.sealing import Ring
+from interlock.orchestrator.webhooks.settings import WebhookSettings
 from interlock.v1 import (
     decision_pb2,
     executor_pb2_grpc,
@@ -25,6 +27,7 @@ from interlock.v1 import (
 from interlock.v1 import orchestrator_pb2 as o
 
 TOKEN = "token-of-the-tests"
+RING = Ring([b"webhook key of the tests".ljust(32)])
 NOWHERE = parse_address("127.0.0.1:1")
 ANY_PORT = "127.0.0.1:0"
 
@@ -67,6 +70,7 @@ async def orchestrator(
 ) -> AsyncIterator[Running]:
     """A whole orchestrator; leaving the block stops it as SIGTERM would. `settings`: more of its Config."""
     settings["lease_seconds"] = lease_seconds
+    settings.setdefault("webhooks", WebhookSettings(ring=RING))
     config = Config(database_url, parse_address(ANY_PORT), executor, planner, TOKEN, **settings)
     async with server.parts(config) as deps, server.guarded(config, deps) as guard:
         spec = ServerSpec(

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -92,11 +93,13 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving(answer: Callable[[Received], int] = lambda _: 200) -> AsyncIterator[Receiver]:
-    """One on a free port of 127.0.0.1."""
+async def receiving(
+    answer: Callable[[Received], int] = lambda _: 200, *, secure: ssl.SSLContext | None = None
+) -> AsyncIterator[Receiver]:
+    """One on a free port of 127.0.0.1; over TLS with `secure`."""
     receiver = Receiver(answer=answer)
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
-    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0, ssl=secure)
+    receiver.url = f"http{'s' if secure else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield receiver
     finally:

@@ -109,9 +109,11 @@ def test_only_the_executor_is_loosened_and_says_how() -> None:
     assert any(o.startswith("apparmor=") for o in options)
 
 
-def test_only_the_planner_gets_the_models_key() -> None:
-    keyed = {n for n in SERVICES if any("KEY" in variable for variable in SERVICES[n].get("environment", {}))}
-    assert keyed == {"planner"}
+@pytest.mark.parametrize(
+    ("service", "key"), [("planner", "INTERLOCK_MODEL_API_KEY"), ("orchestrator", "INTERLOCK_WEBHOOK_KEY")]
+)
+def test_a_key_is_given_to_the_service_that_uses_it_alone(service: str, key: str) -> None:
+    assert {n for n in SERVICES if key in SERVICES[n].get("environment", {})} == {service}
 
 
 def test_every_variable_is_explained_or_has_a_default() -> None:

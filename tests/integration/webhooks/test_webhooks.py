@@ -6,10 +6,12 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.support.orchestrator import (
+    RING,
     TOKEN,
     Running,
     create,
@@ -31,7 +33,9 @@ from interlock.orchestrator.webhooks.settings import WebhookSettings
 from interlock.v1 import approval_pb2, decision_pb2, webhook_pb2_grpc
 from interlock.v1 import webhook_pb2 as pb
 
-FAST = WebhookSettings(networks(["127.0.0.1"]), attempts=4, first=0.02, longest=0.05, timeout=5.0, poll=0.05)
+FAST = WebhookSettings(
+    networks(["127.0.0.1"]), attempts=4, first=0.02, longest=0.05, timeout=5.0, poll=0.05, ring=RING
+)
 TYPES = ["approval.requested", "approval.resolved", "approval.applied"]
 pytestmark = pytest.mark.timeout(150)
 
@@ -144,7 +148,7 @@ async def test_what_never_arrives_is_given_up_visibly_and_sent_again_on_request(
         left = ends.get(received.told[0], [])
         return left.pop(0) if left else 200
 
-    settings = WebhookSettings(FAST.allow, attempts=2, first=0.02, longest=0.05, timeout=0.3, poll=0.05)
+    settings = replace(FAST, attempts=2, timeout=0.3)
     async with receiving(answer) as receiver, serving(database_url, executor, settings) as (it, hooks):
         made = await add(hooks, receiver.url)
         await approved(it)
@@ -173,7 +177,7 @@ async def test_restarts_and_replicas_lose_nothing(database_url: str, executor: A
     open_ = False
 
     async with receiving(lambda _: 200 if open_ else 503) as receiver:
-        patient = WebhookSettings(FAST.allow, attempts=1000, first=0.02, longest=0.05, poll=0.05)
+        patient = replace(FAST, attempts=1000)
         async with serving(database_url, executor, patient) as (it, hooks):
             await add(hooks, receiver.url)
             runs = [await approved(it)]

@@ -15,6 +15,7 @@ BASE = {
     "PATH": "/bin",
     "INTERLOCK_DATA_DIR": "/d",
     "INTERLOCK_MODEL_API_KEY": "secret",
+    "INTERLOCK_WEBHOOK_KEY": "secret",
     "INTERLOCK_MODEL_GATEWAY": "openai",
     "INTERLOCK_DATABASE_URL": "postgresql://secret",
     "INTERLOCK_DATABASE_POOL": "4",
@@ -28,6 +29,7 @@ BASE = {
 def test_keys_are_the_planners_and_the_database_is_the_orchestrators(service: str) -> None:
     env = environment(service, BASE, defaults())
     assert ("INTERLOCK_MODEL_API_KEY" in env) == (service == "planner")
+    assert ("INTERLOCK_WEBHOOK_KEY" in env) == (service == "orchestrator")
     assert ("INTERLOCK_DATABASE_URL" in env) == (service == "orchestrator")
     assert {"INTERLOCK_SECRET_DEPLOY", "INTERLOCK_SECRETS_DIR"} & env.keys() == (
         {"INTERLOCK_SECRET_DEPLOY", "INTERLOCK_SECRETS_DIR"} if service == "executor" else set()

@@ -9,7 +9,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from interlock.common.addresses import DEFAULT_PORTS, Address, parse_address
@@ -26,6 +26,7 @@ __all__ = [
     "env_path",
     "env_text",
     "executor_dir",
+    "kept_secret",
     "load_token",
     "parse_address",
     "service_address",
@@ -162,17 +163,29 @@ def load_token(create: bool = True, env: Env | None = None) -> str:
     if given := env_text("INTERLOCK_TOKEN", env=env):
         return _checked_token(given, "INTERLOCK_TOKEN")
     path = data_dir(env) / "token"
-    if create and not path.exists():
-        _create_token(path)
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    token = kept_secret(path, (lambda: secrets.token_urlsafe(32)) if create else None)
+    if token is None:
         raise InterlockError(
             Reason.UNAUTHENTICATED,
             f"There is no token in {path}.",
             field="INTERLOCK_TOKEN",
             fix="Start the services once (`interlock up`), or set INTERLOCK_TOKEN.",
-        ) from None
+        )
+    return _checked_token(token, str(path))
+
+
+def kept_secret(path: Path, make: Callable[[], str] | None = None) -> str | None:
+    """The text of a file that its owner alone can read; None when there is none.
+
+    With `make`, a missing file is made with what it returns, mode 0600, atomically: several processes that start at
+    once all get the same. Raises PERMISSION_DENIED when it cannot be made or read, or other users could read it.
+    """
+    if make is not None and not path.exists():
+        _create_private(path, make())
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise InterlockError(Reason.PERMISSION_DENIED, f"Cannot read {path}: {error.strerror}.") from None
     with os.fdopen(fd, "r", encoding="utf-8", errors="replace") as file:
@@ -180,7 +193,7 @@ def load_token(create: bool = True, env: Env | None = None) -> str:
             raise InterlockError(
                 Reason.PERMISSION_DENIED, f"Other users can read {path}.", fix=f"Run `chmod 600 {path}`."
             )
-        return _checked_token(file.read(_MAX_TOKEN + 1).strip(), str(path))
+        return file.read(_MAX_TOKEN + 1).strip()
 
 
 def bad_variable(name: str, value: str, wanted: str) -> InterlockError:
@@ -212,8 +225,8 @@ def _checked_token(token: str, source: str) -> str:
     return token
 
 
-def _create_token(path: Path) -> None:
-    temporary = path.with_name(f".token-{os.getpid()}-{secrets.token_hex(8)}")
+def _create_private(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -226,7 +239,7 @@ def _create_token(path: Path) -> None:
         ) from None
     try:
         with os.fdopen(fd, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
+            file.write(text + "\n")
             file.flush()
             os.fsync(fd)
         # link() fails if the name exists, which rename() does not: the first of several processes wins.

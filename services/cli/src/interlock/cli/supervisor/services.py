@@ -22,6 +22,7 @@ _GATEWAY_OFFSET = 5
 _PRIVATE = {
     "INTERLOCK_MODEL_": "planner",
     "INTERLOCK_DATABASE_": "orchestrator",
+    "INTERLOCK_WEBHOOK_": "orchestrator",
     "INTERLOCK_SECRET_": "executor",
     "INTERLOCK_SECRETS_": "executor",
 }

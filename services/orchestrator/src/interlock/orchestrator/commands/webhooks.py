@@ -22,15 +22,18 @@ async def add(deps: Deps, message: pb.AddWebhookRequest) -> pb.AddWebhookRespons
             field="filter.for_me",
         )
     made = "" if message.secret else signing.new_secret()
+    webhook_id = deps.ids.new("whk")
+    sealed, key = deps.webhooks.ring.seal(signing.key_of(message.secret or made), webhook_id)
     row = webhooks.EndpointRow(
-        deps.ids.new("whk"),
+        webhook_id,
         message.url,
         convert.chosen(message),
-        signing.key_of(message.secret or made),
+        sealed,
         message.note,
         current_identity().subject,
         deps.clock.now(),
         await events.position(deps.database),
+        key,
     )
     await webhooks.add(deps.database, row, message.request_id)
     deps.bell.ring()

@@ -271,6 +271,13 @@ webhooks = Table(
     Column("created_by", Text, nullable=False),
     Column("created_at", _Time, nullable=False),
     Column("position", BigInteger, nullable=False, comment="Up to there in the feed its deliveries are made"),
+    Column(
+        "sealed_with",
+        Text,
+        nullable=False,
+        server_default="",
+        comment="Name of the key that the secret is encrypted with; empty for none",
+    ),
     Index("ix_webhooks_request_id", "request_id", unique=True),
     comment="Endpoints that are told what happens to approvals.",
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, LargeBinary, Text, bindparam, delete, func, select, text
+from sqlalchemy import BigInteger, LargeBinary, Text, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -21,7 +21,7 @@ MOST: Final = 100
 
 
 class EndpointRow(NamedTuple):
-    """An endpoint, with what signs for it."""
+    """An endpoint, with the encrypted secret that signs for it, and the name of the key that opens it."""
 
     id: str
     url: str
@@ -31,6 +31,7 @@ class EndpointRow(NamedTuple):
     created_by: str
     created_at: datetime
     position: int
+    sealed_with: str
 
 
 class DeliveryRow(NamedTuple):
@@ -59,6 +60,7 @@ class Due(NamedTuple):
     run_id: str
     url: str
     secret: bytes
+    sealed_with: str
     body: bytes
     attempts: int
 
@@ -81,8 +83,9 @@ _COUNTS: Final = select(deliveries.c.webhook_id, deliveries.c.state, func.count(
 )
 # Of each endpoint and run the oldest one that is pending: whatever holds it up holds up those behind it.
 _DUE: Final = text("""
-SELECT id, webhook_id, run_id, url, secret, body, attempts FROM (
-  SELECT h.*, w.url, w.secret, row_number() OVER (PARTITION BY w.id ORDER BY h.next_at, h.number) AS place
+SELECT id, webhook_id, run_id, url, secret, sealed_with, body, attempts FROM (
+  SELECT h.*, w.url, w.secret, w.sealed_with,
+         row_number() OVER (PARTITION BY w.id ORDER BY h.next_at, h.number) AS place
     FROM webhooks w CROSS JOIN LATERAL (
       SELECT DISTINCT ON (d.run_id) d.id, d.webhook_id, d.run_id, d.body, d.attempts, d.next_at, d.number
         FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.state = 'pending'
@@ -158,6 +161,12 @@ async def remove(database: Database, webhook_id: str) -> None:
     gone = delete(webhooks).where(webhooks.c.id == webhook_id).returning(webhooks.c.id)
     if not await database.write(gone):
         raise missing(f"There is no webhook {webhook_id}.")
+
+
+async def reseal(database: Database, row: EndpointRow, secret: bytes, sealed_with: str) -> None:
+    """Keeps the secret of an endpoint as another key encrypts it, unless that was done meanwhile."""
+    there = (webhooks.c.id == row.id) & (webhooks.c.sealed_with == row.sealed_with)
+    await database.write(update(webhooks).where(there).values(secret=secret, sealed_with=sealed_with))
 
 
 async def counts(database: Database) -> dict[tuple[str, str], int]:

@@ -13,6 +13,7 @@ from interlock.orchestrator.store import webhooks
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.webhooks import Due
 from interlock.orchestrator.webhooks import signing
+from interlock.orchestrator.webhooks.sealing import Unsealable
 from interlock.orchestrator.webhooks.sender import Failed, Sender
 from interlock.orchestrator.webhooks.settings import WebhookSettings
 
@@ -78,9 +79,10 @@ class Deliverer:
     async def _post(self, due: Due) -> tuple[int, str]:
         seconds = int(self._clock.now().timestamp())
         try:
-            headers = signing.headers(due.secret, due.id, seconds, due.body)
+            key = self._settings.ring.open(due.secret, due.sealed_with, due.webhook_id)
+            headers = signing.headers(key, due.id, seconds, due.body)
             status = await self._sender.post(due.url, headers, due.body)
-        except Failed as failure:
+        except (Failed, Unsealable) as failure:
             return 0, str(failure)
         except InterlockError as error:  # a URL that an earlier release took
             return 0, str(error)

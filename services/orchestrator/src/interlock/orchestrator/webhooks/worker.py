@@ -8,9 +8,11 @@ from interlock.common import logs
 from interlock.common.errors import InterlockError
 from interlock.common.tasks import stop
 from interlock.orchestrator.deps import Deps
+from interlock.orchestrator.store import webhooks
 from interlock.orchestrator.store.sole import while_alone
 from interlock.orchestrator.webhooks.deliverer import Deliverer
 from interlock.orchestrator.webhooks.outbox import Outbox
+from interlock.orchestrator.webhooks.sealing import Unsealable
 from interlock.orchestrator.webhooks.sender import Sender
 
 _log = logs.get("webhooks")
@@ -24,7 +26,7 @@ class WebhookWorker:
         self._deps, self._settings = deps, deps.webhooks
         self._changed = asyncio.Event()
         settings = deps.webhooks
-        sender = Sender(settings.allow, settings.timeout)
+        sender = Sender(settings.allow, settings.timeout, settings.trust)
         self._deliverer = Deliverer(deps.database, sender, settings, deps.clock)
         self._outbox = Outbox(deps, self._changed, self._deliverer.wake, settings.poll)
         self._task: asyncio.Task[None] | None = None
@@ -53,9 +55,22 @@ class WebhookWorker:
             await asyncio.sleep(self._settings.poll)
 
     async def _work(self) -> None:
+        await self._seal()
         async with asyncio.TaskGroup() as both:
             both.create_task(self._outbox.run())
             both.create_task(self._deliverer.run())
+
+    async def _seal(self) -> None:
+        """Encrypts with the newest key what is in clear or has an older one."""
+        ring = self._settings.ring
+        for row in await webhooks.endpoints(self._deps.database):
+            if row.sealed_with == ring.newest:
+                continue
+            try:
+                secret = ring.open(row.secret, row.sealed_with, row.id)
+                await webhooks.reseal(self._deps.database, row, *ring.seal(secret, row.id))
+            except (Unsealable, InterlockError) as error:
+                _log.warning("a webhook's secret stays as it is", webhook=row.id, why=str(error))
 
 
 def _others(group: ExceptionGroup[Exception]) -> None:
