@@ -24,6 +24,7 @@ COMMANDS = {
     "token": "Issue and revoke tokens; see which calls were refused.",
     "webhook": "Tell URLs what happens to approvals, by signed messages.",
     "certs": "Make and look at certificates for TLS between the services.",
+    "mcp": "Let an agent work through gated steps, by MCP.",
     "matrix-bot": "Ask in Matrix rooms; take reactions and replies as decisions.",
     "delegation": "Let somebody else decide in your place for a time.",
     "login": "Log in at the OpenID provider with a browser.",
