@@ -370,6 +370,7 @@ SAMPLES: tuple[e.Event, ...] = (
         workspace_labels={"team": "web", "env": "prod"},
     ),
     e.AgentNamed("agent-7", "alice"),
+    e.DecisionWithdrawn("bob", _digest("f"), "The token tok-1 does not work any more.", step=2),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

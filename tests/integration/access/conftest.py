@@ -48,6 +48,7 @@ class Services:
     orchestrator: Running
     stack: AsyncExitStack
     labels: dict[str, dict[str, str]]
+    script: Script
 
     async def channel(self, service: str, token: str, **options: Any) -> Channel:
         """A channel that is closed with the test. Access and Webhooks are where the orchestrator is."""
@@ -80,4 +81,4 @@ async def services(database_url: str) -> AsyncIterator[Services]:
             "Planner": await stack.enter_async_context(planner(idle(PLANNER), orchestrator=here)),
             "Approval": await stack.enter_async_context(approval_server(here, TOKEN)),
         }
-        yield Services(at, running, stack, script.labels)
+        yield Services(at, running, stack, script.labels, script)

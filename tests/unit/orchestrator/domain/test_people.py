@@ -12,7 +12,7 @@ from interlock.orchestrator.domain.actions import AskPlan
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.decide_envelope import Grant, Granter, grant
 from interlock.orchestrator.domain.model import Bounds, Policy, RejectAction, Stage, StepState
-from interlock.orchestrator.domain.people import everyone, same_person, with_owners
+from interlock.orchestrator.domain.people import everyone, named, same_person
 from interlock.orchestrator.domain.votes import Voter, check_stages
 
 APART = Policy(separate_requester=True)
@@ -112,14 +112,11 @@ def test_a_run_is_created_with_whose_agent_asks() -> None:
 
 
 def test_owners_are_told_once_and_add_up() -> None:
-    run = DrivenRun().run
-    assert with_owners(run, {"bob": ""}) == (run, [])
-    assert with_owners(run, {"bob": "Bob"}) == (run, [])
-    run, told = with_owners(run, {"bob": "carl"})
-    assert told == [e.AgentNamed("bob", "carl")]
-    assert with_owners(run, {"bob": "carl"}) == (run, [])
-    run, told = with_owners(run, {"bob": "eve"})
-    assert told == [e.AgentNamed("bob", "eve")]
-    assert everyone(run, ["bob"]) == ("bob", "carl", "eve")
-    assert same_person(run, ["bob"], ["carl"]) is not None
-    assert same_person(run, ["carl"], ["eve"]) is None, "two owners of one agent are two people"
+    driven = DrivenRun()
+    assert named(driven.run, {"bob": "", "eve": "Eve"}) == []
+    driven.tx(named(driven.run, {"bob": "carl"}))
+    assert named(driven.run, {"bob": "carl"}) == []
+    driven.tx(named(driven.run, {"bob": "eve"}))
+    assert everyone(driven.run, ["bob"]) == ("bob", "carl", "eve")
+    assert same_person(driven.run, ["bob"], ["carl"]) is not None
+    assert same_person(driven.run, ["carl"], ["eve"]) is None, "two owners of one agent are two people"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain import events as e
@@ -13,6 +14,10 @@ from interlock.orchestrator.domain.envelopes import check_bounds, check_may_gran
 from interlock.orchestrator.domain.model import RUN_FINAL, Bounds, EnvelopeState, Run, RunState, Step
 from interlock.orchestrator.domain.refuse import require_run
 from interlock.orchestrator.domain.votes import Voter
+
+SIGNED: Final = "oidc:"
+MOST_BY_SIGNED_US: Final = 12 * 3600 * 1_000_000
+"""How long what a provider's person has granted lasts at most: a signed token cannot be asked about later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,10 @@ def check_grant(run: Run, step: Step, asked: Grant, by: Voter) -> None:
 
 def granted(ctx: Context, asked: Grant, by: Granter, *, approval_id: str = "", digest: str = "") -> e.Event:
     """The event of a grant that is allowed."""
-    until = time_text(ctx.now + timedelta(microseconds=asked.lasts_us)) if asked.lasts_us else ""
+    lasts_us = asked.lasts_us
+    if by.authentication.startswith(SIGNED):
+        lasts_us = min(lasts_us or MOST_BY_SIGNED_US, MOST_BY_SIGNED_US)
+    until = time_text(ctx.now + timedelta(microseconds=lasts_us)) if lasts_us else ""
     return e.EnvelopeGranted(
         ctx.new_id("env"),
         asked.bounds,

@@ -137,6 +137,7 @@ def _granted(run: Run, event: e.EnvelopeGranted, at: datetime) -> dict[str, Any]
         event.expires_at,
         run.spent.cost_micros or 0,
         run.spent.unpriced,
+        delegation=event.delegation,
     )
     return {"envelopes": (*run.envelopes, made)}
 
@@ -160,6 +161,7 @@ FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]] = {
     e.AgentNamed: lambda run, ev, at: {
         "owners": {**run.owners, ev.subject: (*run.owners.get(ev.subject, ()), ev.owner)}
     },
+    e.DecisionKept: lambda run, ev, at: {"keeping": tuple(sorted({*run.keeping, ev.step}))},
     e.PlanningStarted: lambda run, ev, at: {
         "planning": Planning(ev.additional_context, ev.max_steps, ev.feedback, asked=run.seq + 1),
         "planned_for": ev.by,

@@ -226,6 +226,9 @@ _STEP_FIELDS: dict[type[e.Event], Callable[[Step, Any], dict[str, Any]]] = {
         "escalated_at": None,
     },
     e.DecisionKept: lambda s, ev: {"early": (*s.early, ev.decision)},
+    e.DecisionWithdrawn: lambda s, ev: {
+        "early": tuple(each for each in s.early if (each.subject, each.digest) != (ev.subject, ev.digest))
+    },
     e.ApprovalReminded: lambda s, ev: {"reminders": ev.number},
     e.EnvelopeTried: lambda s, ev: {"tried_request": ev.request},
     e.EnvelopeUsed: lambda s, ev: {"envelope": ev.envelope_id},

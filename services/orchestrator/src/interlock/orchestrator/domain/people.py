@@ -7,7 +7,7 @@ are agents of a third. What is decided here keeps people apart and counts them; 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from interlock.common.identity import folded
@@ -71,14 +71,10 @@ def _why(run: Run, one: str, other: str) -> str | None:
     return "same_owner" if own_one & own_other else None
 
 
-def with_owners(run: Run, owners: Mapping[str, str]) -> tuple[Run, list[e.Event]]:
-    """The run with what is known of agents (`owners`: agent → owner), and the events that tell what is new of it."""
-    new = {
-        agent: owner
-        for agent, owner in owners.items()
+def named(run: Run, owners: Mapping[str, str]) -> list[e.Event]:
+    """Tells what is new of agents (`owners`: agent → owner)."""
+    return [
+        e.AgentNamed(agent, owner)
+        for agent, owner in sorted(owners.items())
         if owner and folded(owner) != folded(agent) and owner not in run.owners.get(agent, ())
-    }
-    if not new:
-        return run, []
-    known = {agent: (*run.owners.get(agent, ()), owner) for agent, owner in new.items()}
-    return replace(run, owners={**run.owners, **known}), [e.AgentNamed(*pair) for pair in sorted(new.items())]
+    ]

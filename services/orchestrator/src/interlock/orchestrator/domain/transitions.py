@@ -53,6 +53,7 @@ RUN: dict[str, dict[R, tuple[R, ...]]] = {
     "step.executing": _stay(R.RUNNING),
     "step.applying": _stay(R.RUNNING, R.PAUSED),
     "approval.kept": _stay(*ANY_OPEN),
+    "approval.withdrawn": _stay(*ANY_OPEN),
     "approval.requested": {R.RUNNING: (R.AWAITING_APPROVAL,), R.PAUSED: (R.PAUSED,)},
     "approval.voted": _stay(R.AWAITING_APPROVAL, R.PAUSED),
     "approval.reminded": _stay(R.AWAITING_APPROVAL, R.PAUSED),

@@ -13,11 +13,13 @@ from interlock.common.ids import Ids
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import Run
-from interlock.orchestrator.domain.people import with_owners
+from interlock.orchestrator.domain.people import named
+from interlock.orchestrator.domain.standing import ended, rights
 from interlock.orchestrator.runs.beside import beside
 from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.rows import Change
+from interlock.orchestrator.store import standing
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.errors import Conflict
 from interlock.orchestrator.store.journal import Journal
@@ -138,8 +140,9 @@ class Transactions:
             run = await self._book.get(run_id)
             for _ in range(_TRIES):
                 try:
-                    known, named = with_owners(run, owners or {})
-                    events = decide(known, self.context(subject))
+                    change = await self._begun(run, owners or {})
+                    assert change.after is not None
+                    events = decide(change.after, self.context(subject))
                 except InterlockError:
                     # A refusal must not rest on an old state, nor meet a caller who repeats what succeeded.
                     newest = await self._book.refresh(run_id)
@@ -152,7 +155,7 @@ class Transactions:
                     continue
                 if not events:
                     return Outcome(run)
-                change = self._change(run_id, run, [*named, *events])
+                self._finish(change, events)
                 try:
                     return await self._append(change, epoch, payloads, request)
                 except Conflict:  # of this run, or of one that it went back over
@@ -168,9 +171,20 @@ class Transactions:
             return None
         return await others.recorded(self._database, request.method, request.request_id, request.fingerprint)
 
-    def _change(self, run_id: str, run: Run | None, events: Sequence[e.Event]) -> Change:
+    async def _begun(self, run: Run, owners: Mapping[str, str]) -> Change:
+        """A change that tells what a decision has to know: whose agents act, and which rights have ended."""
         now = self._clock.now()
-        change = Change(run_id, run, run)
+        change = Change(run.run_id, run, run)
+        over = await standing.over(self._database, rights(run, now))
+        for event in (*named(run, owners), *ended(run, now, over)):
+            change.add(event, now)
+        return change
+
+    def _change(self, run_id: str, run: Run | None, events: Sequence[e.Event]) -> Change:
+        return self._finish(Change(run_id, run, run), events)
+
+    def _finish(self, change: Change, events: Sequence[e.Event]) -> Change:
+        now = self._clock.now()
         for event in events:
             change.add(event, now)
         change.settle(now, self._policy)

@@ -68,6 +68,14 @@ async def in_force(database: Database, from_subject: str, to_subject: str) -> li
     return [DelegationRow(*row) for row in rows]
 
 
+async def standing(database: Database, ids: set[str]) -> set[str]:
+    """Those of these delegations that can be used now."""
+    if not ids:
+        return set()
+    query = select(delegations.c.id).where(delegations.c.id.in_(ids), _in_force())
+    return {row[0] for row in await database.all(query)}
+
+
 async def page(
     database: Database, *, everything: bool, subject: str, before: str | None, limit: int
 ) -> list[DelegationRow]:

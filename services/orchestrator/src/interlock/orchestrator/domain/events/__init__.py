@@ -12,6 +12,7 @@ from interlock.orchestrator.domain.events.approvals import (
     ApprovalRequested,
     ApprovalVoted,
     DecisionKept,
+    DecisionWithdrawn,
 )
 from interlock.orchestrator.domain.events.envelopes import (
     EnvelopeExhausted,
@@ -82,6 +83,7 @@ __all__ = [
     "ApprovalVoted",
     "CancelRequested",
     "DecisionKept",
+    "DecisionWithdrawn",
     "DriftAdopted",
     "EffectDiscarded",
     "EnvelopeExhausted",

@@ -25,6 +25,16 @@ class DecisionKept(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionWithdrawn(Event):
+    """A kept decision is not given any more: the right by which it was kept has ended."""
+
+    type = "approval.withdrawn"
+    subject: str
+    digest: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalVoted(Event):
     """Someone approved where several have to; `stage` counts from 0. The last one is followed by the decision."""
 

@@ -69,3 +69,4 @@ class Envelope:
     state: EnvelopeState = EnvelopeState.ACTIVE
     uses: tuple[EnvelopeUse, ...] = ()
     revoked_by: str = ""
+    delegation: str = ""

@@ -69,6 +69,7 @@ class Run:
     `cursor` is the step that was active last, `scan_from` a step before which none is PENDING, `discards` the
     attempts (step, attempt) that the executor has yet to throw away, `steps_allowed` how many steps may still
     start (None = all), `owners` whose agents those are who have acted in it, `planned_for` who last asked for a plan,
+    `keeping` the steps for which decisions were ever kept,
     `spent` the sum over the model calls of the run and its steps, `undone` whether anything of it was ever rolled back
     or reverted.
     """
@@ -85,6 +86,7 @@ class Run:
     workspace_labels: Json = default(default_factory=dict)
     owners: Mapping[str, tuple[str, ...]] = default(default_factory=dict)
     planned_for: str = ""
+    keeping: tuple[int, ...] = ()
     traceparent: str = ""
     fork: ForkOf | None = None
     state: RunState = RunState.CREATED
