@@ -11,7 +11,9 @@ from interlock.common.journal_keys import SigningKey
 from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.policies import Policies
 from interlock.orchestrator.queries.shared import SharedEvents
+from interlock.orchestrator.runs.asked import Asked
 from interlock.orchestrator.runs.book import RunBook
+from interlock.orchestrator.runs.labels import WorkspaceLabels
 from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.store.engine import Database
@@ -29,6 +31,8 @@ class Deps:
     feed: Feed
     book: RunBook
     payloads: Payloads
+    asked: Asked
+    labels: WorkspaceLabels
     transactions: Transactions
     executor: ExecutorClient
     executor_address: str

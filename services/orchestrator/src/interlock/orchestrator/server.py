@@ -18,7 +18,9 @@ from interlock.orchestrator.config import Config
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.keys import Keys
 from interlock.orchestrator.policies import Policies
+from interlock.orchestrator.runs.asked import Asked
 from interlock.orchestrator.runs.book import RunBook
+from interlock.orchestrator.runs.labels import WorkspaceLabels
 from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.scope import RunScope
@@ -86,7 +88,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         stack.push_async_callback(database.close)
         keys = Keys(await installation.secret(database))
         journal, feed, notifier = Journal(database), Feed(database), Notifier(database)
-        book, payloads = RunBook(database), Payloads(database)
+        book, payloads, asked = RunBook(database), Payloads(database), Asked()
         drivers = Drivers(database, book, owner=owner, ttl=config.lease_seconds)
         for subscriber in (feed.on_flush, notifier.hint, drivers.on_flush):
             journal.on_flush(subscriber)
@@ -100,7 +102,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         executor = ExecutorClient(executor_channel)
         stack.push_async_callback(executor.session.close)
         policies = Policies(config.policy)
-        known = (database, journal, book, payloads, clock, ids)
+        known = (database, journal, book, payloads, asked, clock, ids)
         transactions = Transactions(*known, owner=owner, policy=policies.digest, on_lease=drivers.own)
         executing = Executing(executor, payloads, keys, policies)
         thinking = Thinking(planner_channel, executor, payloads)
@@ -115,6 +117,8 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
             feed,
             book,
             payloads,
+            asked,
+            WorkspaceLabels(database),
             transactions,
             executor,
             str(config.executor),

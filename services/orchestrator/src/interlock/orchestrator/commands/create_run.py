@@ -60,6 +60,7 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
         outcome = await create([*events[:-1], RunWaiting(current_identity().subject, holder)])
     if outcome.replayed is not None:
         return o.CreateRunResponse.FromString(outcome.replayed)
+    deps.labels.learn(message.workspace_id, workspace.labels)
     return o.CreateRunResponse(run=views.run(outcome.run))
 
 

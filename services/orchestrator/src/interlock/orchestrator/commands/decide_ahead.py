@@ -12,8 +12,7 @@ from interlock.orchestrator.convert import approvals as convert
 from interlock.orchestrator.convert import inputs
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import early
-from interlock.orchestrator.queries.approvals import record_view
-from interlock.orchestrator.store.readers import approvals, others
+from interlock.orchestrator.queries.approvals import record_view, row_after
 from interlock.v1 import orchestrator_pb2 as o
 
 
@@ -31,7 +30,7 @@ async def decide_ahead(deps: Deps, message: o.RecordDecisionRequest) -> o.Record
     owners = {caller.subject: caller.owner}
     if decision.on_behalf_of:
         run = await deps.book.refresh(message.run_id)
-        labels = await others.workspace_labels(deps.database, run.workspace_id)
+        labels = await deps.labels.of(run.workspace_id)
         using = await delegate.used(deps, caller, decision.on_behalf_of, labels)
         decision = replace(decision, delegation=using.id)
         owners[decision.on_behalf_of] = using.owner
@@ -49,5 +48,5 @@ async def decide_ahead(deps: Deps, message: o.RecordDecisionRequest) -> o.Record
     kept = next((each for each in step.early if (each.digest, each.subject) == mine), None)
     if kept is not None:
         return o.RecordDecisionResponse(approval=convert.kept(run, step, kept))
-    row = await approvals.get(deps.database, step.last_approval_id)
+    row = await row_after(deps, outcome, step.last_approval_id)
     return o.RecordDecisionResponse(approval=await record_view(deps, row, with_preview=False))

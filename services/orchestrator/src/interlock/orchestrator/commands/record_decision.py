@@ -13,8 +13,8 @@ from interlock.orchestrator.convert import inputs
 from interlock.orchestrator.convert.approvals import preview_digest, record_of
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import decide_approval
-from interlock.orchestrator.queries.approvals import record_view
-from interlock.orchestrator.store.readers import approvals, others
+from interlock.orchestrator.queries.approvals import record_view, row_after
+from interlock.orchestrator.store.readers import approvals
 from interlock.v1 import orchestrator_pb2 as o
 
 
@@ -22,7 +22,7 @@ async def record_decision(deps: Deps, message: o.RecordDecisionRequest) -> o.Rec
     """Records the first decision about an approval."""
     if not message.approval_id:
         return await decide_ahead(deps, message)
-    row = await approvals.get(deps.database, message.approval_id)
+    row = deps.asked.newest(message.approval_id) or await approvals.get(deps.database, message.approval_id)
     _check_target(row, message)
     if message.decision.HasField("approve"):
         # What cannot be shown as it was recorded cannot have been reviewed.
@@ -31,13 +31,13 @@ async def record_decision(deps: Deps, message: o.RecordDecisionRequest) -> o.Rec
     decision, payloads = inputs.decision(message.decision, by=caller)
     owners = {caller.subject: caller.owner}
     if decision.on_behalf_of:
-        labels = await others.workspace_labels(deps.database, record_of(row.doc).workspace_id)
+        labels = await deps.labels.of(record_of(row.doc).workspace_id)
         using = await delegate.used(deps, caller, decision.on_behalf_of, labels)
         decision = replace(decision, delegation=using.id)
         owners[decision.on_behalf_of] = using.owner
     request = request_of(message, lambda run: o.RecordDecisionResponse())
     try:
-        await deps.transactions.change(
+        outcome = await deps.transactions.change(
             row.run_id,
             lambda run, ctx: decide_approval.decide(run, ctx, row.id, decision),
             subject=caller.subject,
@@ -49,7 +49,7 @@ async def record_decision(deps: Deps, message: o.RecordDecisionRequest) -> o.Rec
         if error.reason is not Reason.APPROVAL_ALREADY_DECIDED:
             raise
         raise _already_decided(await approvals.get(deps.database, row.id)) from None
-    newest = await approvals.get(deps.database, row.id)
+    newest = await row_after(deps, outcome, row.id)
     return o.RecordDecisionResponse(approval=await record_view(deps, newest, with_preview=False))
 
 

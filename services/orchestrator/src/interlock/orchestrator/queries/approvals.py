@@ -22,7 +22,8 @@ from interlock.orchestrator.convert import approvals as convert
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.model import Verdict
 from interlock.orchestrator.queries import anchors
-from interlock.orchestrator.store.readers import approvals, events, others, runs
+from interlock.orchestrator.runs.transaction import Outcome
+from interlock.orchestrator.store.readers import approvals, events, runs
 from interlock.orchestrator.store.records import FeedRow
 from interlock.v1 import approval_pb2, decision_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
@@ -54,8 +55,14 @@ async def record_view(deps: Deps, row: Row, *, with_preview: bool = True) -> dec
     digest = convert.preview_digest(row.doc)
     found = await deps.payloads.get([digest]) if with_preview and digest else {}
     view = convert.record(row.doc, row.state, found.get(digest))
-    view.workspace_labels.update(await others.workspace_labels(deps.database, view.workspace_id))
+    view.workspace_labels.update(await deps.labels.of(view.workspace_id))
     return view
+
+
+async def row_after(deps: Deps, outcome: Outcome, approval_id: str) -> Row:
+    """An approval after a transaction, read only where that did not change it."""
+    known = deps.asked.newest(approval_id) if approval_id in outcome.approvals else None
+    return known or await approvals.get(deps.database, approval_id)
 
 
 async def list_records(deps: Deps, message: o.ListApprovalRecordsRequest) -> o.ListApprovalRecordsResponse:
@@ -202,7 +209,7 @@ def _asked_id(row: FeedRow) -> str:
 async def _event(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent | None:
     if row.type == "approval.requested":
         approval_id = _asked_id(row)
-        view = await record_view(deps, await approvals.get(deps.database, approval_id))
+        view = await record_view(deps, await _row(deps, row, approval_id))
         # As it was when it was asked: what came of it follows in an event of its own.
         view.state = decision_pb2.APPROVAL_STATE_PENDING
         view.ClearField("decision")
@@ -216,7 +223,8 @@ async def _event(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent | None:
         return await _resolved(deps, row)
     else:  # step.succeeded
         approval_id = json.loads(row.canonical)["data"]["approval_id"]
-        view = await record_view(deps, await approvals.get(deps.database, approval_id), with_preview=False)
+        applied = deps.asked.approved(approval_id) or await approvals.get(deps.database, approval_id)
+        view = await record_view(deps, applied, with_preview=False)
         kind = decision_pb2.APPROVAL_EVENT_KIND_APPLIED
     return _made(row, kind, view)
 
@@ -224,7 +232,7 @@ async def _event(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent | None:
 async def _resolved(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent:
     """An approval as its end left it: that its preview was replaced later has an event of its own."""
     data = json.loads(row.canonical)["data"]
-    found = await approvals.get(deps.database, data["approval_id"])
+    found = await _row(deps, row, data["approval_id"])
     state = row.type.removeprefix("approval.")
     if state == "decided":
         state = convert.decided_state(Verdict(data["verdict"]))
@@ -237,7 +245,7 @@ async def _resolved(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent:
 async def _still_open(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent:
     """An approval that stays open, as it was then: what came later, the decision too, has events of its own."""
     data = json.loads(row.canonical)["data"]
-    view = await record_view(deps, await approvals.get(deps.database, data["approval_id"]))
+    view = await record_view(deps, await _row(deps, row, data["approval_id"]))
     if row.type == "approval.voted":
         known = [vote.subject for vote in view.votes]
         for later in view.votes[known.index(data["subject"]) + 1 :]:
@@ -255,11 +263,16 @@ async def _replaced(deps: Deps, row: FeedRow) -> decision_pb2.ApprovalEvent | No
     void = json.loads(row.canonical)["data"].get("approval_ids", [])
     if not void:
         return None
-    view = await record_view(deps, await approvals.get(deps.database, void[-1]), with_preview=False)
+    view = await record_view(deps, await _row(deps, row, void[-1]), with_preview=False)
     # As it was then: another one may ask in its place by now.
     view.ClearField("superseded_by")
     kind = decision_pb2.APPROVAL_EVENT_KIND_REPLACED
     return _made(row, kind, view)
+
+
+async def _row(deps: Deps, event: FeedRow, approval_id: str) -> Row:
+    """An approval as an event of this process left it; of other events, as it is now."""
+    return deps.asked.told(event.hash, approval_id) or await approvals.get(deps.database, approval_id)
 
 
 def _made(

@@ -25,6 +25,8 @@ class Change:
     after: Run | None
     sealed: list[Sealed] = field(default_factory=list)
     approvals: dict[str, ApprovalUpsert] = field(default_factory=dict)
+    told: dict[tuple[bytes, str], ApprovalUpsert] = field(default_factory=dict)
+    """Each approval as an event left it, by the event's hash and the approval's id."""
 
     def add(self, event: e.Event, at: datetime) -> None:
         """Puts one event at the end of the chain and folds it."""
@@ -52,14 +54,14 @@ class Change:
             assert self.after is not None
             step = self.after.steps[event.step - 1]
             row = approvals.requested(self.after, step, event.approval, at)
-            self.approvals[row.id] = row
+            self._put(row)
             self._replaced(step, {event.approval.replaces}, by=row.id)
         elif isinstance(event, e.ApprovalVoted | e.ApprovalReminded | e.ApprovalEscalated):
             assert self.after is not None
             step = self.after.steps[event.step - 1]
             assert step.approval is not None
             row = approvals.requested(self.after, step, step.approval, step.asked_at or at)
-            self.approvals[row.id] = row
+            self._put(row)
         elif isinstance(event, e.PreviewSuperseded):
             assert self.after is not None
             self._replaced(self.after.steps[event.step - 1], set(event.approval_ids))
@@ -70,8 +72,7 @@ class Change:
         assert self.after is not None
         for given in step.reviewed:
             if given.approval.approval_id in ids:
-                row = approvals.superseded(self.after, step, given, by)
-                self.approvals[row.id] = row
+                self._put(approvals.superseded(self.after, step, given, by))
 
     def _resolve(
         self,
@@ -89,13 +90,16 @@ class Change:
             row = approvals.resolved(
                 asked, "expired" if isinstance(event, e.ApprovalExpired) else "cancelled", at
             )
+        self._put(row)
+
+    def _put(self, row: ApprovalUpsert) -> None:
         self.approvals[row.id] = row
+        self.told[_hash(self.sealed[-1]), row.id] = row
 
     def events(self) -> tuple[SealedEvent, ...]:
         """The events as they are stored."""
         return tuple(
-            SealedEvent(s.seq, s.type, s.step or None, s.at, s.canonical, bytes.fromhex(s.digest[7:]))
-            for s in self.sealed
+            SealedEvent(s.seq, s.type, s.step or None, s.at, s.canonical, _hash(s)) for s in self.sealed
         )
 
     def head(self) -> RunHead:
@@ -120,6 +124,10 @@ class Change:
             return None
         hold = "" if held == held_before else held or "release"
         return WorkspaceChange(after.workspace_id, hold=hold, head_to=moved)
+
+
+def _hash(sealed: Sealed) -> bytes:
+    return bytes.fromhex(sealed.digest[7:])
 
 
 def _holds(run: Run | None) -> Literal["", "take", "wait"]:

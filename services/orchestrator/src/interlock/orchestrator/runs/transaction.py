@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from interlock.common.clock import Clock
@@ -15,6 +15,7 @@ from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import Run
 from interlock.orchestrator.domain.people import named
 from interlock.orchestrator.domain.standing import ended, rights
+from interlock.orchestrator.runs.asked import Asked
 from interlock.orchestrator.runs.beside import beside
 from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.payloads import Payloads
@@ -26,6 +27,7 @@ from interlock.orchestrator.store.journal import Journal
 from interlock.orchestrator.store.readers import others
 from interlock.orchestrator.store.records import (
     Append,
+    ApprovalUpsert,
     NewRun,
     Payload,
     RequestRecord,
@@ -54,16 +56,21 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A run after a transaction. `replayed` is the recorded response of a request that was made before."""
+    """A run after a transaction, and the approvals that it changed.
+
+    `replayed` is the recorded response of a request that was made before.
+    """
 
     run: Run
     replayed: bytes | None = None
+    approvals: Mapping[str, ApprovalUpsert] = field(default_factory=dict)
 
 
 class Transactions:
     """All changes of runs go through here.
 
     Args:
+        asked: told of every approval that is written.
         owner: this process as a driver.
         policy: digest of the installation's policy; empty = it has none.
         on_lease: called with (run_id, epoch) when a transaction gave this process the lease of a run.
@@ -75,6 +82,7 @@ class Transactions:
         journal: Journal,
         book: RunBook,
         payloads: Payloads,
+        asked: Asked,
         clock: Clock,
         ids: Ids,
         *,
@@ -86,6 +94,7 @@ class Transactions:
         self._journal = journal
         self._book = book
         self._payloads = payloads
+        self._asked = asked
         self._clock = clock
         self._ids = ids
         self._owner = owner
@@ -204,6 +213,8 @@ class Transactions:
         assert run is not None
         append = self._record(change, epoch, payloads, request, create=create, workspace=workspace)
         others = [self._change(other.run_id, other, [event]) for other, event in await self._beside(change)]
+        # Before it is durable: a follower of the feed may be told in the same moment as we are.
+        self._asked.expect(change.run_id, change.told)
         if others:
             result, *_ = await self._journal.append_all([append, *(self._record(each) for each in others)])
         else:
@@ -213,10 +224,11 @@ class Transactions:
         for each in (change, *others):
             if each.after is not None:
                 self._book.put(each.after)
+        self._asked.learn(change.run_id, change.approvals.values())
         self._payloads.learn(payloads)
         if result.epoch:
             self._on_lease(change.run_id, result.epoch)
-        return Outcome(run)
+        return Outcome(run, approvals=change.approvals)
 
     async def _beside(self, change: Change) -> list[tuple[Run, e.Event]]:
         return await beside(self._database, self._book, change)
