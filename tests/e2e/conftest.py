@@ -14,8 +14,9 @@ from tests.support.otlp import ReceivedSpan, Receiver, receiving
 
 @pytest.fixture(scope="session")
 def up() -> Iterator[Installation]:
-    """Everything on embedded defaults, with the real local model."""
-    with running() as installation:
+    """Everything on embedded defaults, with the real local model; webhooks may go to this machine."""
+    webhooks = {"ALLOW": "127.0.0.1", "ATTEMPTS": "2", "FIRST_DELAY_SECONDS": "0.05"}
+    with running(**{f"INTERLOCK_WEBHOOK_{name}": value for name, value in webhooks.items()}) as installation:
         yield installation
 
 
