@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.fuzz.driving import hunt, lengths
 
 from interlock.common.errors import InterlockError
-from interlock.executor.domain.patch import apply_patch, parse_patch
+from interlock.common.patch import apply_patch, parse_patch
 from interlock.executor.snapshots.unified import split_lines
 
 HEAD = b"--- a/f\n+++ b/f\n"

@@ -29,7 +29,7 @@ from interlock.v1 import role_pb2 as interlock_dot_v1_dot_role__pb2
 from interlock.v1 import step_pb2 as interlock_dot_v1_dot_step__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainterlock/v1/planner.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19interlock/v1/policy.proto\x1a\x17interlock/v1/role.proto\x1a\x17interlock/v1/step.proto\"Z\n\x0b\x43ontextFile\x12\x18\n\x04path\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80 \x12\x15\n\x04size\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1a\n\x07\x63ontent\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10\"\xcf\x01\n\rContextResult\x12*\n\x03key\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^step-[1-9][0-9]{0,4}$\x12.\n\x04kind\x18\x02 \x01(\x0e\x32\x16.interlock.v1.StepKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\x05title\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32\x17.interlock.v1.StepStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\x04text\x18\x05 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\"U\n\rModelExchange\x12%\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x17.interlock.v1.ModelCall\x12\x0e\n\x06prompt\x18\x02 \x01(\x0c\x12\r\n\x05reply\x18\x03 \x01(\x0c\"\xca\x01\n\x0bPlanRequest\x12\x19\n\x04goal\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x34\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x19.interlock.v1.ContextFileB\n\xbaH\x07\x92\x01\x04\x10\xa0\x9c\x01\x12%\n\x12\x61\x64\x64itional_context\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\x12\x1d\n\tmax_steps\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12$\n\x06policy\x18\x05 \x01(\x0b\x32\x14.interlock.v1.Policy\"e\n\x0cPlanResponse\x12%\n\x05steps\x18\x01 \x03(\x0b\x32\x16.interlock.v1.StepSpec\x12.\n\texchanges\x18\x02 \x03(\x0b\x32\x1b.interlock.v1.ModelExchange\"\xb3\x02\n\rReplanRequest\x12\x19\n\x04goal\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x34\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x19.interlock.v1.ContextFileB\n\xbaH\x07\x92\x01\x04\x10\xa0\x9c\x01\x12\x37\n\x07results\x18\x03 \x03(\x0b\x32\x1b.interlock.v1.ContextResultB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x34\n\tremaining\x18\x04 \x03(\x0b\x32\x16.interlock.v1.StepSpecB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x1d\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x05 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x1d\n\tmax_steps\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12$\n\x06policy\x18\x07 \x01(\x0b\x32\x14.interlock.v1.Policy\"g\n\x0eReplanResponse\x12%\n\x05steps\x18\x01 \x03(\x0b\x32\x16.interlock.v1.StepSpec\x12.\n\texchanges\x18\x02 \x03(\x0b\x32\x1b.interlock.v1.ModelExchange\"\x84\x01\n\x0e\x41nalyzeRequest\x12 \n\x0binstruction\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x8d\x06\x12\x17\n\x04goal\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\x12\x37\n\x07results\x18\x03 \x03(\x0b\x32\x1b.interlock.v1.ContextResultB\t\xbaH\x06\x92\x01\x03\x10\x90N\"O\n\x0f\x41nalyzeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\texchanges\x18\x02 \x03(\x0b\x32\x1b.interlock.v1.ModelExchange\"\x84\x01\n\x10SummarizeRequest\x12\x1e\n\x0binstruction\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\x12\x17\n\x04goal\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\x12\x37\n\x07results\x18\x03 \x03(\x0b\x32\x1b.interlock.v1.ContextResultB\t\xbaH\x06\x92\x01\x03\x10\x90N\"Q\n\x11SummarizeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\texchanges\x18\x02 \x03(\x0b\x32\x1b.interlock.v1.ModelExchange\"\xc4\x01\n\x10\x44raftEditRequest\x12\x18\n\x04path\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80 \x12\"\n\x0f\x63urrent_content\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12 \n\x0binstruction\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x8d\x06\x12\x17\n\x04goal\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\x12\x37\n\x07results\x18\x05 \x03(\x0b\x32\x1b.interlock.v1.ContextResultB\t\xbaH\x06\x92\x01\x03\x10\x90N\"X\n\x11\x44raftEditResponse\x12\x13\n\x0bnew_content\x18\x01 \x01(\t\x12.\n\texchanges\x18\x02 \x03(\x0b\x32\x1b.interlock.v1.ModelExchange\"\x18\n\x16GetCapabilitiesRequest\"\x89\x01\n\x17GetCapabilitiesResponse\x12\x0f\n\x07gateway\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\x10\n\x08\x62\x61se_url\x18\x03 \x01(\t\x12\x11\n\tavailable\x18\x04 \x01(\x08\x12\x0e\n\x06notice\x18\x05 \x01(\t\x12\x18\n\x10max_prompt_chars\x18\x06 \x01(\x03\x32\x91\x05\n\x07Planner\x12W\n\x04Plan\x12\x19.interlock.v1.PlanRequest\x1a\x1a.interlock.v1.PlanResponse\"\x18\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x0e\"\t/v1/plans:\x01*\x12\x64\n\x06Replan\x12\x1b.interlock.v1.ReplanRequest\x1a\x1c.interlock.v1.ReplanResponse\"\x1f\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x15\"\x10/v1/plans:replan:\x01*\x12i\n\x07\x41nalyze\x12\x1c.interlock.v1.AnalyzeRequest\x1a\x1d.interlock.v1.AnalyzeResponse\"!\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x17\"\x12/v1/models:analyze:\x01*\x12q\n\tSummarize\x12\x1e.interlock.v1.SummarizeRequest\x1a\x1f.interlock.v1.SummarizeResponse\"#\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x19\"\x14/v1/models:summarize:\x01*\x12q\n\tDraftEdit\x12\x1e.interlock.v1.DraftEditRequest\x1a\x1f.interlock.v1.DraftEditResponse\"#\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x19\"\x14/v1/models:draftEdit:\x01*\x12v\n\x0fGetCapabilities\x12$.interlock.v1.GetCapabilitiesRequest\x1a%.interlock.v1.GetCapabilitiesResponse\"\x16\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/modelsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainterlock/v1/planner.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19interlock/v1/policy.proto\x1a\x17interlock/v1/role.proto\x1a\x17interlock/v1/step.proto\"Z\n\x0b\x43ontextFile\x12\x18\n\x04path\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80 \x12\x15\n\x04size\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1a\n\x07\x63ontent\x18\x03 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10\"\xcf\x01\n\rContextResult\x12*\n\x03key\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^step-[1-9][0-9]{0,4}$\x12.\n\x04kind\x18\x02 \x01(\x0e\x32\x16.interlock.v1.StepKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\x05title\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32\x17.interlock.v1.StepStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\x04text\x18\x05 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\"U\n\rModelExchange\x12%\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x17.interlock.v1.ModelCall\x12\x0e\n\x06prompt\x18\x02 \x01(\x0c\x12\r\n\x05reply\x18\x03 \x01(\x0c\"\x94\x01\n\x0ePlanningLimits\x12!\n\x0bmodel_calls\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12!\n\x0b\x63ost_micros\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x01\x88\x01\x01\x12\x1c\n\x0b\x63\x61ll_micros\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x42\x0e\n\x0c_model_callsB\x0e\n\x0c_cost_micros\"\x9b\x02\n\x0bPlanRequest\x12\x19\n\x04goal\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x34\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x19.interlock.v1.ContextFileB\n\xbaH\x07\x92\x01\x04\x10\xa0\x9c\x01\x12%\n\x12\x61\x64\x64itional_context\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\x12\x1d\n\tmax_steps\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12$\n\x06policy\x18\x05 \x01(\x0b\x32\x14.interlock.v1.Policy\x12,\n\x06limits\x18\x06 \x01(\x0b\x32\x1c.interlock.v1.PlanningLimits\x12!\n\x08problems\x18\x07 \x03(\tB\x0f\xbaH\x0c\x92\x01\t\x10\x32\"\x05r\x03\x18\xd0\x0f\"e\n\x0cPlanResponse\x12%\n\x05steps\x18\x01 \x03(\x0b\x32\x16.interlock.v1.StepSpec\x12.\n\texchanges\x18\x02 \x03(\x0b\x32\x1b.interlock.v1.ModelExchange\"\x94\x03\n\rReplanRequest\x12\x19\n\x04goal\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x34\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x19.interlock.v1.ContextFileB\n\xbaH\x07\x92\x01\x04\x10\xa0\x9c\x01\x12\x37\n\x07results\x18\x03 \x03(\x0b\x32\x1b.interlock.v1.ContextResultB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x34\n\tremaining\x18\x04 \x03(\x0b\x32\x16.interlock.v1.StepSpecB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x1b\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\x12\x1d\n\tmax_steps\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12$\n\x06policy\x18\x07 \x01(\x0b\x32\x14.interlock.v1.Policy\x12,\n\x06limits\x18\x08 \x01(\x0b\x32\x1c.interlock.v1.PlanningLimits\x12!\n\x08problems\x18\t \x03(\tB\x0f\xbaH\x0c\x92\x01\t\x10\x32\"\x05r\x03\x18\xd0\x0f\x12\x10\n\x08going_on\x18\n \x01(\x08\"g\n\x0eReplanResponse\x12%\n\x05steps\x18\x01 \x03(\x0b\x32\x16.interlock.v1.StepSpec\x12.\n\texchanges\x18\x02 \x03(\x0b\x32\x1b.interlock.v1.ModelExchange\"\x84\x01\n\x0e\x41nalyzeRequest\x12 \n\x0binstruction\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x8d\x06\x12\x17\n\x04goal\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\x12\x37\n\x07results\x18\x03 \x03(\x0b\x32\x1b.interlock.v1.ContextResultB\t\xbaH\x06\x92\x01\x03\x10\x90N\"O\n\x0f\x41nalyzeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\texchanges\x18\x02 \x03(\x0b\x32\x1b.interlock.v1.ModelExchange\"\x84\x01\n\x10SummarizeRequest\x12\x1e\n\x0binstruction\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x8d\x06\x12\x17\n\x04goal\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\x12\x37\n\x07results\x18\x03 \x03(\x0b\x32\x1b.interlock.v1.ContextResultB\t\xbaH\x06\x92\x01\x03\x10\x90N\"Q\n\x11SummarizeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\texchanges\x18\x02 \x03(\x0b\x32\x1b.interlock.v1.ModelExchange\"\xc4\x01\n\x10\x44raftEditRequest\x12\x18\n\x04path\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80 \x12\"\n\x0f\x63urrent_content\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@\x12 \n\x0binstruction\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x8d\x06\x12\x17\n\x04goal\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x18\xa0\x9c\x01\x12\x37\n\x07results\x18\x05 \x03(\x0b\x32\x1b.interlock.v1.ContextResultB\t\xbaH\x06\x92\x01\x03\x10\x90N\"X\n\x11\x44raftEditResponse\x12\x13\n\x0bnew_content\x18\x01 \x01(\t\x12.\n\texchanges\x18\x02 \x03(\x0b\x32\x1b.interlock.v1.ModelExchange\"\x18\n\x16GetCapabilitiesRequest\"\x89\x01\n\x17GetCapabilitiesResponse\x12\x0f\n\x07gateway\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\x10\n\x08\x62\x61se_url\x18\x03 \x01(\t\x12\x11\n\tavailable\x18\x04 \x01(\x08\x12\x0e\n\x06notice\x18\x05 \x01(\t\x12\x18\n\x10max_prompt_chars\x18\x06 \x01(\x03\x32\x91\x05\n\x07Planner\x12W\n\x04Plan\x12\x19.interlock.v1.PlanRequest\x1a\x1a.interlock.v1.PlanResponse\"\x18\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x0e\"\t/v1/plans:\x01*\x12\x64\n\x06Replan\x12\x1b.interlock.v1.ReplanRequest\x1a\x1c.interlock.v1.ReplanResponse\"\x1f\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x15\"\x10/v1/plans:replan:\x01*\x12i\n\x07\x41nalyze\x12\x1c.interlock.v1.AnalyzeRequest\x1a\x1d.interlock.v1.AnalyzeResponse\"!\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x17\"\x12/v1/models:analyze:\x01*\x12q\n\tSummarize\x12\x1e.interlock.v1.SummarizeRequest\x1a\x1f.interlock.v1.SummarizeResponse\"#\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x19\"\x14/v1/models:summarize:\x01*\x12q\n\tDraftEdit\x12\x1e.interlock.v1.DraftEditRequest\x1a\x1f.interlock.v1.DraftEditResponse\"#\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x19\"\x14/v1/models:draftEdit:\x01*\x12v\n\x0fGetCapabilities\x12$.interlock.v1.GetCapabilitiesRequest\x1a%.interlock.v1.GetCapabilitiesResponse\"\x16\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/modelsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,6 +52,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTEXTRESULT'].fields_by_name['state']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_CONTEXTRESULT'].fields_by_name['text']._loaded_options = None
   _globals['_CONTEXTRESULT'].fields_by_name['text']._serialized_options = b'\272H\006r\004(\200\200@'
+  _globals['_PLANNINGLIMITS'].fields_by_name['model_calls']._loaded_options = None
+  _globals['_PLANNINGLIMITS'].fields_by_name['model_calls']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_PLANNINGLIMITS'].fields_by_name['cost_micros']._loaded_options = None
+  _globals['_PLANNINGLIMITS'].fields_by_name['cost_micros']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_PLANNINGLIMITS'].fields_by_name['call_micros']._loaded_options = None
+  _globals['_PLANNINGLIMITS'].fields_by_name['call_micros']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_PLANREQUEST'].fields_by_name['goal']._loaded_options = None
   _globals['_PLANREQUEST'].fields_by_name['goal']._serialized_options = b'\272H\010r\006\020\001\030\240\234\001'
   _globals['_PLANREQUEST'].fields_by_name['files']._loaded_options = None
@@ -60,6 +66,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLANREQUEST'].fields_by_name['additional_context']._serialized_options = b'\272H\006r\004\030\240\215\006'
   _globals['_PLANREQUEST'].fields_by_name['max_steps']._loaded_options = None
   _globals['_PLANREQUEST'].fields_by_name['max_steps']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_PLANREQUEST'].fields_by_name['problems']._loaded_options = None
+  _globals['_PLANREQUEST'].fields_by_name['problems']._serialized_options = b'\272H\014\222\001\t\0202\"\005r\003\030\320\017'
   _globals['_REPLANREQUEST'].fields_by_name['goal']._loaded_options = None
   _globals['_REPLANREQUEST'].fields_by_name['goal']._serialized_options = b'\272H\010r\006\020\001\030\240\234\001'
   _globals['_REPLANREQUEST'].fields_by_name['files']._loaded_options = None
@@ -69,9 +77,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPLANREQUEST'].fields_by_name['remaining']._loaded_options = None
   _globals['_REPLANREQUEST'].fields_by_name['remaining']._serialized_options = b'\272H\006\222\001\003\020\220N'
   _globals['_REPLANREQUEST'].fields_by_name['feedback']._loaded_options = None
-  _globals['_REPLANREQUEST'].fields_by_name['feedback']._serialized_options = b'\272H\010r\006\020\001\030\240\234\001'
+  _globals['_REPLANREQUEST'].fields_by_name['feedback']._serialized_options = b'\272H\006r\004\030\240\234\001'
   _globals['_REPLANREQUEST'].fields_by_name['max_steps']._loaded_options = None
   _globals['_REPLANREQUEST'].fields_by_name['max_steps']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_REPLANREQUEST'].fields_by_name['problems']._loaded_options = None
+  _globals['_REPLANREQUEST'].fields_by_name['problems']._serialized_options = b'\272H\014\222\001\t\0202\"\005r\003\030\320\017'
   _globals['_ANALYZEREQUEST'].fields_by_name['instruction']._loaded_options = None
   _globals['_ANALYZEREQUEST'].fields_by_name['instruction']._serialized_options = b'\272H\010r\006\020\001\030\240\215\006'
   _globals['_ANALYZEREQUEST'].fields_by_name['goal']._loaded_options = None
@@ -112,30 +122,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTEXTRESULT']._serialized_end=480
   _globals['_MODELEXCHANGE']._serialized_start=482
   _globals['_MODELEXCHANGE']._serialized_end=567
-  _globals['_PLANREQUEST']._serialized_start=570
-  _globals['_PLANREQUEST']._serialized_end=772
-  _globals['_PLANRESPONSE']._serialized_start=774
-  _globals['_PLANRESPONSE']._serialized_end=875
-  _globals['_REPLANREQUEST']._serialized_start=878
-  _globals['_REPLANREQUEST']._serialized_end=1185
-  _globals['_REPLANRESPONSE']._serialized_start=1187
-  _globals['_REPLANRESPONSE']._serialized_end=1290
-  _globals['_ANALYZEREQUEST']._serialized_start=1293
-  _globals['_ANALYZEREQUEST']._serialized_end=1425
-  _globals['_ANALYZERESPONSE']._serialized_start=1427
-  _globals['_ANALYZERESPONSE']._serialized_end=1506
-  _globals['_SUMMARIZEREQUEST']._serialized_start=1509
-  _globals['_SUMMARIZEREQUEST']._serialized_end=1641
-  _globals['_SUMMARIZERESPONSE']._serialized_start=1643
-  _globals['_SUMMARIZERESPONSE']._serialized_end=1724
-  _globals['_DRAFTEDITREQUEST']._serialized_start=1727
-  _globals['_DRAFTEDITREQUEST']._serialized_end=1923
-  _globals['_DRAFTEDITRESPONSE']._serialized_start=1925
-  _globals['_DRAFTEDITRESPONSE']._serialized_end=2013
-  _globals['_GETCAPABILITIESREQUEST']._serialized_start=2015
-  _globals['_GETCAPABILITIESREQUEST']._serialized_end=2039
-  _globals['_GETCAPABILITIESRESPONSE']._serialized_start=2042
-  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=2179
-  _globals['_PLANNER']._serialized_start=2182
-  _globals['_PLANNER']._serialized_end=2839
+  _globals['_PLANNINGLIMITS']._serialized_start=570
+  _globals['_PLANNINGLIMITS']._serialized_end=718
+  _globals['_PLANREQUEST']._serialized_start=721
+  _globals['_PLANREQUEST']._serialized_end=1004
+  _globals['_PLANRESPONSE']._serialized_start=1006
+  _globals['_PLANRESPONSE']._serialized_end=1107
+  _globals['_REPLANREQUEST']._serialized_start=1110
+  _globals['_REPLANREQUEST']._serialized_end=1514
+  _globals['_REPLANRESPONSE']._serialized_start=1516
+  _globals['_REPLANRESPONSE']._serialized_end=1619
+  _globals['_ANALYZEREQUEST']._serialized_start=1622
+  _globals['_ANALYZEREQUEST']._serialized_end=1754
+  _globals['_ANALYZERESPONSE']._serialized_start=1756
+  _globals['_ANALYZERESPONSE']._serialized_end=1835
+  _globals['_SUMMARIZEREQUEST']._serialized_start=1838
+  _globals['_SUMMARIZEREQUEST']._serialized_end=1970
+  _globals['_SUMMARIZERESPONSE']._serialized_start=1972
+  _globals['_SUMMARIZERESPONSE']._serialized_end=2053
+  _globals['_DRAFTEDITREQUEST']._serialized_start=2056
+  _globals['_DRAFTEDITREQUEST']._serialized_end=2252
+  _globals['_DRAFTEDITRESPONSE']._serialized_start=2254
+  _globals['_DRAFTEDITRESPONSE']._serialized_end=2342
+  _globals['_GETCAPABILITIESREQUEST']._serialized_start=2344
+  _globals['_GETCAPABILITIESREQUEST']._serialized_end=2368
+  _globals['_GETCAPABILITIESRESPONSE']._serialized_start=2371
+  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=2508
+  _globals['_PLANNER']._serialized_start=2511
+  _globals['_PLANNER']._serialized_end=3168
 # @@protoc_insertion_point(module_scope)

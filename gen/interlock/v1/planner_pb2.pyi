@@ -121,6 +121,43 @@ class ModelExchange(_message.Message):
 Global___ModelExchange: _TypeAlias = ModelExchange  # noqa: Y015
 
 @_typing.final
+class PlanningLimits(_message.Message):
+    """What is left of a run's budget, for a plan that has to be carried out within it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_CALLS_FIELD_NUMBER: _builtins.int
+    COST_MICROS_FIELD_NUMBER: _builtins.int
+    CALL_MICROS_FIELD_NUMBER: _builtins.int
+    model_calls: _builtins.int
+    """Calls of a model that are left; absent = no limit."""
+    cost_micros: _builtins.int
+    """What is left to spend, in micro-US-dollars; absent = no limit."""
+    call_micros: _builtins.int
+    """What one call has cost so far, on the average, in micro-US-dollars; 0 = not known."""
+    def __init__(
+        self,
+        *,
+        model_calls: _builtins.int | None = ...,
+        cost_micros: _builtins.int | None = ...,
+        call_micros: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "_model_calls", b"_model_calls", "cost_micros", b"cost_micros", "model_calls", b"model_calls"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "_model_calls", b"_model_calls", "call_micros", b"call_micros", "cost_micros", b"cost_micros", "model_calls", b"model_calls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cost_micros: _TypeAlias = _typing.Literal["cost_micros"]  # noqa: Y015
+    _WhichOneofArgType__cost_micros: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros"]  # noqa: Y015
+    _WhichOneofReturnType__model_calls: _TypeAlias = _typing.Literal["model_calls"]  # noqa: Y015
+    _WhichOneofArgType__model_calls: _TypeAlias = _typing.Literal["_model_calls", b"_model_calls"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_micros) -> _WhichOneofReturnType__cost_micros | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_calls) -> _WhichOneofReturnType__model_calls | None: ...
+
+Global___PlanningLimits: _TypeAlias = PlanningLimits  # noqa: Y015
+
+@_typing.final
 class PlanRequest(_message.Message):
     """Request of Plan."""
 
@@ -131,6 +168,8 @@ class PlanRequest(_message.Message):
     ADDITIONAL_CONTEXT_FIELD_NUMBER: _builtins.int
     MAX_STEPS_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
     goal: _builtins.str
     """What is to be reached, at most 20,000 characters."""
     additional_context: _builtins.str
@@ -145,6 +184,14 @@ class PlanRequest(_message.Message):
     def policy(self) -> _policy_pb2.Policy:
         """Rules the plan runs under."""
 
+    @_builtins.property
+    def limits(self) -> Global___PlanningLimits:
+        """What the plan may spend when it is carried out."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why the answers before were not taken, for example what a rule of the policy denies."""
+
     def __init__(
         self,
         *,
@@ -153,10 +200,12 @@ class PlanRequest(_message.Message):
         additional_context: _builtins.str = ...,
         max_steps: _builtins.int = ...,
         policy: _policy_pb2.Policy | None = ...,
+        limits: Global___PlanningLimits | None = ...,
+        problems: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_context", b"additional_context", "files", b"files", "goal", b"goal", "max_steps", b"max_steps", "policy", b"policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_context", b"additional_context", "files", b"files", "goal", b"goal", "limits", b"limits", "max_steps", b"max_steps", "policy", b"policy", "problems", b"problems"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -205,12 +254,17 @@ class ReplanRequest(_message.Message):
     FEEDBACK_FIELD_NUMBER: _builtins.int
     MAX_STEPS_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    GOING_ON_FIELD_NUMBER: _builtins.int
     goal: _builtins.str
     """What is to be reached."""
     feedback: _builtins.str
-    """Why: the approver's comment or the failure; at most 20,000 characters."""
+    """Why: the approver's comment or the failure; at most 20,000 characters. Empty with `going_on` only."""
     max_steps: _builtins.int
     """Most steps wanted, as in PlanRequest."""
+    going_on: _builtins.bool
+    """Nothing has gone wrong: the steps are decided a few at a time from the results so far, and `feedback` may be empty."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContextFile]:
         """The workspace's files."""
@@ -227,6 +281,14 @@ class ReplanRequest(_message.Message):
     def policy(self) -> _policy_pb2.Policy:
         """Rules the plan runs under."""
 
+    @_builtins.property
+    def limits(self) -> Global___PlanningLimits:
+        """What the new steps may spend when they are carried out."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why the answers before were not taken, as in PlanRequest."""
+
     def __init__(
         self,
         *,
@@ -237,10 +299,13 @@ class ReplanRequest(_message.Message):
         feedback: _builtins.str = ...,
         max_steps: _builtins.int = ...,
         policy: _policy_pb2.Policy | None = ...,
+        limits: Global___PlanningLimits | None = ...,
+        problems: _abc.Iterable[_builtins.str] | None = ...,
+        going_on: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback", "files", b"files", "goal", b"goal", "max_steps", b"max_steps", "policy", b"policy", "remaining", b"remaining", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback", "files", b"files", "goal", b"goal", "going_on", b"going_on", "limits", b"limits", "max_steps", b"max_steps", "policy", b"policy", "problems", b"problems", "remaining", b"remaining", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -60,7 +60,7 @@ async def test_a_plan_comes_with_the_exact_exchange(planner: Planner, server: Sc
         "plan",
         "openai",
         MODEL,
-        "plan/v1",
+        "plan/v2",
     )
     assert call.prompt_digest == sha256_text(exchange.prompt)
     assert call.reply_digest == sha256_text(exchange.reply)

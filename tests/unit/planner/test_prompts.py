@@ -15,8 +15,8 @@ PUBLISHED = sorted(
 
 def test_all_prompts_are_versioned() -> None:
     assert PUBLISHED == [
-        "analyze/v1", "draft-text/v1", "draft-tiny/v1", "draft/v1", "plan-tiny/v1", "plan/v1", "repair/v1",
-        "replan/v1", "summarize/v1",
+        "analyze/v1", "draft-text/v1", "draft-tiny/v1", "draft/v1", "plan-tiny/v1", "plan/v2", "repair/v1",
+        "replan/v2", "summarize/v1",
     ]  # fmt: skip
 
 

@@ -112,7 +112,7 @@ def test_paths_must_exist_or_be_made_before() -> None:
     assert reasons(read("src/a.py"), read("./README.md")) == []
     assert reasons(read("b.py")) == ["PATH_NOT_FOUND steps[0].read_file.path"]
     assert reasons(edit("b.py"), read("b.py")) == []
-    assert reasons(edit("b.py", patch="p")) == ["PATH_NOT_FOUND steps[0].edit_file.path"]
+    assert reasons(edit("b.py", patch="@@ -1 +1 @@\n-a\n+b\n")) == ["PATH_NOT_FOUND steps[0].edit_file.path"]
     assert reasons(read("b.py"), edit("b.py")) == ["PATH_NOT_FOUND steps[0].read_file.path"]
     assert reasons({"run_command": {"command": "make"}}, read("generated.py")) == []
     assert reasons(read("b.py"), {"run_command": {"command": "x"}}) == [

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from google.protobuf.duration_pb2 import Duration
 
 from interlock.common.digests import sha256_text
+from interlock.common.errors import InterlockError, Reason
 from interlock.common.plan import wire
 from interlock.planner.domain.model import (
     DEFAULT_MAX_STEPS,
@@ -15,6 +16,7 @@ from interlock.planner.domain.model import (
     ContextResult,
     DraftTask,
     Exchange,
+    Limits,
     PlanTask,
 )
 from interlock.planner.queries.capabilities import Capabilities
@@ -29,11 +31,20 @@ def plan_task(request: planner_pb2.PlanRequest) -> PlanTask:
         additional_context=request.additional_context,
         max_steps=request.max_steps or DEFAULT_MAX_STEPS,
         policy=wire.plan_policy(request.policy) if request.HasField("policy") else None,
+        problems=tuple(request.problems),
+        limits=_limits(request.limits),
     )
 
 
 def replan_task(request: planner_pb2.ReplanRequest) -> PlanTask:
-    """The task of a Replan request."""
+    """The task of a Replan request. Raises INVALID_ARGUMENT when nothing says why to plan again."""
+    if not (request.feedback or request.going_on):
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            "Nothing says why to plan again.",
+            field="feedback",
+            fix="Say what is wrong with the plan, or set going_on.",
+        )
     return PlanTask(
         goal=request.goal,
         files=_files(request.files),
@@ -42,6 +53,17 @@ def replan_task(request: planner_pb2.ReplanRequest) -> PlanTask:
         results=_results(request.results),
         remaining=tuple(wire.plan_step(spec) for spec in request.remaining),
         feedback=request.feedback,
+        problems=tuple(request.problems),
+        limits=_limits(request.limits),
+        going_on=request.going_on,
+    )
+
+
+def _limits(given: planner_pb2.PlanningLimits) -> Limits:
+    return Limits(
+        model_calls=given.model_calls if given.HasField("model_calls") else None,
+        cost_micros=given.cost_micros if given.HasField("cost_micros") else None,
+        call_micros=given.call_micros,
     )
 
 

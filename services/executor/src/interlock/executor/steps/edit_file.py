@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.patch import apply_patch, parse_patch
 from interlock.executor.domain.model import EditFile
-from interlock.executor.domain.patch import apply_patch, parse_patch
 from interlock.executor.files.names import shown
 from interlock.executor.sandbox.base import MIB
 from interlock.executor.steps.base import Outcome

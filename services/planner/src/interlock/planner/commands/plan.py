@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from interlock.common.plan import Plan as PlanDocument
-from interlock.common.plan import PlanPolicy, PlanStep, dump_yaml
+from interlock.common.plan import PlanStep, dump_yaml
 from interlock.planner import prompts
 from interlock.planner.commands.asking import Asked, Asker, Question, Rejected
-from interlock.planner.domain import filemap, meaning, schemas
+from interlock.planner.domain import filemap, limits, meaning, schemas
 from interlock.planner.domain.context import cut, fenced, results_section
 from interlock.planner.domain.model import PlanTask
 from interlock.planner.gateways.base import CompletionRequest, GatewayInfo, JsonSchema
@@ -30,13 +30,16 @@ async def plan(asker: Asker, task: PlanTask, time_left_s: float | None = None) -
 
 def _question(asker: Asker, task: PlanTask) -> Question:
     info = asker.gateway.info
-    purpose = "replan" if task.feedback else "plan"
+    purpose = "replan" if task.again else "plan"
     if info.dialect == "tiny":
         return _tiny(asker, task, purpose)
-    prompt_id = "replan/v1" if task.feedback else "plan/v1"
+    prompt_id = f"{purpose}/v2"
     prompt = prompts.load(prompt_id)
-    parts = _parts(task, asker.room(prompt.system, prompt.user.template, task.goal, task.feedback, " " * 600))
-    request = CompletionRequest(prompt.fill(**parts), prompt.system, info.max_reply_tokens)
+    told = {"limits": limits.told(task), "problems": limits.problems(task), "why": _why(task)}
+    room = asker.room(prompt.system, prompt.user.template, task.goal, *told.values(), " " * 600)
+    request = CompletionRequest(
+        prompt.fill(**_parts(task, room), **told), prompt.system, info.max_reply_tokens
+    )
     return Question(purpose, prompt_id, request, _schema(info, task))
 
 
@@ -46,40 +49,32 @@ def _schema(info: GatewayInfo, task: PlanTask) -> JsonSchema:
 
 def _parts(task: PlanTask, room: int) -> dict[str, str]:
     """The places of the prompts; context shares what room there is: files, contents, results, the rest."""
-    parts = {
+    extra = cut(task.additional_context, room // 5)
+    return {
         "goal": task.goal,
         "max_steps": str(task.max_steps),
-        "policy": _policy(task.policy),
         "files": filemap.listing(task.files, task.goal, room // 5),
         "contents": filemap.contents(task.files, task.goal, room // 3),
-    }
-    if not task.feedback:
-        extra = cut(task.additional_context, room // 5)
-        return {**parts, "additional": fenced("additional context", extra) if extra else ""}
-    return {
-        **parts,
-        "feedback": task.feedback,
+        "additional": fenced("additional context", extra) if extra else "",
         "results": results_section(task.results, room // 4),
         "remaining": _remaining(task, room // 8),
         "next": str(task.earlier_steps + 1),
     }
 
 
+def _why(task: PlanTask) -> str:
+    if task.feedback:
+        return f"Why the plan has to change:\n{task.feedback}"
+    return (
+        f"The steps are decided a few at a time. Look at the results so far and give the next {task.max_steps} or "
+        "fewer. When the goal is reached, or nothing more can be done for it, give none."
+    )
+
+
 def _remaining(task: PlanTask, budget: int) -> str:
     if not task.remaining:
         return "(none)"
     return fenced("old plan", cut(dump_yaml(PlanDocument("old plan", task.remaining)), budget))
-
-
-def _policy(policy: PlanPolicy | None) -> str:
-    if policy is None:
-        return ""
-    gates = [
-        f"{kind} steps wait for approval at: {gate.value}"
-        for kind, gate in (("edit_file", policy.edit_file_gate), ("run_command", policy.run_command_gate))
-        if gate is not None
-    ]
-    return f"Policy: {'; '.join(gates)}.\n" if gates else ""
 
 
 def _tiny(asker: Asker, task: PlanTask, purpose: str) -> Question:
@@ -90,7 +85,8 @@ def _tiny(asker: Asker, task: PlanTask, purpose: str) -> Question:
     short = [file for file in task.files if len(file.path) <= _TINY_PATH]
     paths = [file.path for file in filemap.related(short, task.goal, most=8)]
     listed = "Files:\n" + "\n".join(paths) if paths else ""
-    earlier = f"The last attempt failed: {cut(task.feedback, 400)}" if task.feedback else ""
+    said = " ".join([task.feedback, *task.problems]).strip()
+    earlier = f"The last attempt failed: {cut(said, 400)}" if said else ""
     filled = prompt.fill(goal=cut(task.goal, 1_000), files=cut(listed, 1_500), earlier=earlier)
     request = CompletionRequest(filled, prompt.system, _TINY_REPLY_TOKENS)
     schema = schemas.tiny_schema(paths, filemap.likely_commands(task.files), task.max_steps)

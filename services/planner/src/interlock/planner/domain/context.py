@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 from interlock.planner.domain.model import ContextResult
 
 _LEAST_PER_SECTION = 200
+_MARK_DIGITS = 16
+_MOST_LABEL = 300
 
 
 def cut(text: str, limit: int) -> str:
@@ -22,12 +25,21 @@ def cut(text: str, limit: int) -> str:
 
 
 def fenced(label: str, text: str) -> str:
-    """Data between markers that the data itself cannot contain: they hold a hash of it.
+    """Data between markers that the data does not contain, whoever wrote it.
 
-    The system prompt says that nothing between such markers is an instruction.
+    The mark is a hash of the data, and of a counter that goes on until the data does not hold the mark: the same data
+    has the same mark in every replay, and there is no data that closes its own fence. The label is made one line that
+    cannot end the marker: names of files come from whoever wrote them. The system prompt says that nothing between
+    such markers is an instruction.
     """
-    mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"<data {mark} {label}>\n{text}\n</data {mark}>"
+    raw = text.encode("utf-8", "surrogatepass")
+    mark = next(mark for mark in _marks(raw) if mark not in text)
+    return f"<data {mark} {cut_line(label, _MOST_LABEL)}>\n{text}\n</data {mark}>"
+
+
+def _marks(raw: bytes) -> Iterator[str]:
+    for count in itertools.count():
+        yield hashlib.sha256(b"%d\n" % count + raw).hexdigest()[:_MARK_DIGITS]
 
 
 def results_section(results: Sequence[ContextResult], budget: int) -> str:
@@ -37,8 +49,8 @@ def results_section(results: Sequence[ContextResult], budget: int) -> str:
     shares = fair_shares([len(result.text) for result in results], budget)
     blocks = []
     for result, share in zip(results, shares, strict=True):
-        title = " ".join(f"{result.key} {result.kind} {result.state} {cut_line(result.title, 120)}".split())
-        blocks.append(fenced(title, cut(result.text, share)))
+        title = cut_line(result.title, 120)
+        blocks.append(fenced(f"{result.key} {result.kind} {result.state} {title}", cut(result.text, share)))
     return "\n".join(blocks)
 
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from interlock.common import relevance
 from interlock.planner.domain.context import cut, fenced
 from interlock.planner.domain.model import ContextFile
 
-_WORD = re.compile(r"[A-Za-z0-9]{3,}")
-_NOISE = re.compile(
-    r"(^|/)(\.git|node_modules|\.venv|__pycache__|dist|build)/"
-    r"|\.(lock|min\.js|pyc|png|jpe?g|gif|gz|zip|whl)$"
-)
 _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"(^|/)(test_[^/]*|[^/]*_test)\.py$", "python3 -m pytest -q"),
     (r"^Makefile$", "make test"),
@@ -23,30 +19,21 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
 
 
 def ranked(files: Sequence[ContextFile], goal: str) -> list[ContextFile]:
-    """Files, the likeliest to matter for the goal first: named in it, sharing words with it, near the root."""
-    words = _words(goal)
-
-    def rank(file: ContextFile) -> tuple[bool, int, int, str]:
-        return bool(_NOISE.search(file.path)), -_kinship(file, goal, words), file.path.count("/"), file.path
-
-    return sorted(files, key=rank)
+    """Files, the likeliest to matter for the goal first."""
+    by_path = {file.path: file for file in files}
+    return [by_path[path] for path in relevance.ranked(by_path, goal)]
 
 
 def related(files: Sequence[ContextFile], goal: str, most: int) -> list[ContextFile]:
     """The files that the goal names or shares words with; when there are none, the first of ``ranked``."""
-    words = _words(goal)
+    known = relevance.words(goal)
     order = ranked(files, goal)
-    kin = [file for file in order if _kinship(file, goal, words) and not _NOISE.search(file.path)]
+    kin = [
+        file
+        for file in order
+        if relevance.kinship(file.path, goal, known) and not relevance.is_noise(file.path)
+    ]
     return (kin or order)[:most]
-
-
-def _words(text: str) -> set[str]:
-    return {word.lower() for word in _WORD.findall(text)}
-
-
-def _kinship(file: ContextFile, goal: str, words: set[str]) -> int:
-    named = file.path in goal or file.path.rsplit("/", 1)[-1] in goal
-    return 10 * named + len(words & _words(file.path))
 
 
 def listing(files: Sequence[ContextFile], goal: str, budget: int) -> str:

@@ -1,8 +1,7 @@
-"""Whether a well-formed plan makes sense for its task: sizes, paths, emptiness. Schema is the parser's business."""
+"""Whether a well-formed plan makes sense for its task: size, tree, budget. Schema is the parser's business."""
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,12 +11,12 @@ from interlock.common.plan import (
     Plan,
     PlanStep,
     Problem,
-    ReadFileInput,
-    RunCommandInput,
+    StepKind,
     problems_in_data,
 )
 from interlock.planner.domain.model import PlanTask
 from interlock.planner.domain.replies import NoSteps, steps_data
+from interlock.planner.domain.sketch import Sketch
 
 _MAX_TOLD = 12
 
@@ -28,7 +27,7 @@ def read_plan(data: Any, task: PlanTask) -> tuple[tuple[PlanStep, ...], tuple[Pr
         steps = steps_data(data)
     except NoSteps as error:
         return (), (Problem(Reason.PLAN_INVALID, "steps", str(error)),)
-    if not steps and task.feedback:
+    if not steps and task.again:
         return (), ()
     plan, problems = problems_in_data({"goal": task.goal, "steps": steps}, task.earlier_steps)
     if plan is None:
@@ -38,41 +37,41 @@ def read_plan(data: Any, task: PlanTask) -> tuple[tuple[PlanStep, ...], tuple[Pr
 
 
 def check_meaning(plan: Plan, task: PlanTask) -> list[Problem]:
-    """Problems that only show against the task: too many steps, files that will not exist."""
+    """Problems that only show against the task: too many steps, what the tree will not hold, what costs too much."""
     problems: list[Problem] = []
     if len(plan.steps) > task.max_steps:
         message = f"has {len(plan.steps)} steps; at most {task.max_steps} are wanted"
         problems.append(Problem(Reason.PLAN_INVALID, "steps", message, "Use fewer steps."))
-    problems += _paths(plan.steps, task)
+    problems += _spending(plan.steps, task)
+    if task.files:
+        tree = Sketch(task.files)
+        for index, step in enumerate(plan.steps):
+            problems += tree.take(step, f"steps[{index}]")
     return problems
 
 
-def _paths(steps: Sequence[PlanStep], task: PlanTask) -> list[Problem]:
-    """Each path read or patched is a file of the workspace, or made by an earlier edit or (unknowably) a command."""
-    if not task.files:
-        return []
-    known = {posixpath.normpath(file.path) for file in task.files}
-    folders = {folder for path in known for folder in _parents(path)}
-    problems: list[Problem] = []
-    for index, step in enumerate(steps):
-        chosen = step.input
-        if isinstance(chosen, RunCommandInput):
-            return problems  # from here on there may be any file
-        if isinstance(chosen, (ReadFileInput, EditFileInput)):
-            path = posixpath.normpath(chosen.path)
-            where = f"steps[{index}].{step.kind.value}.path"
-            if path in folders:
-                problems.append(Problem(Reason.PATH_IS_DIRECTORY, where, f"{chosen.path!r} is a directory"))
-            elif path not in known and (isinstance(chosen, ReadFileInput) or chosen.patch is not None):
-                message = f"{chosen.path!r} is not a file of the workspace"
-                problems.append(Problem(Reason.PATH_NOT_FOUND, where, message, "Use a path from the list."))
-            known.add(path)
-    return problems
+def asks_model(step: PlanStep) -> bool:
+    """Whether carrying it out needs a call of a model."""
+    chosen = step.input
+    return step.kind in _THINKING or (isinstance(chosen, EditFileInput) and chosen.instruction is not None)
 
 
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")[:-1]
-    return [".", *("/".join(parts[: count + 1]) for count in range(len(parts)))]
+def _spending(steps: Sequence[PlanStep], task: PlanTask) -> list[Problem]:
+    """Whether what is left of the run's budget is enough for the calls that the steps need."""
+    calls = sum(asks_model(step) for step in steps)
+    limits = task.limits
+    if limits.model_calls is not None and calls > limits.model_calls:
+        message = f"need {calls} calls of a model; the budget leaves {limits.model_calls}"
+        return [Problem(Reason.RUN_BUDGET_REACHED, "steps", message, _CHEAPER)]
+    cost = calls * limits.call_micros
+    if limits.cost_micros is not None and cost > limits.cost_micros:
+        message = f"would cost about {cost} micro-dollars; the budget leaves {limits.cost_micros}"
+        return [Problem(Reason.RUN_BUDGET_REACHED, "steps", message, _CHEAPER)]
+    return []
+
+
+_THINKING = frozenset({StepKind.ANALYZE, StepKind.SUMMARIZE})
+_CHEAPER = "Use fewer analyze and summarize steps, and new_content instead of instructions."
 
 
 def feedback_text(problems: Sequence[Problem]) -> str:

@@ -30,8 +30,24 @@ class ContextResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What is left of a run's budget; ``None`` = no limit. ``call_micros``: what one call of a model has cost so far.
+
+    Money is whole micro-US-dollars; 0 = not known.
+    """
+
+    model_calls: int | None = None
+    cost_micros: int | None = None
+    call_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PlanTask:
-    """A goal to plan. ``results`` and ``remaining`` are there when a run is planned again because of ``feedback``."""
+    """A goal to plan. ``results`` and ``remaining`` are there when a run is planned again because of ``feedback``.
+
+    ``problems``: why an earlier answer to this very question was not taken. ``going_on``: nothing has gone wrong, the
+    steps are decided a few at a time from the results so far.
+    """
 
     goal: str
     files: tuple[ContextFile, ...] = ()
@@ -41,6 +57,14 @@ class PlanTask:
     results: tuple[ContextResult, ...] = ()
     remaining: tuple[PlanStep, ...] = ()
     feedback: str = ""
+    problems: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    going_on: bool = False
+
+    @property
+    def again(self) -> bool:
+        """Whether there are steps that ended, which stay."""
+        return bool(self.feedback) or self.going_on
 
     @property
     def earlier_steps(self) -> int:

@@ -29,6 +29,7 @@ def rich_schema(max_steps: int) -> dict[str, Any]:
         _shape(StepKind.ANALYZE, {"instruction": _TEXT}, {"context_keys": _KEYS}),
         _shape(StepKind.EDIT_FILE, {"path": _TEXT, "instruction": _TEXT}),
         _shape(StepKind.EDIT_FILE, {"path": _TEXT, "new_content": _TEXT}),
+        _shape(StepKind.EDIT_FILE, {"path": _TEXT, "patch": _TEXT}),
         _shape(StepKind.RUN_COMMAND, {"command": _TEXT}),
         _shape(StepKind.SUMMARIZE, {"instruction": _TEXT}, {"context_keys": _KEYS}),
     ]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.executor.domain.patch import apply_patch, parse_patch
+from interlock.common.patch import apply_patch, parse_patch
 
 
 def patched(old: bytes | None, patch: bytes, path: str = "f") -> bytes | None:
