@@ -130,6 +130,14 @@ async def test_a_mutation_is_repeated_as_the_same_request() -> None:
         assert orchestrator.seen[-1].request_id == "mine"
 
 
+async def test_a_service_whose_database_is_away_is_there() -> None:
+    """It is waited for as long as one that answered before, also by a client that has only just come."""
+    async with connected(retry=Retry(unseen=0.0, first=0.001)) as (client, orchestrator, _):
+        orchestrator.failures = [Reason.DATABASE_UNAVAILABLE] * 3
+        assert (await client.create_run("goal", "ws-1")).run_id == "run-1"
+        assert len(orchestrator.seen) == 4
+
+
 async def test_tries_are_bounded_and_the_error_is_the_servers() -> None:
     async with connected() as (client, orchestrator, _):
         orchestrator.failures = [Reason.UNAVAILABLE] * 10

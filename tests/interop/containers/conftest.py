@@ -135,8 +135,10 @@ class Stack:
 
     def ended(self, run: str) -> Any:
         """The run, once it has ended or waits for a person."""
-        self.interlock("run", "wait", run, "--timeout", "100s", code=None)
-        return self.json("run", "get", run)
+        waited = self.interlock("run", "wait", run, "--timeout", "100s", code=None)
+        found = self.json("run", "get", run)
+        assert found["state"] != "RUN_STATE_RUNNING", (waited.returncode, waited.stdout, waited.stderr)
+        return found
 
     def processes(self, service: str, words: str) -> list[tuple[str, str]]:
         """Uid, as the container sees it, and name and command line of its processes where these contain the words."""

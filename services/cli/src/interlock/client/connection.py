@@ -19,6 +19,7 @@ from interlock.common import tls
 from interlock.common.client import channel, error_from_rpc
 from interlock.common.clock import SystemClock
 from interlock.common.config import data_dir, env_text, load_token
+from interlock.common.errors import Reason
 from interlock.common.ids import UlidIds
 from interlock.common.tls import CLIENT
 from interlock.v1.access_pb2_grpc import AccessStub
@@ -181,7 +182,8 @@ class Connection:
                 return response
             except grpc.aio.AioRpcError as failure:
                 error = error_from_rpc(failure, self._name_of(rpc))
-            self._answered = self._answered or not may_repeat(error)
+            # Every other reason is some service's own word, also that its database is away.
+            self._answered = self._answered or error.reason is not Reason.UNAVAILABLE
             delay = delays.after(error) if may_repeat(error) and is_repeatable(request) else None
             if delay is None:
                 raise error

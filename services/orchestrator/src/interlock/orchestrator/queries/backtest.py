@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from interlock.common.access.scope import require
 from interlock.common.identity import current_identity
 from interlock.common.policy.document import parse_policy
 from interlock.orchestrator.convert import rulings, texts, views
+from interlock.orchestrator.convert.times import moment
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.evolve import Recorded, evolve
@@ -46,7 +47,8 @@ async def backtest(
 async def _chosen(
     deps: Deps, message: rules_pb2.BacktestPolicyRequest, sum_: rules_pb2.BacktestSummary
 ) -> AsyncIterator[str]:
-    """The runs to look at, newest first."""
+    """The runs to look at, newest first. Raises INVALID_ARGUMENT."""
+    since, until = moment(message, "since"), moment(message, "until")
     if message.run_ids:
         for run_id in sorted(set(message.run_ids), reverse=True):
             head = await runs.get(deps.database, run_id)
@@ -60,9 +62,9 @@ async def _chosen(
             deps.database, scope=current_identity().scope, after=before, limit=min(_PAGE, left + 1)
         )
         for row in rows:
-            if message.HasField("since") and row.created_at < _time(message.since):
+            if since is not None and row.created_at < since:
                 return
-            if message.HasField("until") and row.created_at >= _time(message.until):
+            if until is not None and row.created_at >= until:
                 continue
             if not left:
                 sum_.more = True
@@ -72,11 +74,6 @@ async def _chosen(
         if not rows:
             return
         before = rows[-1].id
-
-
-def _time(message: object) -> datetime:
-    found: datetime = message.ToDatetime(tzinfo=UTC)  # type: ignore[attr-defined]
-    return found
 
 
 class _Replay:
