@@ -158,7 +158,7 @@ async def test_the_feed_tells_the_newest_anchor(database_url: str, tmp_path: Pat
             executor_server(ScriptedExecutor(Script())) as executor,
             orchestrator(database_url, executor) as later,
         ):
-            while later.deps.anchorer is None or later.deps.anchorer.newest is None:
+            while later.deps.anchorer is None or later.deps.anchorer.newest is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             call = later.stub.WatchApprovals(o.WatchApprovalsRequest())
             async for frame in call:

@@ -20,7 +20,14 @@ def test_a_time_is_read_in_utc_and_an_absent_one_is_none() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [(4, -77579), (0, 1_000_000_000), (-(2**63), 0), (2**63 - 1, 0), (253_402_300_800, 0), (-62_135_596_801, 0)],
+    [
+        (4, -77579),
+        (0, 1_000_000_000),
+        (-(2**63), 0),
+        (2**63 - 1, 0),
+        (253_402_300_800, 0),
+        (-62_135_596_801, 0),
+    ],
 )
 def test_what_is_no_time_is_refused_by_its_field(given: tuple[int, int]) -> None:
     request = BacktestPolicyRequest(until=Timestamp(seconds=given[0], nanos=given[1]))
