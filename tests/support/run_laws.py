@@ -237,6 +237,9 @@ class Laws:
 
     def _never_stuck(self, run: Run) -> None:
         todo = [x for x in a.actions(run) if not isinstance(x, a.Due)]
+        if run.set_aside is not None:
+            assert not todo, "a run that is set aside is left alone"
+            return
         if run.state in (RunState.RUNNING, RunState.PLANNING) or run.cancelling:
             assert todo, f"{run.state} and nothing to do"
         if run.state is RunState.PAUSED and run.current is not None and not (run.rollback or run.revert):

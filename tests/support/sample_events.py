@@ -371,6 +371,10 @@ SAMPLES: tuple[e.Event, ...] = (
     ),
     e.AgentNamed("agent-7", "alice"),
     e.DecisionWithdrawn("bob", _digest("f"), "The token tok-1 does not work any more.", step=2),
+    e.RunSetAside(
+        "prepare", Failure("INTERNAL", "The driver met a defect.", metadata={"type": "ValueError"}), 5
+    ),
+    e.RunTakenUp("ann"),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from interlock.v1 import envelope_pb2 as interlock_dot_v1_dot_envelope__pb2
+from interlock.v1 import explain_pb2 as interlock_dot_v1_dot_explain__pb2
 from interlock.v1 import fork_pb2 as interlock_dot_v1_dot_fork__pb2
 from interlock.v1 import orchestrator_pb2 as interlock_dot_v1_dot_orchestrator__pb2
 from interlock.v1 import rules_pb2 as interlock_dot_v1_dot_rules__pb2
@@ -143,6 +144,11 @@ class OrchestratorStub:
                 '/interlock.v1.Orchestrator/ListAnchors',
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsResponse.FromString,
+                _registered_method=True)
+        self.ExplainRun = channel.unary_unary(
+                '/interlock.v1.Orchestrator/ExplainRun',
+                request_serializer=interlock_dot_v1_dot_explain__pb2.ExplainRunRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_explain__pb2.ExplainRunResponse.FromString,
                 _registered_method=True)
         self.GetCost = channel.unary_unary(
                 '/interlock.v1.Orchestrator/GetCost',
@@ -374,6 +380,14 @@ class OrchestratorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainRun(self, request, context):
+        """Says in plain words what a run waits for, since when, and what can be done about it. It asks the executor and the
+        planner whether they answer where the run needs them, for at most some seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCost(self, request, context):
         """Returns what a run cost, per step.
         """
@@ -587,6 +601,11 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.ListAnchors,
                     request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsResponse.SerializeToString,
+            ),
+            'ExplainRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRun,
+                    request_deserializer=interlock_dot_v1_dot_explain__pb2.ExplainRunRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_explain__pb2.ExplainRunResponse.SerializeToString,
             ),
             'GetCost': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCost,
@@ -1201,6 +1220,33 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/ListAnchors',
             interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsRequest.SerializeToString,
             interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/ExplainRun',
+            interlock_dot_v1_dot_explain__pb2.ExplainRunRequest.SerializeToString,
+            interlock_dot_v1_dot_explain__pb2.ExplainRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

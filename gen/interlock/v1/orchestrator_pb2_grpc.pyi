@@ -6,6 +6,7 @@ The Orchestrator service: runs, steps, the journal."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from interlock.v1 import envelope_pb2 as _envelope_pb2
+from interlock.v1 import explain_pb2 as _explain_pb2
 from interlock.v1 import fork_pb2 as _fork_pb2
 from interlock.v1 import orchestrator_pb2 as _orchestrator_pb2
 from interlock.v1 import rules_pb2 as _rules_pb2
@@ -107,6 +108,10 @@ class OrchestratorStub:
     """
     ListAnchors: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListAnchorsRequest, _orchestrator_pb2.ListAnchorsResponse]
     """Lists the signed statements about the heads of all runs, newest first. Empty where no key is configured."""
+    ExplainRun: _grpc.UnaryUnaryMultiCallable[_explain_pb2.ExplainRunRequest, _explain_pb2.ExplainRunResponse]
+    """Says in plain words what a run waits for, since when, and what can be done about it. It asks the executor and the
+    planner whether they answer where the run needs them, for at most some seconds.
+    """
     GetCost: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCostRequest, _orchestrator_pb2.GetCostResponse]
     """Returns what a run cost, per step."""
     RollbackRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RollbackRunRequest, _orchestrator_pb2.RollbackRunResponse]
@@ -238,6 +243,10 @@ class OrchestratorAsyncStub(OrchestratorStub):
     """
     ListAnchors: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListAnchorsRequest, _orchestrator_pb2.ListAnchorsResponse]  # type: ignore[assignment]
     """Lists the signed statements about the heads of all runs, newest first. Empty where no key is configured."""
+    ExplainRun: _aio.UnaryUnaryMultiCallable[_explain_pb2.ExplainRunRequest, _explain_pb2.ExplainRunResponse]  # type: ignore[assignment]
+    """Says in plain words what a run waits for, since when, and what can be done about it. It asks the executor and the
+    planner whether they answer where the run needs them, for at most some seconds.
+    """
     GetCost: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCostRequest, _orchestrator_pb2.GetCostResponse]  # type: ignore[assignment]
     """Returns what a run cost, per step."""
     RollbackRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RollbackRunRequest, _orchestrator_pb2.RollbackRunResponse]  # type: ignore[assignment]
@@ -486,6 +495,16 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.ListAnchorsResponse, _abc.Awaitable[_orchestrator_pb2.ListAnchorsResponse]]:
         """Lists the signed statements about the heads of all runs, newest first. Empty where no key is configured."""
+
+    @_abc_1.abstractmethod
+    def ExplainRun(
+        self,
+        request: _explain_pb2.ExplainRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_explain_pb2.ExplainRunResponse, _abc.Awaitable[_explain_pb2.ExplainRunResponse]]:
+        """Says in plain words what a run waits for, since when, and what can be done about it. It asks the executor and the
+        planner whether they answer where the run needs them, for at most some seconds.
+        """
 
     @_abc_1.abstractmethod
     def GetCost(

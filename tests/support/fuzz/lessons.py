@@ -169,7 +169,16 @@ def _runs(world: World) -> None:
     failed = world.run(command("exit 3"), until="FAILED").run_id
     world.ask("RetryStep", o.RetryStepRequest(run_id=failed, step=1))
     world.ask("SkipStep", o.SkipStepRequest(run_id=world.run(read(), start=False).run_id, step=1))
-    for name in ("GetRun", "GetStep", "ListSteps", "WatchRun", "ListEvents", "ExportJournal", "GetCost"):
+    for name in (
+        "GetRun",
+        "GetStep",
+        "ListSteps",
+        "WatchRun",
+        "ListEvents",
+        "ExportJournal",
+        "GetCost",
+        "ExplainRun",
+    ):
         step = {"step": 1} if name == "GetStep" else {}
         world.ask(name, BY_NAME[name].request(run_id=made, **step))
     world.ask("ListRuns", o.ListRunsRequest(page_size=1, labels={"team": "a"}))

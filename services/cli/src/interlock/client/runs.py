@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 
 from interlock.client.connection import Connection
 from interlock.v1 import orchestrator_pb2 as pb
+from interlock.v1.explain_pb2 import ExplainRunRequest, ExplainRunResponse
 from interlock.v1.policy_pb2 import Budget, Policy
 from interlock.v1.run_pb2 import Run
 from interlock.v1.step_pb2 import Step, StepSpec
@@ -108,6 +109,10 @@ class RunCalls(Connection):
         """Carry out the next step only; returns when it has ended or waits for a decision."""
         request = pb.ExecuteNextStepRequest(request_id=self.request_id(request_id), run_id=run_id)
         return await self.call(self.orchestrator.ExecuteNextStep, request, seconds=seconds)
+
+    async def explain_run(self, run_id: str) -> ExplainRunResponse:
+        """What a run waits for, since when, and what can be done."""
+        return await self.call(self.orchestrator.ExplainRun, ExplainRunRequest(run_id=run_id))
 
     async def pause_run(self, run_id: str, comment: str = "", *, request_id: str = "") -> Run:
         """Hold the run after the step that is under way."""

@@ -26,6 +26,8 @@ class Config:
         executor, planner: where those services are.
         token: the shared bearer token.
         lease_seconds: INTERLOCK_LEASE_SECONDS, silence after which another orchestrator may take over, 1 to 300.
+        model_seconds: INTERLOCK_MODEL_CALL_SECONDS, how long one call of the planner may take, 1 to 7,200; 600 by
+            default. What a model may take in it is the planner's INTERLOCK_MODEL_TIMEOUT.
         pool: INTERLOCK_DATABASE_POOL, connections for queries and commands, 2 to 100.
         collect_seconds: INTERLOCK_COLLECT_INTERVAL_SECONDS, between collections of garbage on the executor; 6 hours
             by default, 0 is never.
@@ -47,6 +49,7 @@ class Config:
     planner: Address
     token: str
     lease_seconds: float = 6.0
+    model_seconds: float = 600.0
     pool: int = 8
     collect_seconds: float = 21_600.0
     retention_days: int = 30
@@ -79,6 +82,7 @@ def from_env() -> Config:
         planner=service_address("planner"),
         token=load_token(),
         lease_seconds=env_float("INTERLOCK_LEASE_SECONDS", 6.0, minimum=1.0, maximum=300.0),
+        model_seconds=env_float("INTERLOCK_MODEL_CALL_SECONDS", 600.0, minimum=1.0, maximum=7200.0),
         pool=env_int("INTERLOCK_DATABASE_POOL", 8, minimum=2, maximum=100),
         collect_seconds=env_float(
             "INTERLOCK_COLLECT_INTERVAL_SECONDS", 21_600.0, minimum=0.0, maximum=30 * 86_400.0

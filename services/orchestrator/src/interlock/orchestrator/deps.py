@@ -21,6 +21,7 @@ from interlock.orchestrator.store.feed import Feed, Reach
 from interlock.orchestrator.webhooks.bell import Bell
 from interlock.orchestrator.webhooks.settings import WebhookSettings
 from interlock.orchestrator.worker.anchorer import Anchorer
+from interlock.orchestrator.worker.looking import Looking
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Deps:
     clock: Clock
     ids: Ids
     policies: Policies
+    looking: Looking
     retention: timedelta = timedelta(days=30)
     reach: Reach = field(default_factory=Reach)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)

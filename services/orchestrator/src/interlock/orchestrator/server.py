@@ -39,8 +39,10 @@ from interlock.orchestrator.worker.collector import Collector
 from interlock.orchestrator.worker.drivers import Drivers
 from interlock.orchestrator.worker.executing import Executing
 from interlock.orchestrator.worker.judging import Judging
+from interlock.orchestrator.worker.looking import Looking
 from interlock.orchestrator.worker.performer import Performer
 from interlock.orchestrator.worker.thinking import Thinking
+from interlock.orchestrator.worker.troubles import Troubles
 from interlock.v1 import access_pb2_grpc, orchestrator_pb2_grpc, webhook_pb2_grpc
 
 _NAME = "interlock.v1.Orchestrator"
@@ -105,9 +107,10 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         known = (database, journal, book, payloads, asked, clock, ids)
         transactions = Transactions(*known, owner=owner, policy=policies.digest, on_lease=drivers.own)
         executing = Executing(executor, payloads, keys, policies)
-        thinking = Thinking(planner_channel, executor, payloads)
+        thinking = Thinking(planner_channel, executor, payloads, seconds=config.model_seconds)
         judging = Judging(policies, payloads)
-        performer = Performer(executing, thinking, judging, policies, drivers.line, clock)
+        troubles = Troubles()
+        performer = Performer(executing, thinking, judging, policies, drivers.line, clock, troubles)
         await drivers.start(feed, transactions, performer)
         stack.push_async_callback(drivers.close)
         retention = timedelta(days=config.retention_days)
@@ -125,6 +128,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
             clock,
             ids,
             policies,
+            Looking(executor, planner_channel, troubles, lease_seconds=config.lease_seconds),
             retention,
             Reach(timedelta(hours=config.feed_hours), config.feed_events),
             config.webhooks,

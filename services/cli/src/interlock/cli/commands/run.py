@@ -108,6 +108,18 @@ async def get(settings: Settings, run: RUN) -> None:
         show_run(settings, await client.get_run(run))
 
 
+@command(app, "explain")
+async def explain(settings: Settings, run: RUN) -> None:
+    """Say what a run waits for, since when, and what can be done about it."""
+    from interlock.cli.beginnings import find_run
+    from interlock.cli.session import connect
+    from interlock.cli.show.explain import show_explanation
+
+    async with connect(settings) as client:
+        run = await find_run(client, run)
+        show_explanation(settings, await client.explain_run(run))
+
+
 @command(app, "list")
 async def list_(
     settings: Settings,
@@ -182,7 +194,7 @@ async def pause(settings: Settings, run: RUN, comment: COMMENT = "") -> None:
 
 @command(app, "resume")
 async def resume(settings: Settings, run: RUN) -> None:
-    """Let a paused run go on."""
+    """Let a run go on that is paused, or was set aside."""
     from interlock.cli.beginnings import find_run
     from interlock.cli.session import connect
     from interlock.cli.show.runs import show_run

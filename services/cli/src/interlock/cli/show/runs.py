@@ -91,7 +91,9 @@ def show_cost(settings: Settings, cost: GetCostResponse) -> None:
 
 
 def _state(run: Run) -> str:
-    """The state, and whether what the run did is still there."""
+    """The state, and whether it was set aside, and whether what the run did is still there."""
+    if run.HasField("set_aside"):
+        return f"{run_state(run)}, set aside"
     if not run.steps_undone:
         return run_state(run)
     return f"{run_state(run)}, {counted(run.steps_undone, 'step')} undone"
@@ -109,6 +111,14 @@ def _waits_for(run: Run) -> str:
     return f"its workspace, which {run.waiting.holder_run_id or 'nobody'} has{ahead}"
 
 
+def _aside(run: Run) -> str:
+    """Why nobody drives it; `run explain` says what can be done."""
+    held = run.set_aside
+    if not run.HasField("set_aside"):
+        return ""
+    return f"{held.action} failed {held.tries} times: {held.failure.message} See `interlock run explain {run.run_id}`."
+
+
 def lasted(run: Run, steps: Iterable[Step]) -> str:
     """From its beginning to its last event, and how much of that its steps waited: `3m 05s, 3m 01s of it waiting`."""
     seconds = (run.updated_at.ToNanoseconds() - run.created_at.ToNanoseconds()) / 1e9
@@ -124,6 +134,7 @@ def _people(run: Run) -> None:
             ("state", _state(run)),
             ("paused for", run.pause_reason),
             ("waits for", _waits_for(run)),
+            ("set aside", _aside(run)),
             ("workspace", run.workspace_id),
             ("steps", f"{run.steps_done} of {run.steps_total} ended"),
             ("cost", cost_text(run.cost)),

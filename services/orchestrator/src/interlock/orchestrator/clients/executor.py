@@ -20,11 +20,11 @@ class ExecutorClient:
         self.stub = executor_pb2_grpc.ExecutorStub(channel)
         self.session = Session(self.stub)
 
-    async def workspace(self, workspace_id: str) -> workspace_pb2.Workspace:
-        """Raises WORKSPACE_NOT_FOUND, UNAVAILABLE."""
+    async def workspace(self, workspace_id: str, *, seconds: float | None = None) -> workspace_pb2.Workspace:
+        """Raises WORKSPACE_NOT_FOUND, UNAVAILABLE; DEADLINE_EXCEEDED after `seconds`, or the channel's own."""
         request = executor_pb2.GetWorkspaceRequest(workspace_id=workspace_id)
         with rpc_errors("executor"):
-            return (await self.stub.GetWorkspace(request)).workspace
+            return (await self.stub.GetWorkspace(request, timeout=seconds)).workspace
 
     async def files(self, workspace_id: str, limit: int) -> list[workspace_pb2.FileEntry]:
         """The first `limit` entries of the head tree, in byte order of path."""

@@ -240,7 +240,17 @@ def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:
         origin=origin(value.fork),
         waiting=waiting(value),
         steps_undone=steps_undone(value),
+        set_aside=set_aside(value),
     )
+
+
+def set_aside(value: Run) -> run_pb2.SetAside | None:
+    """Why nobody drives the run; None stays unset."""
+    held = value.set_aside
+    if held is None:
+        return None
+    why = failure(value, held.failure, value.cursor)
+    return run_pb2.SetAside(action=held.action, failure=why, tries=held.tries, since=timestamp(held.since))
 
 
 def _failed(value: Run) -> int:

@@ -123,7 +123,9 @@ class Due(StepAction):
 
 
 def actions(run: Run) -> tuple[Action, ...]:
-    """Everything the state wants done now; they may be carried out at the same time."""
+    """Everything the state wants done now; they may be carried out at the same time. Of a run set aside: nothing."""
+    if run.set_aside is not None:
+        return ()
     wanted: list[Action] = [Discard(step, attempt) for step, attempt in run.discards]
     if run.rollback is not None:
         wanted.append(_restore(run, run.rollback))
@@ -143,6 +145,11 @@ def actions(run: Run) -> tuple[Action, ...]:
 def _restore(run: Run, asked: Rollback) -> Restore:
     changes = changes_back(run.steps, asked.moment) if asked.from_tree else ()
     return Restore(asked.operation_id, asked.tree, asked.from_tree, changes)
+
+
+def name(action: Action) -> str:
+    """The action's name in logs, traces and the journal: `prepare`."""
+    return type(action).__name__.lower()
 
 
 def step_action(step: Step) -> StepAction | None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from interlock.common.digests import SAFE_INTEGER
 from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.domain import aside, undo
 from interlock.orchestrator.domain import events as e
-from interlock.orchestrator.domain import undo
 from interlock.orchestrator.domain.advance import budget_left, lacks_budget, next_pending
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.gates import check_gate
@@ -183,25 +183,34 @@ def pause(run: Run, ctx: Context, comment: str = "") -> list[e.Event]:
 
 
 def resume(run: Run, ctx: Context) -> list[e.Event]:
-    """Lets a paused run go on. One whose step has an unknown outcome needs a retry or a skip first."""
+    """Lets a paused run go on, or has one that was set aside driven again, in whatever state it is.
+
+    One whose step has an unknown outcome needs a retry or a skip first.
+    """
+    if run.set_aside is not None:
+        return aside.taken_up(run, ctx)
     require_run(run, (RunState.PAUSED,), "resume it")
     _require_resumable(run)
     return [e.RunResumed(ctx.subject)]
 
 
 def cancel(run: Run, ctx: Context, comment: str = "") -> list[e.Event]:
-    """Ends a run; asking again while it is being cancelled changes nothing."""
+    """Ends a run; asking again while it is being cancelled changes nothing, unless it was set aside."""
+    taken_up = aside.taken_up(run, ctx)
     if run.cancelling:
-        return []
+        return taken_up
     require_run(run, OPEN, "cancel it", during_rollback=True)
-    return [e.CancelRequested(ctx.subject, comment)]
+    return [*taken_up, e.CancelRequested(ctx.subject, comment)]
 
 
 def retry_step(run: Run, ctx: Context, number: int) -> list[e.Event]:
     """Tries a step again, with new gates; a run that had failed or waited because of it goes on.
 
     A step that has succeeded can be tried again once it was undone; a run that had ended waits to be resumed then.
+    A step that its run was set aside with goes on where it was: what it has done is not done again.
     """
+    if aside.stuck(run, number) is not None:
+        return aside.taken_up(run, ctx)
     target = run.step(number)
     redo = target is not None and target.undone is not None
     require_run(run, (*_AMENDABLE, *(RUN_FINAL if redo else ())), "retry a step")
@@ -214,6 +223,9 @@ def retry_step(run: Run, ctx: Context, number: int) -> list[e.Event]:
 def skip_step(run: Run, ctx: Context, number: int, comment: str = "") -> list[e.Event]:
     """Passes over a step that has not taken effect; a run that had failed because of it goes on."""
     require_run(run, _AMENDABLE, "skip a step")
+    if (stuck := aside.stuck(run, number)) is not None:
+        aside.check_passes_over(run, stuck)
+        return [*aside.taken_up(run, ctx), e.StepSkipped(ctx.subject, comment, step=number)]
     allowed = (StepState.PENDING, StepState.AWAITING_APPROVAL, *REOPENABLE)
     step = require_step(run, number, allowed, "skip it")
     withdrawn: list[e.Event] = []
@@ -235,6 +247,14 @@ def workspace_removed(run: Run, ctx: Context, *, directory_deleted: bool) -> lis
 def failure_of(error: InterlockError) -> Failure:
     """An error as journaled data."""
     return Failure(error.reason.value, error.message, error.field, error.fix, dict(error.metadata))
+
+
+def failure_of_defect(error: Exception) -> Failure:
+    """What a driver met, as journaled data; the text of an error that is not ours stays in the log."""
+    if isinstance(error, InterlockError):
+        return failure_of(error)
+    text = f"The orchestrator met a defect ({type(error).__name__}); its log has it, by the run's id."
+    return Failure(Reason.INTERNAL.value, text, fix="Report it; then `interlock run resume RUN` tries again.")
 
 
 _AMENDABLE = (

@@ -43,6 +43,8 @@ def evolve(run: Run | None, record: Recorded) -> Run:
     changes: dict[str, Any] = {"seq": record.seq, "head": record.digest, "updated_at": record.at}
     targets = run_targets(event.type, run.state)
     changes["state"] = targets[0] if len(targets) == 1 else STATE_CHOICE[type(event)](run, event)
+    if changes["state"] is not run.state:
+        changes["state_since"] = record.at
     if event.step:
         old = run.step(event.step)
         if old is None:
@@ -68,6 +70,7 @@ def _created(record: Recorded) -> Run:
         created_by=event.created_by,
         created_at=record.at,
         updated_at=record.at,
+        state_since=record.at,
         policy=event.policy,
         budget=event.budget,
         labels=event.labels,

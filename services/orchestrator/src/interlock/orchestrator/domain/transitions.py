@@ -92,7 +92,8 @@ STEP: dict[str, dict[S, tuple[S, ...]]] = {
         S.AWAITING_APPROVAL: (S.FAILED,),
     },
     "step.rejected": {S.AWAITING_APPROVAL: (S.REJECTED,)},
-    "step.skipped": dict.fromkeys((S.PENDING, S.AWAITING_APPROVAL, *_REOPENABLE), (S.SKIPPED,)),
+    # PREPARING: of a run that was set aside with it.
+    "step.skipped": dict.fromkeys((S.PENDING, S.PREPARING, S.AWAITING_APPROVAL, *_REOPENABLE), (S.SKIPPED,)),
     "step.cancelled": dict.fromkeys(
         (S.PREPARING, S.AWAITING_APPROVAL, S.APPROVED, S.APPLYING), (S.CANCELLED,)
     ),

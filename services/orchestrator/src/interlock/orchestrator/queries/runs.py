@@ -15,6 +15,9 @@ from interlock.v1 import cost_pb2, run_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 CUT_BYTES = 16 * 1024
+_DRIVEN = ("RUNNING", "PLANNING")
+"""States that want something done, unless the run was set aside."""
+
 _MAX_VIEW_BYTES = 10 * 1024 * 1024
 
 
@@ -75,7 +78,11 @@ async def list_runs(deps: Deps, message: o.ListRunsRequest) -> o.ListRunsRespons
     )
     token = encode_page_token(scope, {"before": rows[-1].id}) if len(rows) == size else ""
     undone = await _undone(deps, [row.id for row in rows])
-    return o.ListRunsResponse(runs=[_row_view(row, undone) for row in rows], next_page_token=token)
+    found = [_row_view(row, undone) for row in rows]
+    for row, view in zip(rows, found, strict=True):
+        if row.state in _DRIVEN and not row.needs_driver:
+            view.set_aside.MergeFrom(views.set_aside(await deps.book.refresh(row.id)) or run_pb2.SetAside())
+    return o.ListRunsResponse(runs=found, next_page_token=token)
 
 
 async def _undone(deps: Deps, run_ids: list[str]) -> dict[str, int]:

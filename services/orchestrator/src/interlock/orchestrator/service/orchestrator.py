@@ -27,12 +27,13 @@ from interlock.orchestrator.queries import (
     backtest,
     bundle,
     compare,
+    explain,
     journal,
     policy,
     runs,
     watch,
 )
-from interlock.v1 import envelope_pb2, fork_pb2, orchestrator_pb2_grpc, rules_pb2
+from interlock.v1 import envelope_pb2, explain_pb2, fork_pb2, orchestrator_pb2_grpc, rules_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 
@@ -142,6 +143,11 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
 
     async def ListAnchors(self, request: o.ListAnchorsRequest, context: Any) -> o.ListAnchorsResponse:
         return await anchors.list_anchors(self._deps, request)
+
+    async def ExplainRun(
+        self, request: explain_pb2.ExplainRunRequest, context: Any
+    ) -> explain_pb2.ExplainRunResponse:
+        return await explain.explain_run(self._deps, request)
 
     async def GetCost(self, request: o.GetCostRequest, context: Any) -> o.GetCostResponse:
         return await runs.get_cost(self._deps, request)

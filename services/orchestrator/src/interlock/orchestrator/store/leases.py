@@ -9,6 +9,7 @@ with an older one. Time is the database's, so that only one clock counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Text, bindparam, text
@@ -50,6 +51,25 @@ UPDATE runs r SET lease_owner = NULL FROM mine WHERE r.id = mine.id RETURNING r.
 _RETIRE = text("DELETE FROM drivers WHERE owner = :owner RETURNING owner")
 
 
+_DRIVER = text("""
+SELECT coalesce(r.lease_owner, ''), coalesce(d.until >= clock_timestamp(), false), d.until
+  FROM runs r LEFT JOIN drivers d ON d.owner = r.lease_owner WHERE r.id = :id
+""")
+
+
+class Holder(NamedTuple):
+    """Who has a run's lease (empty: nobody), whether its heartbeat goes on, and when it was, or will be, over."""
+
+    owner: str
+    living: bool
+    until: datetime | None
+
+    @property
+    def silent_since(self) -> datetime | None:
+        """When the lease was over; None while it is not."""
+        return None if self.living else self.until
+
+
 class Claimed(NamedTuple):
     """A run that is now the caller's to drive, with the epoch for its appends."""
 
@@ -74,6 +94,12 @@ async def renew(database: Database, owner: str, ttl: float) -> dict[str, int]:
     """Heartbeat. Returns the runs still the owner's, with their epochs: stop driving any that is missing."""
     rows = await database.write(_RENEW.bindparams(owner=owner, ttl=ttl))
     return {row[0]: row[1] for row in rows}
+
+
+async def driver(database: Database, run_id: str) -> Holder:
+    """Who drives the run, as everybody sees it."""
+    row = await database.first(_DRIVER.bindparams(id=run_id))
+    return Holder(*row) if row else Holder("", False, None)
 
 
 async def release(database: Database, owner: str, run_ids: Sequence[str]) -> list[str]:

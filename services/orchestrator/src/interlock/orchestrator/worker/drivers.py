@@ -15,6 +15,7 @@ from interlock.orchestrator.store import leases
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.feed import Feed
 from interlock.orchestrator.store.records import Flushed
+from interlock.orchestrator.worker.defects import Defects
 from interlock.orchestrator.worker.line import Line
 from interlock.orchestrator.worker.performer import Performer
 from interlock.orchestrator.worker.run_driver import RunDriver
@@ -40,6 +41,7 @@ class Drivers:
         self._transactions: Transactions | None = None
         self._performer: Performer | None = None
         self.line = Line(database)
+        self._defects = Defects()
         self._look = asyncio.Event()
         self._given_back: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -65,8 +67,8 @@ class Drivers:
         with contextlib.suppress(InterlockError):
             await leases.retire(self._database, self._owner)
 
-    def own(self, run_id: str, epoch: int) -> None:
-        """This process has the run's lease: drive it."""
+    def own(self, run_id: str, epoch: int, *, behind: bool = False) -> None:
+        """This process has the run's lease: drive it. `behind`: others may have changed it since."""
         known = self._drivers.get(run_id)
         if known is not None and known[0].epoch >= epoch and not known[1].done():
             known[0].wake()
@@ -75,7 +77,8 @@ class Drivers:
             return
         if known is not None:
             known[1].cancel()
-        driver = RunDriver(run_id, epoch, self._book, self._transactions, self._performer)
+        parts = (self._book, self._transactions, self._performer, self._defects)
+        driver = RunDriver(run_id, epoch, *parts, behind=behind)
         task = asyncio.create_task(driver.drive(), name=f"drive {run_id}")
         self._drivers[run_id] = (driver, task)
         task.add_done_callback(lambda done: self._ended(run_id, driver, done))
@@ -100,11 +103,19 @@ class Drivers:
                         newest = {row.run_id: row.seq for row in rows}
                         for run_id in newest.keys() & self._drivers.keys():
                             if self._book.seq(run_id) < newest[run_id]:
-                                await self._book.refresh(run_id)
-                                self._wake(run_id)
+                                await self._catch_up(run_id)
             except InterlockError as error:
                 _log.warning("not listening to the feed", reason=error.reason.value)
                 await asyncio.sleep(1.0)
+
+    async def _catch_up(self, run_id: str) -> None:
+        try:
+            await self._book.refresh(run_id)
+        except InterlockError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one journal that cannot be read must not deafen the others
+            _log.error("cannot be read", run_id=run_id, error=type(error).__name__)
+        self._wake(run_id)
 
     def _ended(self, run_id: str, driver: RunDriver, task: asyncio.Task[None]) -> None:
         known = self._drivers.get(run_id)
@@ -138,8 +149,6 @@ class Drivers:
                 task.cancel()
         for run_id, epoch in held.items():
             if run_id not in self._drivers:
-                await self._book.refresh(run_id)
-                self.own(run_id, epoch)
+                self.own(run_id, epoch, behind=True)
         for claimed in await leases.claim(self._database, self._owner, self._ttl, _CLAIM):
-            await self._book.refresh(claimed.run_id)
-            self.own(claimed.run_id, claimed.epoch)
+            self.own(claimed.run_id, claimed.epoch, behind=True)

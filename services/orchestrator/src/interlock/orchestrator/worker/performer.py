@@ -23,6 +23,7 @@ from interlock.orchestrator.worker.executing import Executing
 from interlock.orchestrator.worker.judging import Judging
 from interlock.orchestrator.worker.line import Line
 from interlock.orchestrator.worker.thinking import Thinking
+from interlock.orchestrator.worker.troubles import Troubles
 
 _log = logs.get("worker")
 _WAITS = frozenset(
@@ -51,8 +52,10 @@ class Performer:
         policies: Policies,
         line: Line,
         clock: Clock,
+        troubles: Troubles,
     ) -> None:
         self._clock = clock
+        self._troubles = troubles
         self._policies = policies
         self._line = line
         self._table: dict[type[a.Action], Perform] = {
@@ -73,28 +76,35 @@ class Performer:
     async def perform(self, run: Run, action: a.Action, epoch: int) -> Done:
         """The action's result. Raises EPOCH_STALE when another orchestrator drives the run."""
         with telemetry.span(_span(action), traceparent=run.traceparent, attributes=_attributes(run, action)):
-            tries, said = 0, ""
-            while True:
-                try:
-                    if isinstance(action, _RULED):
-                        self._policies.check_current(run, run.steps[action.step - 1])
-                    return await self._table[type(action)](run, action, epoch)
-                except InterlockError as error:
-                    tries += 1
-                    if error.reason is Reason.EPOCH_STALE:
-                        raise
-                    if not _passes(error, tries):
-                        return _failure(action, error)
-                    if error.message != said:  # why, once; what goes on as it was is no news
-                        said = error.message
-                        _log.warning(
-                            "waiting",
-                            action=_span(action),
-                            reason=error.reason.value,
-                            why=said,
-                            fix=error.fix,
-                        )
-                    await asyncio.sleep(_delay(tries, error.retry_after))
+            try:
+                return await self._tried(run, action, epoch)
+            finally:
+                self._troubles.forget(run.run_id, action)
+
+    async def _tried(self, run: Run, action: a.Action, epoch: int) -> Done:
+        tries, said = 0, ""
+        while True:
+            try:
+                if isinstance(action, _RULED):
+                    self._policies.check_current(run, run.steps[action.step - 1])
+                return await self._table[type(action)](run, action, epoch)
+            except InterlockError as error:
+                tries += 1
+                if error.reason is Reason.EPOCH_STALE:
+                    raise
+                if not _passes(error, tries):
+                    return _failure(action, error)
+                self._troubles.note(run.run_id, action, error, self._clock.now())
+                if error.message != said:  # why, once; what goes on as it was is no news
+                    said = error.message
+                    _log.warning(
+                        "waiting",
+                        action=_span(action),
+                        reason=error.reason.value,
+                        why=said,
+                        fix=error.fix,
+                    )
+                await asyncio.sleep(_delay(tries, error.retry_after))
 
     async def _begin(self, run: Run, action: a.Begin, epoch: int) -> Done:
         await self._line.turn(run.run_id)
@@ -142,7 +152,7 @@ def _delay(tries: int, asked: float | None) -> float:
 
 
 def _span(action: a.Action) -> str:
-    return f"action {type(action).__name__.lower()}"
+    return f"action {a.name(action)}"
 
 
 def _attributes(run: Run, action: a.Action) -> dict[str, Any]:

@@ -6,32 +6,48 @@ import asyncio
 
 from interlock.common import logs
 from interlock.common.errors import InterlockError, Reason
-from interlock.orchestrator.domain.actions import Action, AskModel, AskPlan, Draft, actions
-from interlock.orchestrator.domain.model import Run
+from interlock.orchestrator.domain import aside
+from interlock.orchestrator.domain.actions import Action, AskModel, AskPlan, Draft, actions, name
+from interlock.orchestrator.domain.decide_run import failure_of_defect
+from interlock.orchestrator.domain.model import Failure, Run
 from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.store.errors import LeaseLost
+from interlock.orchestrator.worker.defects import LIMIT, Defects
 from interlock.orchestrator.worker.performer import Performer
 
 _log = logs.get("driver")
 _PAID = (AskModel, AskPlan, Draft)
 _RETRY_SECONDS = 0.5
-_DEFECT_SECONDS = 10.0
 _STALE_SECONDS = 0.5
 _BUSY_SECONDS = 0.05
 
 
 class RunDriver:
-    """A task per run. It ends when nothing is left to do, when the lease is lost, or when it is stopped."""
+    """A task per run. It ends when nothing is left to do, when the lease is lost, or when it is stopped.
+
+    Args:
+        behind: others may have changed the run since this process last saw it.
+    """
 
     def __init__(
-        self, run_id: str, epoch: int, book: RunBook, transactions: Transactions, performer: Performer
+        self,
+        run_id: str,
+        epoch: int,
+        book: RunBook,
+        transactions: Transactions,
+        performer: Performer,
+        defects: Defects,
+        *,
+        behind: bool = False,
     ) -> None:
         self.run_id = run_id
         self.epoch = epoch
         self._book = book
         self._transactions = transactions
         self._performer = performer
+        self._defects = defects
+        self._behind = behind
         self._under_way: dict[Action, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self.lost = False
@@ -46,12 +62,19 @@ class RunDriver:
         with logs.bound(run_id=self.run_id):
             try:
                 await self._drive()
+            except InterlockError as error:
+                _log.warning("not driven", reason=error.reason.value, why=error.message)
+                await self._leave_alone(_RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the last line: a defect of one run must not end the others
+                await self._defect("drive", error)
             finally:
                 for task in self._under_way.values():
                     task.cancel()
                 await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
     async def _drive(self) -> None:
+        if self._behind:
+            await self._book.refresh(self.run_id)
         while not self.lost:
             self._wake.clear()
             run = await self._book.get(self.run_id)
@@ -94,18 +117,39 @@ class RunDriver:
             # The executor has seen a newer driver than the database knows: a database that was restored. The
             # lease is given back, and the next one has a higher epoch.
             self.stale = error.reason is Reason.EPOCH_STALE
-            if not self.stale:
-                _log.error("a result was refused", reason=error.reason.value, message=error.message)
-            await self._set_aside(_STALE_SECONDS if self.stale else _DEFECT_SECONDS)
-        except Exception:  # noqa: BLE001 - the last line: a defect of one run must not end the others
-            _log.exception("an action met a defect")
-            await self._set_aside()
+            if self.stale:
+                await self._leave_alone(_STALE_SECONDS)
+            else:
+                await self._defect(name(action), error)
+        except Exception as error:  # noqa: BLE001 - the last line: a defect of one run must not end the others
+            await self._defect(name(action), error)
         finally:
             if self._under_way.get(action) is asyncio.current_task():
                 del self._under_way[action]
             self._wake.set()
 
-    async def _set_aside(self, seconds: float = _DEFECT_SECONDS) -> None:
-        """A run that meets a defect is tried again, but never in a tight loop."""
+    async def _defect(self, action: str, error: Exception) -> None:
+        """Tried again after a pause that grows, and set aside when that has not helped."""
+        count = self._defects.met(self.run_id, self._book.seq(self.run_id))
+        _log.error("met a defect", action=action, times=count, exc_info=error)
+        if count >= LIMIT and await self._set_aside(action, failure_of_defect(error), count):
+            return
+        await self._leave_alone(self._defects.pause(count))
+
+    async def _set_aside(self, action: str, failure: Failure, tries: int) -> bool:
+        try:
+            await self._transactions.change(
+                self.run_id,
+                lambda run, ctx: aside.set_aside(run, ctx, action, failure, tries),
+                epoch=self.epoch,
+            )
+        except LeaseLost:
+            self.lost = True
+        except Exception as error:  # noqa: BLE001 - a journal that cannot be read cannot be written to either
+            _log.error("could not be set aside", error=type(error).__name__)
+            return False
+        return True
+
+    async def _leave_alone(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         self.lost = True

@@ -16,13 +16,14 @@ from interlock.orchestrator.worker import context
 from interlock.orchestrator.worker.done import Done
 from interlock.v1 import planner_pb2, planner_pb2_grpc
 
-_MODEL_SECONDS = 600.0
-
 
 class Thinking:
-    """Performs the actions that ask a model."""
+    """Performs the actions that ask a model; `seconds` bounds one call, with all that the planner makes of it."""
 
-    def __init__(self, channel: Channel, executor: ExecutorClient, payloads: Payloads) -> None:
+    def __init__(
+        self, channel: Channel, executor: ExecutorClient, payloads: Payloads, *, seconds: float = 600.0
+    ) -> None:
+        self._seconds = seconds
         self._planner = planner_pb2_grpc.PlannerStub(channel)
         self._executor = executor
         self._payloads = payloads
@@ -35,10 +36,10 @@ class Thinking:
         seen = await context.results(self._payloads, run, step.number, keys)
         if step.spec.kind is StepKind.ANALYZE:
             analyze = planner_pb2.AnalyzeRequest(instruction=said, goal=run.goal, results=seen)
-            response: Any = await _call(self._planner.Analyze, analyze)
+            response: Any = await self._call(self._planner.Analyze, analyze)
         else:
             summarize = planner_pb2.SummarizeRequest(instruction=said, goal=run.goal, results=seen)
-            response = await _call(self._planner.Summarize, summarize)
+            response = await self._call(self._planner.Summarize, summarize)
         calls, payloads = results.calls(response.exchanges)
         reply, kept = texts.payload(response.text.encode(), texts.TEXT)
         return Done(
@@ -58,7 +59,7 @@ class Thinking:
             goal=run.goal,
             results=await context.results(self._payloads, run, step.number, []),
         )
-        response = await _call(self._planner.DraftEdit, request)
+        response = await self._call(self._planner.DraftEdit, request)
         calls, payloads = results.calls(response.exchanges)
         content, kept = texts.payload(response.new_content.encode(), texts.TEXT)
         return Done(
@@ -71,7 +72,9 @@ class Thinking:
         files = await context.files(self._executor, run.workspace_id)
         asked = action.planning
         if asked.feedback:
-            response: Any = await _call(self._planner.Replan, await self._replan(run, asked.feedback, files))
+            response: Any = await self._call(
+                self._planner.Replan, await self._replan(run, asked.feedback, files)
+            )
         else:
             request = planner_pb2.PlanRequest(
                 goal=run.goal,
@@ -80,12 +83,19 @@ class Thinking:
                 max_steps=asked.max_steps,
                 policy=views.policy(run.policy),
             )
-            response = await _call(self._planner.Plan, request)
+            response = await self._call(self._planner.Plan, request)
         calls, payloads = results.calls(response.exchanges)
         specs, long_texts = inputs.specs(response.steps)
         return Done(
             lambda r, ctx: decide_run.planned(r, ctx, specs, calls, planning=asked), [*payloads, *long_texts]
         )
+
+    async def _call(self, method: Any, request: Any) -> Any:
+        try:
+            with rpc_errors("planner"):
+                return await method(request, timeout=self._seconds)
+        except InterlockError as error:
+            raise _failed(error, self._seconds) from None
 
     async def _replan(
         self, run: Run, feedback: str, files: list[planner_pb2.ContextFile]
@@ -102,18 +112,6 @@ class Thinking:
         )
 
 
-async def _call(method: Any, request: Any) -> Any:
-    try:
-        with rpc_errors("planner"):
-            return await method(request, timeout=_MODEL_SECONDS)
-    except InterlockError as error:
-        if error.reason is not Reason.UNAVAILABLE:
-            raise
-        raise InterlockError(
-            Reason.PLANNER_UNAVAILABLE, "The planner cannot be reached.", metadata=error.metadata
-        ) from None
-
-
 def _text(content: bytes, path: str) -> str:
     try:
         return content.decode()
@@ -123,3 +121,21 @@ def _text(content: bytes, path: str) -> str:
             f"{path} is not UTF-8 text, so no edit of it can be drafted.",
             field="edit_file.path",
         ) from None
+
+
+def _failed(error: InterlockError, seconds: float) -> InterlockError:
+    """What a planner that did not answer means: one that is away is asked again, one that was too slow is not.
+
+    A model that was asked may have to be paid for, whoever gave up waiting; so a person says whether to ask again.
+    """
+    if error.reason is Reason.UNAVAILABLE:
+        text = "The planner cannot be reached."
+        return InterlockError(Reason.PLANNER_UNAVAILABLE, text, metadata=error.metadata)
+    if error.reason is Reason.DEADLINE_EXCEEDED:
+        return InterlockError(
+            Reason.MODEL_TIMEOUT,
+            f"The planner did not answer within {seconds:g} s.",
+            fix="Try it again, or give it longer: INTERLOCK_MODEL_CALL_SECONDS.",
+            metadata=error.metadata,
+        )
+    return error

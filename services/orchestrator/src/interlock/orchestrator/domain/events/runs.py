@@ -125,6 +125,27 @@ class RunPaused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RunSetAside(Event):
+    """Driving the run met the same defect `tries` times, and is not tried again until somebody resumes it.
+
+    `action` is what could not be carried out; it may have taken effect, which shows when it is repeated.
+    """
+
+    type = "run.set_aside"
+    action: str
+    failure: Failure
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunTakenUp(Event):
+    """A run that was set aside is driven again."""
+
+    type = "run.taken_up"
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunResumed(Event):
     """Steps are carried out again, or one of them only."""
 

@@ -34,6 +34,7 @@ from interlock.orchestrator.domain.model.runs import (
     Revert,
     Rollback,
     Run,
+    SetAside,
     Waiting,
 )
 from interlock.orchestrator.domain.model.specs import (
@@ -118,6 +119,7 @@ __all__ = [
     "Ruling",
     "Run",
     "RunState",
+    "SetAside",
     "Spent",
     "Stage",
     "Step",

@@ -53,6 +53,16 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """Nobody drives the run any more: `action` met the same defect `tries` times without anything else happening."""
+
+    action: str
+    failure: Failure
+    tries: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Planning:
     """What the planner was asked for; `feedback` marks a re-plan, `asked` is the event that asked."""
 
@@ -68,8 +78,8 @@ class Run:
 
     `cursor` is the step that was active last, `scan_from` a step before which none is PENDING, `discards` the
     attempts (step, attempt) that the executor has yet to throw away, `steps_allowed` how many steps may still
-    start (None = all), `owners` whose agents those are who have acted in it, `planned_for` who last asked for a plan,
-    `keeping` the steps for which decisions were ever kept,
+    start (None = all), `state_since` when it came into its state, `owners` whose agents those are who have acted in
+    it, `planned_for` who last asked for a plan, `keeping` the steps for which decisions were ever kept,
     `spent` the sum over the model calls of the run and its steps, `undone` whether anything of it was ever rolled back
     or reverted.
     """
@@ -90,11 +100,13 @@ class Run:
     traceparent: str = ""
     fork: ForkOf | None = None
     state: RunState = RunState.CREATED
+    state_since: datetime | None = None
     pause_reason: str = ""
     steps_allowed: int | None = None
     cancelling: bool = False
     planning: Planning | None = None
     waiting: Waiting | None = None
+    set_aside: SetAside | None = None
     rollback: Rollback | None = None
     revert: Revert | None = None
     undone: bool = False
