@@ -434,7 +434,7 @@ class ReadFileResponse(_message.Message):
     """The bytes."""
     @_builtins.property
     def entry(self) -> _workspace_pb2.FileEntry:
-        """The entry read."""
+        """The file read, at the end of all symbolic links where it was read from a tree."""
 
     def __init__(
         self,

@@ -127,7 +127,7 @@ class PolicyStep(_message.Message):
     gate: _builtins.str
     """The gate that the step itself names: `none`, `command`, `effect`, `both`, or empty."""
     path: _builtins.str
-    """The file of read_file and edit_file."""
+    """The file of read_file and edit_file. Over what read_file did: the file that it read, at the end of all links."""
     command: _builtins.str
     """run_command: the shell's command line; of an argv its items, quoted for a shell. Empty for other kinds."""
     working_dir: _builtins.str
@@ -341,6 +341,8 @@ class PolicyChange(_message.Message):
     BINARY_FIELD_NUMBER: _builtins.int
     OLD_TYPE_FIELD_NUMBER: _builtins.int
     NEW_TYPE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    LEADS_OUT_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """Relative to the workspace."""
     kind: _builtins.str
@@ -361,6 +363,10 @@ class PolicyChange(_message.Message):
     """What stood there: `file`, `directory` or `symlink`; empty when it was absent, or is not known."""
     new_type: _builtins.str
     """What stands there now; empty when it is gone, or is not known."""
+    target: _builtins.str
+    """Where a symbolic link leads now."""
+    leads_out: _builtins.bool
+    """Whether that is out of the workspace."""
     def __init__(
         self,
         *,
@@ -374,10 +380,12 @@ class PolicyChange(_message.Message):
         binary: _builtins.bool = ...,
         old_type: _builtins.str = ...,
         new_type: _builtins.str = ...,
+        target: _builtins.str = ...,
+        leads_out: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "kind", b"kind", "new_mode", b"new_mode", "new_size", b"new_size", "new_type", b"new_type", "old_mode", b"old_mode", "old_path", b"old_path", "old_size", b"old_size", "old_type", b"old_type", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "kind", b"kind", "leads_out", b"leads_out", "new_mode", b"new_mode", "new_size", b"new_size", "new_type", b"new_type", "old_mode", b"old_mode", "old_path", b"old_path", "old_size", b"old_size", "old_type", b"old_type", "path", b"path", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -409,6 +417,8 @@ class PolicyObserved(_message.Message):
     OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
+    LINKS_OUT_FIELD_NUMBER: _builtins.int
+    READ_FIELD_NUMBER: _builtins.int
     paths_total: _builtins.int
     """How many paths were changed in all."""
     bytes_written: _builtins.int
@@ -475,6 +485,14 @@ class PolicyObserved(_message.Message):
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Symbolic links that were made, or lead elsewhere."""
 
+    @_builtins.property
+    def links_out(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of them that lead out of the workspace, by their words or through other links."""
+
+    @_builtins.property
+    def read(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The file that read_file read, at the end of all symbolic links."""
+
     def __init__(
         self,
         *,
@@ -498,10 +516,12 @@ class PolicyObserved(_message.Message):
         output_bytes: _builtins.int = ...,
         complete: _builtins.bool = ...,
         links: _abc.Iterable[_builtins.str] | None = ...,
+        links_out: _abc.Iterable[_builtins.str] | None = ...,
+        read: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "bytes_removed", b"bytes_removed", "bytes_written", b"bytes_written", "changes", b"changes", "complete", b"complete", "deleted", b"deleted", "emptied", b"emptied", "exit_code", b"exit_code", "hosts", b"hosts", "limits", b"limits", "links", b"links", "made_executable", b"made_executable", "mode_changed", b"mode_changed", "modified", b"modified", "output_bytes", b"output_bytes", "paths", b"paths", "paths_total", b"paths_total", "refused_hosts", b"refused_hosts", "sent_bytes", b"sent_bytes", "signal", b"signal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "bytes_removed", b"bytes_removed", "bytes_written", b"bytes_written", "changes", b"changes", "complete", b"complete", "deleted", b"deleted", "emptied", b"emptied", "exit_code", b"exit_code", "hosts", b"hosts", "limits", b"limits", "links", b"links", "links_out", b"links_out", "made_executable", b"made_executable", "mode_changed", b"mode_changed", "modified", b"modified", "output_bytes", b"output_bytes", "paths", b"paths", "paths_total", b"paths_total", "read", b"read", "refused_hosts", b"refused_hosts", "sent_bytes", b"sent_bytes", "signal", b"signal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -606,6 +606,8 @@ class FileChange(_message.Message):
     BINARY_FIELD_NUMBER: _builtins.int
     OLD_TYPE_FIELD_NUMBER: _builtins.int
     NEW_TYPE_FIELD_NUMBER: _builtins.int
+    NEW_TARGET_FIELD_NUMBER: _builtins.int
+    LEADS_OUT_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """Path relative to the workspace root. Bytes that are not UTF-8 appear as `\\xNN`."""
     kind: Global___ChangeKind.ValueType
@@ -628,6 +630,10 @@ class FileChange(_message.Message):
     """
     new_type: Global___EntryType.ValueType
     """What stands there after; unset when the path is gone."""
+    new_target: _builtins.str
+    """Where a symbolic link leads now, as it is written."""
+    leads_out: _builtins.bool
+    """Whether that is out of the workspace, by its words or through other links."""
     def __init__(
         self,
         *,
@@ -641,10 +647,12 @@ class FileChange(_message.Message):
         binary: _builtins.bool = ...,
         old_type: Global___EntryType.ValueType = ...,
         new_type: Global___EntryType.ValueType = ...,
+        new_target: _builtins.str = ...,
+        leads_out: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "kind", b"kind", "new_mode", b"new_mode", "new_size", b"new_size", "new_type", b"new_type", "old_mode", b"old_mode", "old_path", b"old_path", "old_size", b"old_size", "old_type", b"old_type", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "kind", b"kind", "leads_out", b"leads_out", "new_mode", b"new_mode", "new_size", b"new_size", "new_target", b"new_target", "new_type", b"new_type", "old_mode", b"old_mode", "old_path", b"old_path", "old_size", b"old_size", "old_type", b"old_type", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -906,6 +914,7 @@ class Effect(_message.Message):
     EFFECT_DIGEST_FIELD_NUMBER: _builtins.int
     CHANGED_SINCE_FIELD_NUMBER: _builtins.int
     NETWORK_FIELD_NUMBER: _builtins.int
+    READ_PATH_FIELD_NUMBER: _builtins.int
     base_tree: _builtins.str
     """Tree the step started from, `sha256:…`."""
     result_tree: _builtins.str
@@ -924,6 +933,8 @@ class Effect(_message.Message):
     """Digest of what was asked: see docs/effect-digest.md."""
     effect_digest: _builtins.str
     """Digest of what was asked and what came of it: see docs/effect-digest.md."""
+    read_path: _builtins.str
+    """For read_file: the file that was read, at the end of all symbolic links; empty for every other kind."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileChange]:
         """Changed paths in byte order of path, at most 1,000."""
@@ -981,10 +992,11 @@ class Effect(_message.Message):
         effect_digest: _builtins.str = ...,
         changed_since: Global___ChangedSince | None = ...,
         network: Global___NetworkReport | None = ...,
+        read_path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "changed_since", b"changed_since", "content", b"content", "exit_code", b"exit_code", "network", b"network", "sandbox", b"sandbox", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "argv", b"argv", "base_tree", b"base_tree", "changed_since", b"changed_since", "changes", b"changes", "changes_total", b"changes_total", "content", b"content", "diff", b"diff", "diff_truncated", b"diff_truncated", "effect_digest", b"effect_digest", "exit_code", b"exit_code", "network", b"network", "request_digest", b"request_digest", "result_tree", b"result_tree", "sandbox", b"sandbox", "signal", b"signal", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "argv", b"argv", "base_tree", b"base_tree", "changed_since", b"changed_since", "changes", b"changes", "changes_total", b"changes_total", "content", b"content", "diff", b"diff", "diff_truncated", b"diff_truncated", "effect_digest", b"effect_digest", "exit_code", b"exit_code", "network", b"network", "read_path", b"read_path", "request_digest", b"request_digest", "result_tree", b"result_tree", "sandbox", b"sandbox", "signal", b"signal", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

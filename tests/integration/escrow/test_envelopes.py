@@ -36,10 +36,11 @@ async def test_inside_is_published_and_outside_is_asked_about_by_what_it_did(
         edit("src/c", "edited\n"),
         command("mv src/old src/new"),
         command("python3 tool src/d elsewhere"),
+        command("ln -s ../../secrets src/way"),
         policy=DEFAULT,
     )
     first = await stack.pending(run)
-    await stack.decide(first, approve={"envelope": bounds("python3 tool", "mv")})
+    await stack.decide(first, approve={"envelope": bounds("python3 tool", "mv", "ln")})
     await stack.until(run, "AWAITING_APPROVAL")
     while (shown := await stack.pending(run)).approval_id == first.approval_id:
         pass
@@ -54,6 +55,11 @@ async def test_inside_is_published_and_outside_is_asked_about_by_what_it_did(
     assert [step.envelope_id for step in now.steps[1:4]] == [envelope.envelope_id] * 3
     assert {step.envelope_granted_by for step in now.steps[1:4]} == {envelope.granted_by}
     await stack.decide(shown)
+    while (link := await stack.pending(run)).approval_id == shown.approval_id:
+        pass
+    assert "src/way is a link that leads out of the workspace" in link.outside
+    assert not (live / "src" / "way").is_symlink()
+    await stack.decide(link)
     await stack.until(run, "COMPLETED")
     assert (live / "elsewhere").read_text() == "w\n"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from tests.support.orchestrator import orchestrator
 from tests.support.stack import (
     BOTH,
@@ -27,6 +28,7 @@ from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.policy.document import parse_policy
 from interlock.common.policy.named import shipped, shipped_text
+from interlock.orchestrator.store.schema import payloads
 from interlock.v1 import decision_pb2, policy_pb2, rules_pb2, run_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
@@ -84,6 +86,46 @@ async def tried(
             else:
                 summary = message.summary
     return steps, summary
+
+
+READS = """
+name: reads
+version: "1"
+rules:
+  - {name: keys, effect: deny, when: 'step.path.matchesAny(["keys/"])'}
+  - {name: seen, effect: require, when: 'step.kind == "read_file" && observed.read.anyMatch(["*.lock"])'}
+"""
+
+
+async def test_a_link_does_not_dodge_a_rule_about_what_is_read(
+    executor: ExecutorProcess, live: Path, database_url: str
+) -> None:
+    for name, target in (("keys/secret", "TOP SECRET\n"), ("a.lock", "LOCKED\n")):
+        (live / name).parent.mkdir(exist_ok=True)
+        (live / name).write_text(target)
+    (live / "innocent").symlink_to("keys")
+    (live / "notes.md").symlink_to("a.lock")
+    async with orchestrator(
+        database_url, parse_address(executor.address), policy=parse_policy(READS)
+    ) as running:
+        both = Stack(running, executor)
+        paths = ["keys/secret", "innocent/secret", "notes.md", "a.md"]
+        run_id = await both.run(
+            await executor.workspace(live), *(read(path, on_failure=CONTINUE) for path in paths), policy=None
+        )
+        run = await both.until(run_id, "COMPLETED")
+        assert [step.failure.reason for step in run.steps] == ["POLICY_DENIED"] * 3 + [""]
+        assert rules_of(run.steps[1]) == ["keys"]
+        bodies = await running.deps.database.all(select(payloads.c.body))
+    kept = b"".join(bytes(row[0]) for row in bodies)
+    assert b"one\n" in kept
+    assert b"TOP SECRET" not in kept
+    assert b"LOCKED" not in kept
+
+
+def read(path: str, **more: Any) -> step_pb2.StepSpec:
+    asked = step_pb2.ReadFileInput(path=path)
+    return step_pb2.StepSpec(input=step_pb2.StepInput(read_file=asked), **more)
 
 
 async def test_balanced(executor: ExecutorProcess, live: Path, database_url: str) -> None:

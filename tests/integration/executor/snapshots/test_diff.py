@@ -210,3 +210,23 @@ def test_what_takes_the_place_of_what_is_told(store: Store, tmp_path: Path, old:
     ]
     names = {"f": "FILE", "d": "DIRECTORY", "l": "SYMLINK", "": "UNSPECIFIED"}
     assert sides == [names[old], names[new]]
+
+
+def test_links_that_lead_out_are_told(store: Store, tmp_path: Path) -> None:
+    before: Tree = {b"d": ("d", 0o755), b"d/way": ("l", b"../.."), b"in": ("l", b"d")}
+    links = {
+        b"abs": (b"/etc", True),
+        b"d/up": (b"../../x", True),
+        b"d/fine": (b"../d/none", False),
+        b"dangling": (b"nowhere/there", False),
+        b"back": (b"nowhere/../../x", True),
+        b"over": (b"d/way/x", True),
+        b"loop": (b"loop", True),
+        b"to": (b"in/fine", False),
+    }
+    after = {**before, **{path: ("l", target) for path, (target, _) in links.items()}}
+    found = diff_of(store, tmp_path, before, after)
+    told = {file.path.encode(): (file.target.encode(), file.leads_out) for file in found.files}
+    assert told == links
+    gone = diff_of(store, tmp_path, after, before)
+    assert not any(file.leads_out or file.target for file in gone.files)

@@ -196,7 +196,7 @@ def test_shipped_policies_say_what_their_examples_say(name: str) -> None:
 def test_rules_that_policies_share_stand_once() -> None:
     both = with_included(["balanced", "autonomous"], [PlanRule("mine", "deny", "true")])
     names = [rule.name for rule in both]
-    assert len(names) == len(set(names)) == 8 + 1 + 1
+    assert len(names) == len(set(names)) == 9 + 1 + 1
     with pytest.raises(
         InterlockError, match="Two different rules of the run's policy are named 'the-fork-is-free'"
     ):

@@ -43,3 +43,8 @@ def test_more_than_is_listed_is_not_complete() -> None:
     change = pb.FileChange(path="a", kind=ADDED)
     assert seen(effect(change)).complete
     assert not seen(effect(change, total=2)).complete
+
+
+def test_links_that_lead_out_are_seen() -> None:
+    found = seen(effect(pb.FileChange(path="src/in"), pb.FileChange(path="src/out", leads_out=True)))
+    assert found.links_out == ("src/out",)

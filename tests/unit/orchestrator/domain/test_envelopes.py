@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -409,3 +410,12 @@ def test_an_effect_that_a_rule_denies_is_refused_within_an_envelope_too() -> Non
     events = decide_step.prepared(driven.run, driven.ctx(), 2, 1, effect, None, no, INSIDE)
     assert [event.type for event in events][-2:] == ["step.failed", "run.failed"]
     assert not any(isinstance(event, e.EnvelopeUsed) for event in events)
+
+
+def test_a_link_that_leads_out_is_outside_whatever_the_paths() -> None:
+    driven = run_of(spec(), seen=replace(INSIDE, links_out=("src/a.py",)))
+    granted(driven, bounds=bounds("**"))
+    driven.decide()
+    driven.settle()
+    assert driven.run.state is RunState.AWAITING_APPROVAL
+    assert "(links): src/a.py is a link that leads out of the workspace" in asked(driven)

@@ -165,7 +165,9 @@ class ExecutorService(executor_pb2_grpc.ExecutorServicer):
         content, node = await files.read_file(
             self._engine, request.workspace_id, tree, request.path, request.offset, limit
         )
-        return pb.ReadFileResponse(data=content.data, entry=ws_to_wire.entry(request.path, node))
+        return pb.ReadFileResponse(
+            data=content.data, entry=ws_to_wire.entry(content.path or request.path, node)
+        )
 
     async def DiffTrees(self, request: pb.DiffTreesRequest, context: Any) -> pb.DiffTreesResponse:
         found = await files.diff_trees(

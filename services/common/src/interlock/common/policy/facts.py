@@ -21,6 +21,8 @@ def _add(observed: rules_pb2.PolicyObserved, change: rules_pb2.PolicyChange) -> 
     observed.paths.append(change.path)
     if change.new_type == "symlink":
         observed.links.append(change.path)
+    if change.leads_out:
+        observed.links_out.append(change.path)
     if change.kind == "deleted":
         observed.deleted.append(change.path)
         observed.bytes_removed += change.old_size

@@ -75,6 +75,7 @@ def prepared_payload(
         exit_code=outcome.exit_code,
         request_digest=request_digest,
         effect_digest=effect_digest,
+        read_path=wire(outcome.read_path),
     )
     for name, stream in outcome.streams.items():
         getattr(effect, name).CopyFrom(output(stream))
@@ -181,6 +182,8 @@ def change(file: FileDiff) -> step_pb2.FileChange:
         binary=file.binary,
         old_type=_TYPES[file.old_type],
         new_type=_TYPES[file.new_type],
+        new_target=wire(file.target),
+        leads_out=file.leads_out,
     )
 
 

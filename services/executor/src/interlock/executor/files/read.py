@@ -15,12 +15,16 @@ Kind = Literal["file", "directory", "symlink", "other"]
 
 
 class FileContent(NamedTuple):
-    """Bytes `[offset, offset + len(data))` of a file of `size` bytes with permission bits `mode`."""
+    """Bytes `[offset, offset + len(data))` of a file of `size` bytes with permission bits `mode`.
+
+    `path` is where a tree has the file, when symbolic links were followed; empty where that is not known.
+    """
 
     data: bytes
     offset: int
     size: int
     mode: int
+    path: str = ""
 
 
 class Listed(NamedTuple):

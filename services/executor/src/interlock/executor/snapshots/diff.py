@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.names import to_text
 from interlock.executor.snapshots.compare import iterate
+from interlock.executor.snapshots.links import leads_out
 from interlock.executor.snapshots.model import DIRECTORY, FILE, SYMLINK, Change, ChangeKind, Entry, Snapshot
 from interlock.executor.snapshots.renames import Paired, pair_renames
 from interlock.executor.snapshots.store import Store
@@ -41,8 +42,9 @@ class FileDiff:
 
     `kind` is `added`, `modified`, `mode`, `deleted` or `renamed` (then `old_path` differs from `path`).
     Types are those of entries (FILE, DIRECTORY, SYMLINK), empty where the path is not on that side; modes are
-    permission bits, None there. `added` and `removed` count lines (0 when
-    `binary` or not compared). `patch` is the text with its headers; `truncated` tells that text was left out.
+    permission bits, None there. `added` and `removed` count lines (0 when `binary` or not compared). `target` is where
+    a symbolic link leads now, `leads_out` whether that is out of the tree. `patch` is the text with its headers;
+    `truncated` tells that text was left out.
     """
 
     path: str
@@ -59,6 +61,8 @@ class FileDiff:
     patch: bytes
     old_type: str = ""
     new_type: str = ""
+    target: str = ""
+    leads_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,26 +96,38 @@ def diff_trees(store: Store, old: Snapshot, new: Snapshot, limits: DiffLimits) -
                 Reason.WORKSPACE_LIMIT_EXCEEDED, f"More than {limits.changes} paths differ; too many to show."
             )
         changes.append(change)
-    return diff_changes(store, changes, limits)
+    return diff_changes(store, changes, limits, new.tree)
 
 
-def diff_changes(store: Store, changes: list[Change], limits: DiffLimits) -> Diff:
-    """The text of some of the changes between two trees, given in tree order. Raises TREE_NOT_FOUND."""
-    return _render(store, pair_renames(changes), limits)
+def diff_changes(store: Store, changes: list[Change], limits: DiffLimits, tree: bytes = b"") -> Diff:
+    """The text of some of the changes between two trees, given in tree order. Raises TREE_NOT_FOUND.
+
+    `tree` is the one they lead to; with it, links that lead out are told.
+    """
+    return _render(store, pair_renames(changes), limits, tree)
 
 
-def _render(store: Store, paired: list[Paired], limits: DiffLimits) -> Diff:
+def _render(store: Store, paired: list[Paired], limits: DiffLimits, tree: bytes) -> Diff:
     deadline = time.monotonic() + limits.seconds
     files: list[FileDiff] = []
     left = limits.total_bytes
     for pair in paired[: limits.files]:
         text_bytes = min(limits.file_bytes, left) if time.monotonic() < deadline else 0
-        file = _file(store, pair, replace(limits, file_bytes=text_bytes))
+        file = _linked(store, pair, tree, _file(store, pair, replace(limits, file_bytes=text_bytes)))
         left = max(left - len(file.patch), 0)
         files.append(file)
     truncated = len(files) < len(paired) or any(file.truncated for file in files)
     added, removed = sum(f.added for f in files), sum(f.removed for f in files)
     return Diff(tuple(files), len(paired), added, removed, truncated)
+
+
+def _linked(store: Store, pair: Paired, tree: bytes, file: FileDiff) -> FileDiff:
+    """The same, with where it leads, if it is a link now."""
+    if pair.new is None or pair.new.kind != SYMLINK:
+        return file
+    target = pair.new.value
+    out = bool(tree) and leads_out(store, tree, pair.path, target)
+    return replace(file, target=to_text(target), leads_out=out)
 
 
 def _file(store: Store, pair: Paired, limits: DiffLimits) -> FileDiff:

@@ -34,7 +34,10 @@ FAILURES = frozenset(
 
 @dataclass(frozen=True)
 class Outcome:
-    """A computed effect. Trees are `sha256:…`; `streams` has stdout and stderr of a command, content of a file."""
+    """A computed effect. Trees are `sha256:…`; `streams` has stdout and stderr of a command, content of a file.
+
+    `read_path` is the file that read_file read, at the end of all links.
+    """
 
     base_tree: str
     result_tree: str
@@ -47,6 +50,7 @@ class Outcome:
     usage: Usage | None = None
     failure: Failure | None = None
     network: NetworkRecord | None = None
+    read_path: str = ""
 
 
 def failure_of(error: InterlockError) -> Failure:

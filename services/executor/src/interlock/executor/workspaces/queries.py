@@ -10,12 +10,11 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.names import clean_path, shown, split_path, to_text
 from interlock.executor.files.read import FileContent, read_regular
 from interlock.executor.snapshots.compare import find
-from interlock.executor.snapshots.model import DIRECTORY, FILE, SYMLINK, Entry
+from interlock.executor.snapshots.links import resolve
+from interlock.executor.snapshots.model import DIRECTORY, FILE, Entry
 from interlock.executor.snapshots.store import Store
 from interlock.executor.workspaces.livedir import open_live
 from interlock.executor.workspaces.model import Node, Workspace, node
-
-_MAX_LINKS = 40
 
 
 class ListedPath(NamedTuple):
@@ -45,7 +44,7 @@ def read_tree(store: Store, tree: bytes, path: str, offset: int, limit: int) -> 
     """
     if offset < 0 or limit < 0:
         raise InterlockError(Reason.INVALID_ARGUMENT, "A range cannot be negative.", field="offset")
-    entry = resolve(store, tree, clean_path(path))
+    entry, own = resolve(store, tree, clean_path(path))
     if entry.kind == DIRECTORY:
         raise InterlockError(Reason.PATH_IS_DIRECTORY, f"{shown(path)} is a directory.", field="path")
     data, skipped = bytearray(), 0
@@ -55,39 +54,7 @@ def read_tree(store: Store, tree: bytes, path: str, offset: int, limit: int) -> 
         skipped += len(chunk)
         if begin < len(chunk) and len(data) < limit:
             data += chunk[begin : begin + limit - len(data)]
-    return FileContent(bytes(data), offset, store.size(entry.value), entry.mode)
-
-
-def resolve(store: Store, tree: bytes, path: bytes) -> Entry:
-    """The entry at a path, symlinks followed within the tree. Raises PATH_NOT_FOUND, PATH_OUTSIDE_WORKSPACE."""
-    done: list[bytes] = []
-    waiting = list(reversed(split_path(path)))
-    links = 0
-    entry = Entry(DIRECTORY, 0o755, tree)
-    while waiting:
-        part = waiting.pop()
-        if part in (b"", b"."):
-            continue
-        if part == b"..":
-            if not done:
-                raise _outside(path)
-            done.pop()
-        else:
-            done.append(part)
-        found = find(store, tree, b"/".join(done)) if done else Entry(DIRECTORY, 0o755, tree)
-        if found is None or (waiting and found.kind == FILE):
-            raise InterlockError(
-                Reason.PATH_NOT_FOUND, f"There is no {shown(path)} in the workspace.", field="path"
-            )
-        if found.kind == SYMLINK:
-            links += 1
-            if links > _MAX_LINKS or found.value.startswith(b"/"):
-                raise _outside(path)
-            done.pop()
-            waiting.extend(reversed(found.value.split(b"/")))
-            continue
-        entry = found
-    return entry
+    return FileContent(bytes(data), offset, store.size(entry.value), entry.mode, to_text(own))
 
 
 def list_tree(store: Store, tree: bytes, prefix: str, after: str, limit: int) -> Listing:
@@ -134,12 +101,3 @@ def _from(
 def _listed(store: Store, page: list[tuple[tuple[bytes, ...], Entry]]) -> tuple[ListedPath, ...]:
     sizes = store.sizes(entry.value for _, entry in page if entry.kind == FILE)
     return tuple(ListedPath(to_text(b"/".join(path)), node(sizes, entry)) for path, entry in page)
-
-
-def _outside(path: bytes) -> InterlockError:
-    return InterlockError(
-        Reason.PATH_OUTSIDE_WORKSPACE,
-        f"{shown(path)} leads out of the workspace through a symbolic link.",
-        field="path",
-        fix="Name the file by its own path inside the workspace.",
-    )

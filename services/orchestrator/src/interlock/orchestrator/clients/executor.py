@@ -43,15 +43,28 @@ class ExecutorClient:
         return entries
 
     async def read(self, workspace_id: str, path: str, limit: int) -> bytes:
-        """A file's first bytes at the head tree; empty when there is no such file."""
+        """A file's first bytes at the head tree; empty when there is no such file.
+
+        Raises PATH_NOT_REGULAR for a path that leads through a symbolic link: who asks is to name what is read.
+        """
         request = executor_pb2.ReadFileRequest(workspace_id=workspace_id, path=path, limit=limit)
         try:
             with rpc_errors("executor"):
-                return (await self.stub.ReadFile(request, timeout=_CALL_SECONDS)).data
+                found = await self.stub.ReadFile(request, timeout=_CALL_SECONDS)
         except InterlockError as error:
             if error.reason is Reason.PATH_NOT_FOUND:
                 return b""
             raise
+        if found.entry.path and found.entry.path.split("/") != [
+            p for p in path.split("/") if p not in ("", ".")
+        ]:
+            raise InterlockError(
+                Reason.PATH_NOT_REGULAR,
+                f"{path} leads through a symbolic link to {found.entry.path}.",
+                field="path",
+                fix="Name the file by its own path.",
+            )
+        return bytes(found.data)
 
     async def restore(self, request: executor_pb2.RestoreTreeRequest) -> executor_pb2.RestoreTreeResponse:
         """Publishes an older tree."""

@@ -32,7 +32,8 @@ def seen(effect: step_pb2.Effect) -> Observed:
     made = {each.path for each in effect.changes if _is_new_directory(each)} & below
     paths = dict.fromkeys(path for path in _touched(effect.changes) if path not in made)
     complete = effect.changes_total == len(effect.changes)
-    return Observed(tuple(paths), sum(each.new_size for each in effect.changes), complete)
+    out = tuple(each.path for each in effect.changes if each.leads_out)
+    return Observed(tuple(paths), sum(each.new_size for each in effect.changes), complete, out)
 
 
 def _touched(changes: Iterable[step_pb2.FileChange]) -> Iterator[str]:

@@ -140,6 +140,7 @@ def inputs(
     )
     if effect is not None:
         out.observed.CopyFrom(observed(effect))
+        out.step.path = effect.read_path or out.step.path  # rules about a path hold for what was read
     return out
 
 
@@ -193,6 +194,7 @@ def observed(effect: step_pb2.Effect) -> rules_pb2.PolicyObserved:
         refused_hosts=sorted(refused),
         sent_bytes=network.sent_bytes,
         output_bytes=effect.stdout.total_bytes + effect.stderr.total_bytes,
+        read=[effect.read_path] if effect.read_path else (),
         complete=effect.changes_total <= len(effect.changes) and not _uncounted(network),
     )
     if effect.stdout.truncated or effect.stderr.truncated:
@@ -219,6 +221,8 @@ def _change(change: step_pb2.FileChange) -> rules_pb2.PolicyChange:
         binary=change.binary,
         old_type=_type(change.old_type),
         new_type=_type(change.new_type),
+        target=change.new_target,
+        leads_out=change.leads_out,
     )
 
 

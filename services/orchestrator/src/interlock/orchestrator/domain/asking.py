@@ -82,8 +82,8 @@ def at_command(step: Step, ruling: Ruling | None) -> Question:
 
 def at_effect(step: Step, effect: Prepared, ruling: Ruling | None) -> Question:
     """About what came of it, before it is published; `ruling` is over what was observed."""
-    if ruling is not None and ruling.verdict is PolicyVerdict.DENY:
-        return Question(Gate.EFFECT, asks=False, refused=denied(step, ruling))
+    if ruling is not None and (refused := refusal(step, ruling)) is not None:
+        return Question(Gate.EFFECT, asks=False, refused=refused)
     # An edit without a change has nothing to approve; a command has its outputs, which later steps read.
     shows = effect.changes_tree or step.spec.kind is StepKind.RUN_COMMAND
     if step.spec.kind not in WRITING_KINDS or not shows:
@@ -99,7 +99,7 @@ def at_effect(step: Step, effect: Prepared, ruling: Ruling | None) -> Question:
 
 
 def refusal(step: Step, ruling: Ruling) -> Failure | None:
-    """Why a step may not even begin, if it may not."""
+    """Why a step may not begin, or may not come to anything now that it is known what it does, if it may not."""
     if ruling.verdict is PolicyVerdict.DENY:
         return denied(step, ruling)
     if ruling.verdict is PolicyVerdict.REQUIRE and step.spec.kind not in WRITING_KINDS:

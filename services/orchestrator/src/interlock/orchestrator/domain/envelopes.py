@@ -34,11 +34,13 @@ _SPENT = frozenset({"max_steps", "max_cost_micros"})
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What an effect did: every path it touched, and the bytes of the changed files. Not `complete`: it did more."""
+    """What an effect did: every path it touched, the bytes of the changed files, and which links lead out of the
+    workspace now. Not `complete`: it did more."""
 
     paths: tuple[str, ...] = ()
     size: int = 0
     complete: bool = True
+    links_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,8 @@ def _after(run: Run, step: Step, envelope: Envelope, seen: Observed, now: dateti
     for path in seen.paths:
         if not any(matches(glob, path) for glob in bounds.paths):
             return Outside("paths", f"{path} is in none of {', '.join(bounds.paths[:5])}")
+    if seen.links_out:
+        return Outside("links", f"{seen.links_out[0]} is a link that leads out of the workspace")
     size = seen.size + sum(use.size for use in envelope.uses)
     if bounds.max_bytes and size > bounds.max_bytes:
         return Outside("max_bytes", f"with it, {size} bytes would be changed, of {bounds.max_bytes}")

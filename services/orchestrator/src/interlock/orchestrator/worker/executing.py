@@ -7,6 +7,7 @@ from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.convert import envelopes, results, texts, undoing
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_step, undo
+from interlock.orchestrator.domain.asking import refusal
 from interlock.orchestrator.domain.keys import Keys
 from interlock.orchestrator.domain.model import Gate, Ruling, Run
 from interlock.orchestrator.policies import Policies
@@ -67,9 +68,11 @@ class Executing:
         failed = response.failure if response.HasField("failure") else None
         if failed is None:
             await self._compare(run, action, Gate.EFFECT, response.effect)
-        facts, payloads = results.effect(response.effect, response.limits, with_result=failed is None)
         failure = results.failure(failed) if failed is not None else None
         ruling, kept = await self._rule(run, action, response.effect) if failed is None else (None, [])
+        if ruling is not None and refusal(run.steps[action.step - 1], ruling) is not None:
+            response.effect.ClearField("content")  # what was read in vain is shown to nobody, nor to a model
+        facts, payloads = results.effect(response.effect, response.limits, with_result=failed is None)
         seen = envelopes.seen(response.effect)
         return Done(
             lambda r, ctx: decide_step.prepared(
