@@ -375,6 +375,7 @@ SAMPLES: tuple[e.Event, ...] = (
         "prepare", Failure("INTERNAL", "The driver met a defect.", metadata={"type": "ValueError"}), 5
     ),
     e.RunTakenUp("ann"),
+    e.Erased((_digest("a"), _digest("b")), "Asked for by a person.", "root"),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

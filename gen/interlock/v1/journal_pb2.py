@@ -25,15 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainterlock/v1/journal.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x01\n\x0cJournalEvent\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x10\n\x08position\x18\x03 \x01(\x03\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x0c\n\x04step\x18\x05 \x01(\x05\x12&\n\x02\x61t\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63\x61nonical_json\x18\x07 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\x12\x17\n\x0fprevious_digest\x18\t \x01(\t\"\xb5\x01\n\x06\x41nchor\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08position\x18\x03 \x01(\x03\x12\r\n\x05heads\x18\x04 \x01(\x03\x12\x0c\n\x04root\x18\x05 \x01(\t\x12\x11\n\tstatement\x18\x06 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x07 \x01(\t\x12\x0e\n\x06key_id\x18\x08 \x01(\t\x12\x11\n\tsignature\x18\t \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainterlock/v1/journal.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x02\n\x0cJournalEvent\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x10\n\x08position\x18\x03 \x01(\x03\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x0c\n\x04step\x18\x05 \x01(\x05\x12&\n\x02\x61t\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63\x61nonical_json\x18\x07 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\x12\x17\n\x0fprevious_digest\x18\t \x01(\t\x12\x34\n\x05texts\x18\n \x03(\x0b\x32%.interlock.v1.JournalEvent.TextsEntry\x1a,\n\nTextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb5\x01\n\x06\x41nchor\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08position\x18\x03 \x01(\x03\x12\r\n\x05heads\x18\x04 \x01(\x03\x12\x0c\n\x04root\x18\x05 \x01(\t\x12\x11\n\tstatement\x18\x06 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x07 \x01(\t\x12\x0e\n\x06key_id\x18\x08 \x01(\t\x12\x11\n\tsignature\x18\t \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interlock.v1.journal_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_JOURNALEVENT_TEXTSENTRY']._loaded_options = None
+  _globals['_JOURNALEVENT_TEXTSENTRY']._serialized_options = b'8\001'
   _globals['_JOURNALEVENT']._serialized_start=78
-  _globals['_JOURNALEVENT']._serialized_end=272
-  _globals['_ANCHOR']._serialized_start=275
-  _globals['_ANCHOR']._serialized_end=456
+  _globals['_JOURNALEVENT']._serialized_end=372
+  _globals['_JOURNALEVENT_TEXTSENTRY']._serialized_start=328
+  _globals['_JOURNALEVENT_TEXTSENTRY']._serialized_end=372
+  _globals['_ANCHOR']._serialized_start=375
+  _globals['_ANCHOR']._serialized_end=556
 # @@protoc_insertion_point(module_scope)

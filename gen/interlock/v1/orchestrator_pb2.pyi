@@ -1110,6 +1110,80 @@ class ExportJournalResponse(_message.Message):
 Global___ExportJournalResponse: _TypeAlias = ExportJournalResponse  # noqa: Y015
 
 @_typing.final
+class EraseFromRunRequest(_message.Message):
+    """Request of EraseFromRun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    PAYLOADS_FIELD_NUMBER: _builtins.int
+    EVERYTHING_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run."""
+    everything: _builtins.bool
+    """True to erase every text and payload of the run."""
+    reason: _builtins.str
+    """Why; it is in the journal for good. At most 10,000 characters."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of fields, as `goal`, `comment` or `new_content`: those that hold texts beside the events, in all events of the
+        run; or `SEQ:NAME` for one event only.
+        """
+
+    @_builtins.property
+    def payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Payloads, by digest."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        payloads: _abc.Iterable[_builtins.str] | None = ...,
+        everything: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["everything", b"everything", "fields", b"fields", "payloads", b"payloads", "reason", b"reason", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseFromRunRequest: _TypeAlias = EraseFromRunRequest  # noqa: Y015
+
+@_typing.final
+class EraseFromRunResponse(_message.Message):
+    """Response of EraseFromRun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASED_FIELD_NUMBER: _builtins.int
+    RUN_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def erased(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was erased now, by digest."""
+
+    @_builtins.property
+    def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The runs whose journals say so: this one, and those that shared something."""
+
+    def __init__(
+        self,
+        *,
+        erased: _abc.Iterable[_builtins.str] | None = ...,
+        run_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased", b"erased", "run_ids", b"run_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseFromRunResponse: _TypeAlias = EraseFromRunResponse  # noqa: Y015
+
+@_typing.final
 class ListAnchorsRequest(_message.Message):
     """Request of ListAnchors."""
 

@@ -140,6 +140,11 @@ class OrchestratorStub:
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalResponse.FromString,
                 _registered_method=True)
+        self.EraseFromRun = channel.unary_unary(
+                '/interlock.v1.Orchestrator/EraseFromRun',
+                request_serializer=interlock_dot_v1_dot_orchestrator__pb2.EraseFromRunRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.EraseFromRunResponse.FromString,
+                _registered_method=True)
         self.ListAnchors = channel.unary_unary(
                 '/interlock.v1.Orchestrator/ListAnchors',
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.ListAnchorsRequest.SerializeToString,
@@ -373,6 +378,16 @@ class OrchestratorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseFromRun(self, request, context):
+        """Erases texts and payloads of a run that has ended, for good, as a new journaled event; what they were cannot be
+        told from what remains, and the journal verifies as before. Forks that share them lose them too, and their
+        journals say so. Repeated, it finds nothing to erase. Errors: RUN_WRONG_STATE (the run, or a fork that shares
+        something, has not ended), INVALID_ARGUMENT (the run has no such field or payload).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAnchors(self, request, context):
         """Lists the signed statements about the heads of all runs, newest first. Empty where no key is configured.
         """
@@ -596,6 +611,11 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.ExportJournal,
                     request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalResponse.SerializeToString,
+            ),
+            'EraseFromRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseFromRun,
+                    request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.EraseFromRunRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_orchestrator__pb2.EraseFromRunResponse.SerializeToString,
             ),
             'ListAnchors': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAnchors,
@@ -1193,6 +1213,33 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/ExportJournal',
             interlock_dot_v1_dot_orchestrator__pb2.ExportJournalRequest.SerializeToString,
             interlock_dot_v1_dot_orchestrator__pb2.ExportJournalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseFromRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/EraseFromRun',
+            interlock_dot_v1_dot_orchestrator__pb2.EraseFromRunRequest.SerializeToString,
+            interlock_dot_v1_dot_orchestrator__pb2.EraseFromRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -106,6 +106,12 @@ class OrchestratorStub:
     """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
     described in docs/journal-format.md, with every payload the events refer to.
     """
+    EraseFromRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.EraseFromRunRequest, _orchestrator_pb2.EraseFromRunResponse]
+    """Erases texts and payloads of a run that has ended, for good, as a new journaled event; what they were cannot be
+    told from what remains, and the journal verifies as before. Forks that share them lose them too, and their
+    journals say so. Repeated, it finds nothing to erase. Errors: RUN_WRONG_STATE (the run, or a fork that shares
+    something, has not ended), INVALID_ARGUMENT (the run has no such field or payload).
+    """
     ListAnchors: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListAnchorsRequest, _orchestrator_pb2.ListAnchorsResponse]
     """Lists the signed statements about the heads of all runs, newest first. Empty where no key is configured."""
     ExplainRun: _grpc.UnaryUnaryMultiCallable[_explain_pb2.ExplainRunRequest, _explain_pb2.ExplainRunResponse]
@@ -240,6 +246,12 @@ class OrchestratorAsyncStub(OrchestratorStub):
     ExportJournal: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.ExportJournalRequest, _orchestrator_pb2.ExportJournalResponse]  # type: ignore[assignment]
     """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
     described in docs/journal-format.md, with every payload the events refer to.
+    """
+    EraseFromRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.EraseFromRunRequest, _orchestrator_pb2.EraseFromRunResponse]  # type: ignore[assignment]
+    """Erases texts and payloads of a run that has ended, for good, as a new journaled event; what they were cannot be
+    told from what remains, and the journal verifies as before. Forks that share them lose them too, and their
+    journals say so. Repeated, it finds nothing to erase. Errors: RUN_WRONG_STATE (the run, or a fork that shares
+    something, has not ended), INVALID_ARGUMENT (the run has no such field or payload).
     """
     ListAnchors: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListAnchorsRequest, _orchestrator_pb2.ListAnchorsResponse]  # type: ignore[assignment]
     """Lists the signed statements about the heads of all runs, newest first. Empty where no key is configured."""
@@ -486,6 +498,18 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_orchestrator_pb2.ExportJournalResponse], _abc.AsyncIterator[_orchestrator_pb2.ExportJournalResponse]]:
         """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
         described in docs/journal-format.md, with every payload the events refer to.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseFromRun(
+        self,
+        request: _orchestrator_pb2.EraseFromRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.EraseFromRunResponse, _abc.Awaitable[_orchestrator_pb2.EraseFromRunResponse]]:
+        """Erases texts and payloads of a run that has ended, for good, as a new journaled event; what they were cannot be
+        told from what remains, and the journal verifies as before. Forks that share them lose them too, and their
+        journals say so. Repeated, it finds nothing to erase. Errors: RUN_WRONG_STATE (the run, or a fork that shares
+        something, has not ended), INVALID_ARGUMENT (the run has no such field or payload).
         """
 
     @_abc_1.abstractmethod

@@ -57,6 +57,7 @@ class Scene:
         """A change of the orchestrator's database by someone who owns it."""
         url = make_url(self.database_url).set(drivername="postgresql")
         with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as db:
+            db.execute("ALTER TABLE payloads DISABLE TRIGGER payloads_guarded")
             return db.execute(statement, values).rowcount
 
     def upper(self) -> Path:
@@ -351,7 +352,8 @@ async def test_the_command_is_changed_in_the_database(stack: Stack, live: Path, 
     """A long command is kept by its digest: one that does not have it is not run."""
     scene = await opened(stack, live, database_url, "echo fine > made" + " " * 5000, COMMAND)
     changed = scene.database(
-        "UPDATE payloads SET body = convert_to('echo evil > made', 'UTF8') WHERE media_type LIKE 'text/%%'"
+        "UPDATE payloads SET body = convert_to('echo evil > made', 'UTF8') "
+        "WHERE media_type LIKE 'text/%%' AND size > 4000"
     )
     assert changed == 1
     stack.forget_payloads()

@@ -21,7 +21,7 @@ PROGRAM = """
 import { readFileSync } from "node:fs";
 import { verify } from PROGRAM;
 const cases = JSON.parse(readFileSync(0, "utf8"));
-const told = ({ file, head }) => verify(Buffer.from(file, "latin1"), head).length === 0;
+const told = ({ file, head }) => verify(Buffer.from(file, "latin1"), head ? [head] : []).length === 0;
 console.log(JSON.stringify(cases.map(told)));
 """
 
@@ -105,14 +105,14 @@ def test_bundles_of_every_release_verify(path: Path) -> None:
 @pytest.mark.parametrize("path", GOLDEN, ids=NAMES)
 def test_both_verifiers_say_the_same(path: Path) -> None:
     data = path.read_bytes()
-    damaged = [*changed(data, 60, 1), *rearranged(data)[::3], b"", data[:-1], data + b"\n", b"{}\n"]
+    damaged = [*changed(data, 40, 1), *rearranged(data)[::7], b"", data[:-1], data + b"\n", b"{}\n"]
     assert in_node([(data, ""), (data, head_of(data))]) == [True, True]
     assert in_node([(each, "") for each in damaged]) == [whole(each) for each in damaged]
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=NAMES)
 def test_any_changed_byte_is_found(path: Path) -> None:
-    assert [each for each in changed(path.read_bytes(), 150, 2) if whole(each)] == []
+    assert [each for each in changed(path.read_bytes(), 60, 2) if whole(each)] == []
 
 
 @pytest.mark.torture
@@ -123,7 +123,8 @@ def test_ten_thousand_changed_bytes_are_found(path: Path) -> None:
 
 @pytest.mark.parametrize("path", GOLDEN, ids=NAMES)
 def test_no_line_may_go_come_twice_or_move(path: Path) -> None:
-    for each in rearranged(path.read_bytes()):
+    # The long form is `rearranged` in whole; here each line is removed, doubled or exchanged, one of the three.
+    for each in rearranged(path.read_bytes())[:: 3 if len(path.read_bytes()) < 100_000 else 10]:
         assert not whole(each)
 
 

@@ -115,7 +115,7 @@ def test_folding_goes_on_from_any_point() -> None:
 
 def test_the_tables_name_every_event_that_changes_a_state() -> None:
     free = {"model.called", "workspace.drift_adopted", "step.effect_discarded", "run.overtaken"}
-    free |= {"workspace.removed", "run.agent_named"}
+    free |= {"workspace.removed", "run.agent_named", "run.erased"}
     free |= {"workspace.removed", "run.set_aside", "run.taken_up"}
     assert set(e.REGISTRY) == set(RUN) | set(STEP) | free
     assert {t for t in free if t in RUN or t in STEP} == set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from interlock.client.connection import Connection
 from interlock.client.runs import PLANNING_TIMEOUT
@@ -30,6 +30,21 @@ class JournalCalls(Connection):
         request = pb.ExportJournalRequest(run_id=run_id)
         async for message in self.stream(self.orchestrator.ExportJournal, request):
             yield message.data
+
+    async def erase_from_run(
+        self,
+        run_id: str,
+        reason: str,
+        *,
+        fields: Iterable[str] = (),
+        payloads: Iterable[str] = (),
+        everything: bool = False,
+    ) -> pb.EraseFromRunResponse:
+        """Erases texts and payloads of a run that has ended, for good; its journal says so."""
+        request = pb.EraseFromRunRequest(
+            run_id=run_id, reason=reason, fields=fields, payloads=payloads, everything=everything
+        )
+        return await self.call(self.orchestrator.EraseFromRun, request)
 
     async def list_anchors(self, limit: int = 100) -> list[Anchor]:
         """The newest signed statements about the heads of all runs, newest first."""

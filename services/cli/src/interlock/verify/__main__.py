@@ -58,6 +58,8 @@ def main() -> int:
         return 2
     if arguments.heads:
         print(f"compared with {report.noted} heads that were noted before")
+    for each in report.erased:
+        print(ascii(f"erased: {each}")[1:-1])
     if report.signed_by:
         print(
             f"signed with {report.signed_by}, {report.anchors} anchors, {'' if report.checked else 'not '}checked"

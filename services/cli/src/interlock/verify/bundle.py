@@ -25,7 +25,7 @@ MAX_LINE_BYTES = 256 * 1024 * 1024
 """Longest line read."""
 
 _HEADER = ["bundle", "version", "run_id", "events", "head"]
-_EVENT, _PAYLOAD = ["event"], ["payload", "media_type", "data"]
+_EVENT, _PAYLOAD, _ERASED = ["event"], ["payload", "media_type", "data"], ["erased", "event"]
 _ENDS = {1: ["end", "lines"], 2: ["end", "lines", "digest"]}
 
 MEDIA_TYPES = frozenset(
@@ -232,6 +232,8 @@ class _Reader:
             self._read_event(number, value["event"])
         elif keys == _PAYLOAD:
             self._read_payload(number, value)
+        elif self._version == 2 and keys == _ERASED:
+            self._read_erased(number, value)
         elif self._version == 2 and keys in (ANCHOR, SIGNATURE):
             self._signed.read(number, value)
         elif keys == _ENDS[self._version]:
@@ -248,18 +250,38 @@ class _Reader:
             return
         self._chain.event(number, data)
 
-    def _read_payload(self, number: int, value: dict[str, Any]) -> None:
-        digest = value["payload"]
+    def _read_erased(self, number: int, value: dict[str, Any]) -> None:
+        """A payload that is not there any more; the event that it names has to say so."""
+        digest, by = value["erased"], value["event"]
+        where = f"payload {digest}"[:100]
+        if not self._named(number, where, digest):
+            return
+        if isinstance(by, bool) or self._chain.erased.get(digest) != by:
+            self.report.add(number, where, f"event {by!r} does not say that it was erased")
+        first, name = self._chain.wanted.get(digest, 0), self._chain.names.get(digest, "")
+        self.report.erased.append(f"{name} of event {first}, erased by event {by}")
+        self._payloads[digest] = None
+
+    def _named(self, number: int, where: str, digest: object) -> bool:
+        """Whether the digest of a payload is one; what is wrong with its place is noted."""
         if self._signed.begun:
             self.report.add(number, "bundle", "a payload stands after a signature")
-        where = f"payload {digest}"[:100]
         if not is_digest(digest):
             self.report.add(number, where, "its name is not a digest")
-            return
+            return False
         if digest in self._payloads:
             self.report.add(number, where, "it is there twice")
         if digest not in self._chain.wanted:
             self.report.add(number, where, "no event refers to it")
+        return True
+
+    def _read_payload(self, number: int, value: dict[str, Any]) -> None:
+        digest = value["payload"]
+        where = f"payload {digest}"[:100]
+        if not self._named(number, where, digest):
+            return
+        if digest in self._chain.erased:
+            self.report.add(number, where, f"event {self._chain.erased[digest]} says that it was erased")
         if not isinstance(value["media_type"], str) or value["media_type"] not in MEDIA_TYPES:
             self.report.add(number, where, f"its media type {value['media_type']!r} is not known")
         data = from_base64(value["data"])

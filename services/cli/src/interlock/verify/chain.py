@@ -32,12 +32,15 @@ class Findings(Protocol):
 
 
 class Chain:
-    """Takes events in order; `digests`, `head` and `wanted` (payload digest → first seq) are what it saw."""
+    """Takes events in order; `digests`, `head` and `wanted` (payload digest → first seq, and
+    in `names` the field) are what it saw; `erased` what it says is gone (digest → seq)."""
 
     def __init__(self, findings: Findings) -> None:
         self.run_id = ""
         self.digests: list[str] = []
         self.wanted: dict[str, int] = {}
+        self.names: dict[str, str] = {}
+        self.erased: dict[str, int] = {}
         self.seen: Seen | None = None
         self._findings = findings
 
@@ -65,6 +68,8 @@ class Chain:
             self._findings.add(line, where, message)
         if isinstance(event, dict):
             self._collect(event.get("data"))
+            if event.get("type") == "run.erased":
+                self._erase(event.get("data"))
             if self.seen is not None:
                 self.seen(self.count, event, self.head)
 
@@ -82,6 +87,12 @@ class Chain:
             found.append("its prev is not the digest of the event before: that one was changed or replaced")
         return found + _malformed(event)
 
+    def _erase(self, data: Any) -> None:
+        named = data.get("erased") if isinstance(data, dict) else None
+        for digest in named if isinstance(named, list) else ():
+            if is_digest(digest):
+                self.erased.setdefault(digest, self.count)
+
     def _collect(self, value: Any) -> None:
         """Digests under keys that end in `_payload`, at any depth, but not under names that people chose."""
         if isinstance(value, list):
@@ -91,6 +102,7 @@ class Chain:
             for key, item in value.items():
                 if key.endswith("_payload") and is_digest(item):
                     self.wanted.setdefault(item, self.count)
+                    self.names.setdefault(item, key.removesuffix("_payload"))
                 elif key not in _NAMES_OF_PEOPLE:
                     self._collect(item)
 

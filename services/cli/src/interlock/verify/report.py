@@ -28,7 +28,8 @@ class Report:
     """What was found. `ok` means that every check passed, for all `events` events and `payloads` payloads.
 
     `origin` is where the run of a fork comes from; `linked` the runs before it whose journals were compared.
-    `noted` is how many heads known from elsewhere it was compared with. `anchors` is how many anchors stand in it,
+    `noted` is how many heads known from elsewhere it was compared with. `erased` names what is gone
+    because an event says so. `anchors` is how many anchors stand in it,
     `signed_by` the key that its head is signed with; `checked` says whether keys were given, and so all signatures
     were checked with them.
     `foreign` says what the file is when it is no bundle at all: "empty", "binary", "json" or "text".
@@ -43,6 +44,7 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     foreign: str = ""
     noted: int = 0
+    erased: list[str] = field(default_factory=list)
     anchors: int = 0
     signed_by: str = ""
     checked: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -91,7 +91,9 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         keys = Keys(await installation.secret(database))
         journal, feed, notifier = Journal(database), Feed(database), Notifier(database)
         book, payloads, asked = RunBook(database), Payloads(database), Asked()
-        drivers = Drivers(database, book, owner=owner, ttl=config.lease_seconds)
+        drivers = Drivers(
+            database, book, partial(_forget, payloads, asked), owner=owner, ttl=config.lease_seconds
+        )
         for subscriber in (feed.on_flush, notifier.hint, drivers.on_flush):
             journal.on_flush(subscriber)
         for part in (journal, notifier, feed):
@@ -139,6 +141,11 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         webhooks.start()
         stack.push_async_callback(webhooks.close)
         yield deps
+
+
+def _forget(payloads: Payloads, asked: Asked, run_id: str, digests: Sequence[str]) -> None:
+    payloads.forget(digests)
+    asked.forget(run_id)
 
 
 def _now_and_then(

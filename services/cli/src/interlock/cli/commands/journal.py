@@ -117,3 +117,34 @@ async def anchors(settings: Settings, limit: Annotated[int, typer.Option(min=1, 
 
     async with connect(settings) as client:
         list_anchors(settings, await client.list_anchors(limit))
+
+
+@command(app, "erase")
+async def erase(
+    settings: Settings,
+    run: RUN,
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why; it is in the journal for good.")],
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[SEQ:]NAME", help="A text beside the events: goal, comment, new_content, …; repeatable."
+        ),
+    ] = None,
+    payload: Annotated[
+        list[str] | None, typer.Option(metavar="DIGEST", help="A payload; repeatable.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Every text and payload of the run.")
+    ] = False,
+) -> None:
+    """Erase texts and payloads of a run that has ended, for good. Its journal says so, and verifies as before."""
+    from interlock.cli.beginnings import find_run
+    from interlock.cli.session import connect
+    from interlock.cli.show.proofs import show_erased
+
+    async with connect(settings) as client:
+        found = await find_run(client, run)
+        done = await client.erase_from_run(
+            found, reason, fields=field or [], payloads=payload or [], everything=everything
+        )
+        show_erased(settings, done)

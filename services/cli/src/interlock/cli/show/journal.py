@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +45,32 @@ def list_events(settings: Settings, events: Iterable[JournalEvent]) -> None:
             e.type,
             str(e.step) if e.step else "",
             e.digest.removeprefix("sha256:")[:12],
-            event_summary(e.canonical_json),
+            event_summary(e.canonical_json, e.texts),
         ),
         empty="No events.",
     )
 
 
-def event_summary(canonical: bytes) -> str:
-    """The event's data in one short line."""
+def event_summary(canonical: bytes, texts: Mapping[str, str] | None = None) -> str:
+    """The event's data in one short line; with the texts that it commits to by digest."""
     try:
-        data = json.loads(canonical)["data"]
+        data = _with_texts(json.loads(canonical)["data"], texts or {})
     except (ValueError, KeyError, TypeError):
         return ""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text if len(text) <= 160 else text[:159] + "…"
+
+
+def _with_texts(data: Any, texts: Mapping[str, str]) -> Any:
+    if not isinstance(data, dict):
+        return data
+    out = {}
+    for key, value in data.items():
+        if isinstance(value, str) and value in texts:
+            out[key.removesuffix("_payload")] = texts[value]
+        else:
+            out[key] = _with_texts(value, texts)
+    return out
 
 
 async def write_bundle(chunks: AsyncIterator[bytes], path: str) -> int:
@@ -173,6 +185,8 @@ def show_report(settings: Settings, report: Report) -> int:
             print(escape(_origin_text(report, report.origin)))
         if report.noted:
             print(f"Compared with {counted(report.noted, 'head')} known from elsewhere")
+        for each in report.erased:
+            print(escape(f"Erased: {each}"))
         if line := signature_line(report):
             print(line)
         verdict = "Verified" if report.ok else f"NOT verified ({counted(len(report.problems), 'problem')})"
@@ -190,6 +204,7 @@ def show_report(settings: Settings, report: Report) -> int:
             "events": report.events,
             "payloads": report.payloads,
             "noted": report.noted,
+            "erased": report.erased,
             "signedBy": report.signed_by,
             "anchors": report.anchors,
             "signaturesChecked": report.checked,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from interlock.cli.output import show_list, write_json
+from interlock.cli.output import message_dict, show_list, write_json
 from interlock.cli.settings import Output, Settings
 from interlock.cli.text import counted
 from interlock.common import journal_keys
 from interlock.common.errors import InterlockError, Reason
 from interlock.v1.journal_pb2 import Anchor
+from interlock.v1.orchestrator_pb2 import EraseFromRunResponse
 from interlock.verify.report import Report
 from interlock.verify.signed import Keys, read_keys
 
@@ -37,6 +38,19 @@ def made_key(settings: Settings, file: str) -> None:
         write_json({"keyId": name, "privateKey": str(path), "publicKey": f"{path}.pub"}, settings.output)
         return
     print(f"{name}: INTERLOCK_JOURNAL_KEY_FILE={path} signs; {path}.pub is for whoever verifies.")
+
+
+def show_erased(settings: Settings, done: EraseFromRunResponse) -> None:
+    """What was erased, and in which journals it says so."""
+    if settings.output is not Output.TABLE:
+        write_json(message_dict(done), settings.output)
+        return
+    if not done.erased:
+        print("Nothing was left to erase.")
+        return
+    for digest in done.erased:
+        print(digest)
+    print(f"Erased {counted(len(done.erased), 'payload')}; said in the journal of {', '.join(done.run_ids)}.")
 
 
 def list_anchors(settings: Settings, anchors: Iterable[Anchor]) -> None:

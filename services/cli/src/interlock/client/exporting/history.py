@@ -198,7 +198,8 @@ _SUBJECTS = {
 
 
 def _first(run_id: str, created: JournalEvent, tree: str) -> str:
-    goal = json.loads(created.canonical_json)["data"]["goal"]
+    data = json.loads(created.canonical_json)["data"]
+    goal = data.get("goal") or created.texts.get(data.get("goal_payload", ""), "[erased]")
     trailers = [("Run", run_id), ("Step", "0"), ("Tree", tree), ("Event", f"{created.seq} {created.digest}")]
     return _message(f"Before: {goal}", trailers)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -194,6 +194,15 @@ def _doc(record_: decision_pb2.ApprovalRecord, shown: str) -> Doc:
         return Doc({"record": plain, "preview_payload": shown}, record_)
     whole = base64.b64encode(record_.SerializeToString(deterministic=True)).decode()
     return Doc({"record_bytes": whole, "preview_payload": shown}, record_)
+
+
+def rewritten(doc: Mapping[str, Any], change: Callable[[Any], Any]) -> Mapping[str, Any]:
+    """A row's doc with its record changed: `change` is given it as JSON. Unchanged, it is the same doc."""
+    known = json_format.MessageToDict(record_of(doc))
+    plain = change(known)
+    if plain == known:
+        return doc
+    return _doc(json_format.ParseDict(plain, decision_pb2.ApprovalRecord()), preview_digest(doc))
 
 
 def record(doc: Mapping[str, Any], state: str, effect: bytes | None = None) -> decision_pb2.ApprovalRecord:

@@ -9,23 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from interlock.common.digests import digest_bytes, sha256_text
+from interlock.orchestrator.convert.salted import SUFFIX, TEXT, payload
 from interlock.orchestrator.store.records import Payload
+
+__all__ = ["SUFFIX", "TEXT", "all_references", "cut_lines", "externalise", "inline", "payload", "references"]
 
 INLINE_BYTES = 4096
 """Longest text kept inside an event, UTF-8 bytes."""
 
 _DIFF_BYTES = 256 * 1024
 
-SUFFIX = "_payload"
-TEXT = "text/plain; charset=utf-8"
 _TEXT_FIELDS = ("new_content", "patch", "instruction", "command")
-
-
-def payload(body: bytes, media_type: str) -> tuple[str, Payload]:
-    """A payload and the digest that events refer to it by."""
-    digest = sha256_text(body)
-    return digest, Payload(digest_bytes(digest), media_type, body)
 
 
 def externalise(fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[Payload]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,7 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from interlock.common.advice import named
-from interlock.orchestrator.convert import envelopes, rulings
+from interlock.orchestrator.convert import envelopes, rulings, salted
 from interlock.orchestrator.convert.texts import inline
 from interlock.orchestrator.domain.model import (
     Budget,
@@ -299,7 +300,15 @@ def event(row: FeedRow, previous_digest: str) -> journal_pb2.JournalEvent:
         canonical_json=row.canonical,
         digest="sha256:" + row.hash.hex(),
         previous_digest=previous_digest,
+        texts=_committed(row),
     )
+
+
+def _committed(row: FeedRow) -> dict[str, str]:
+    if row.type not in salted.TYPES:
+        return {}
+    named = salted.concealed(json.loads(row.canonical)["data"])
+    return {digest: row.texts[digest] for digest in named if digest in row.texts}
 
 
 def title(value: StepSpec) -> str:

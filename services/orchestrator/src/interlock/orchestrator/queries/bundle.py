@@ -5,21 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
-from interlock.common.digests import digest_bytes, is_digest
-from interlock.orchestrator.convert.texts import SUFFIX
+from interlock.common.digests import digest_bytes
+from interlock.orchestrator.convert.salted import references
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.anchors import head_message
 from interlock.orchestrator.domain.model import ZERO_DIGEST
 from interlock.orchestrator.queries import anchors
+from interlock.orchestrator.runs.book import ERASED
 from interlock.orchestrator.store.readers import events, others, runs
 from interlock.v1 import orchestrator_pb2 as o
 
 _PAGE = 500
 _CHUNK = 256 * 1024
-_NAMES_OF_PEOPLE = frozenset({"env", "labels", "metadata"})
 
 
 async def export(
@@ -30,7 +30,9 @@ async def export(
     lines, buffer, before = 0, bytearray(), hashlib.sha256()
     head = "sha256:" + row.head_hash.hex() if row.seq else ZERO_DIGEST
     proofs = await _proofs(deps, message.run_id, row.seq, head)
-    async for line in _lines(deps, _header(message.run_id, row.seq, head, proofs), proofs):
+    newer = proofs or await events.has(deps.database, message.run_id, ERASED, row.seq)
+    header = _header(message.run_id, row.seq, head, version=2 if newer else 1)
+    async for line in _lines(deps, header, proofs):
         lines += 1
         raw = _json(line)
         before.update(raw)
@@ -38,7 +40,7 @@ async def export(
         while len(buffer) >= _CHUNK:
             yield o.ExportJournalResponse(data=bytes(buffer[:_CHUNK]))
             del buffer[:_CHUNK]
-    digest = {"digest": "sha256:" + before.hexdigest()} if proofs else {}
+    digest = {"digest": "sha256:" + before.hexdigest()} if header["version"] == 2 else {}
     buffer += _json({"end": True, "lines": lines + 1, **digest})
     for at in range(0, len(buffer), _CHUNK):
         yield o.ExportJournalResponse(data=bytes(buffer[at : at + _CHUNK]))
@@ -53,9 +55,8 @@ async def _proofs(deps: Deps, run_id: str, length: int, head: str) -> list[dict[
     return found
 
 
-def _header(run_id: str, length: int, head: str, proofs: Sequence[Any]) -> dict[str, Any]:
+def _header(run_id: str, length: int, head: str, *, version: int) -> dict[str, Any]:
     """The first line. A journal that has nothing a reader of version 1 does not know is written as version 1."""
-    version = 2 if proofs else 1
     return {
         "bundle": "interlock-journal",
         "version": version,
@@ -71,13 +72,20 @@ async def _lines(
     yield header
     run_id, length = header["run_id"], header["events"]
     referred: dict[str, None] = {}
+    erased: dict[str, int] = {}
     seq = 0
     while seq < length:
         for row in await events.of_run(deps.database, run_id, seq, min(_PAGE, length - seq)):
             seq = row.seq
-            referred.update(dict.fromkeys(_references(json.loads(row.canonical)["data"])))
+            data = json.loads(row.canonical)["data"]
+            referred.update(dict.fromkeys(digest for _, digest in references(data)))
+            if row.type == ERASED:
+                erased = {**dict.fromkeys(data["erased"], seq), **erased}
             yield {"event": base64.b64encode(row.canonical).decode()}
     for reference in referred:
+        if reference in erased:
+            yield {"erased": reference, "event": erased[reference]}
+            continue
         kept = await others.payload(deps.database, digest_bytes(reference))
         if kept is not None:
             yield {
@@ -87,22 +95,6 @@ async def _lines(
             }
     for proof in proofs:
         yield proof
-
-
-def _references(data: Any) -> Iterator[str]:
-    """Digests of the payloads that an event's data refers to, wherever they stand in it.
-
-    Names in `env`, `labels` and `metadata` are people's own, whatever they end in (docs/journal-format.md).
-    """
-    if isinstance(data, list):
-        for item in data:
-            yield from _references(item)
-    elif isinstance(data, dict):
-        for key, value in data.items():
-            if key.endswith(SUFFIX) and isinstance(value, str) and is_digest(value):
-                yield value
-            elif key not in _NAMES_OF_PEOPLE:
-                yield from _references(value)
 
 
 def _json(line: dict[str, Any]) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError
-from interlock.orchestrator.convert import views
+from interlock.orchestrator.convert import texts, views
 from interlock.orchestrator.convert.texts import cut_lines
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.comparing import (
@@ -124,12 +124,27 @@ async def _row(deps: Deps, a: _Side, b: _Side, number: int) -> f.StepComparison:
             row.differences.add(field=each.field, a=each.a, b=each.b)
         return row
     nothing = Decisions()
-    found = differences(x, y, a.decisions.get(number, nothing), b.decisions.get(number, nothing))
+    told = differences(x, y, a.decisions.get(number, nothing), b.decisions.get(number, nothing))
+    found = [each for each in told if not await _same_text(deps, x, y, each.field)]
     found += await _outputs(deps, x, y)
     row.relation = f.STEP_RELATION_DIFFERENT if found else f.STEP_RELATION_SAME
     for each in map(shown, (*found, *undone_difference(x, y), *cost_difference(x, y))):
         row.differences.add(field=each.field, a=each.a, b=each.b)
     return row
+
+
+async def _same_text(deps: Deps, a: Step, b: Step, field: str) -> bool:
+    """Whether what has other digests is the same text all the same: each payload has a salt of its own."""
+    if field == "reply":
+        found = await deps.payloads.get([a.reply_payload, b.reply_payload])
+        return len(found) == 2 and found[a.reply_payload] == found[b.reply_payload]
+    if field != "input" or a.spec.kind is not b.spec.kind:
+        return False
+    wanted = [texts.references(step.spec.input) for step in (a, b)]
+    bodies = await deps.payloads.get([*wanted[0], *wanted[1]])
+    if not wanted[0] or len(bodies) < len({*wanted[0], *wanted[1]}):
+        return False
+    return texts.inline(a.spec.input, bodies) == texts.inline(b.spec.input, bodies)
 
 
 async def _outputs(deps: Deps, a: Step, b: Step) -> list[Difference]:

@@ -29,6 +29,10 @@ class SharedEvents:
     def __len__(self) -> int:
         return len(self._making)
 
+    def clear(self) -> None:
+        """Forget them all: what they tell may have been erased."""
+        self._making.clear()
+
     async def get(self, position: int, make: Callable[[], Coroutine[Any, Any, Event]]) -> Event:
         """The event at a position; made unless it is there or being made. Raises what `make` raises."""
         task = self._making.get(position)

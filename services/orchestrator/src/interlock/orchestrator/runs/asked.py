@@ -61,6 +61,11 @@ class Asked:
         row = self.newest(approval_id)
         return row if row is not None and row.state == "approved" else None
 
+    def forget(self, run_id: str) -> None:
+        """Something of a run was erased: what is kept of its approvals may repeat it."""
+        for key in [key for key, (row, _) in self._rows.items() if row.run_id == run_id]:
+            self._size -= self._rows.pop(key)[1]
+
     def _get(self, key: tuple[bytes, str]) -> ApprovalRow | None:
         found = self._rows.get(key)
         return found[0] if found is not None else None

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.convert import salted
 from interlock.orchestrator.domain.events import decode
 from interlock.orchestrator.domain.evolve import Recorded, fold
 from interlock.orchestrator.domain.model import Run
@@ -15,11 +16,15 @@ from interlock.orchestrator.store.readers import events
 from interlock.orchestrator.store.records import FeedRow
 
 _PAGE = 1000
+ERASED = "run.erased"
 
 
 def recorded(row: FeedRow) -> Recorded:
     """A stored event as the state machine takes it."""
-    event = decode(row.type, row.step or 0, json.loads(row.canonical)["data"])
+    data = json.loads(row.canonical)["data"]
+    if row.type in salted.TYPES:
+        data = salted.reveal(data, row.texts)
+    event = decode(row.type, row.step or 0, data)
     return Recorded(row.run_id, row.seq, row.at, event, "sha256:" + row.hash.hex())
 
 
@@ -53,6 +58,10 @@ class RunBook:
         run = self._runs.get(run_id)
         while True:
             rows = await events.of_run(self._database, run_id, run.seq if run else 0, _PAGE)
+            if run is not None and any(row.type == ERASED for row in rows):
+                self.forget(run_id)
+                run = None
+                continue
             run = fold(map(recorded, rows), run)
             if len(rows) < _PAGE:
                 break
@@ -70,6 +79,10 @@ class RunBook:
         while len(self._runs) > self._capacity:
             self._runs.popitem(last=False)
         return run
+
+    def forget(self, run_id: str) -> None:
+        """Something of it was erased: it is folded anew when it is wanted again."""
+        self._runs.pop(run_id, None)
 
     def learn(self, rows: Iterable[FeedRow]) -> None:
         """Brings cached runs up to date with events that have just become durable."""

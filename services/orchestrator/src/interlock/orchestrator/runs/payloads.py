@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from interlock.common import logs
 from interlock.common.digests import digest_bytes, digest_text, sha256_text
 from interlock.common.errors import InterlockError, Reason
+from interlock.orchestrator.convert.salted import plain
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.readers import others
 from interlock.orchestrator.store.records import Payload
@@ -31,10 +32,16 @@ class Payloads:
     def learn(self, payloads: Iterable[Payload]) -> None:
         """Takes in payloads that have just become durable."""
         for payload in payloads:
-            self._put(digest_text(payload.digest), payload.body)
+            self._put(digest_text(payload.digest), plain(payload.body))
+
+    def forget(self, digests: Iterable[str]) -> None:
+        """Payloads that were erased."""
+        for digest in digests:
+            if (dropped := self._bodies.pop(digest, None)) is not None:
+                self._size -= len(dropped)
 
     async def get(self, digests: Sequence[str]) -> dict[str, bytes]:
-        """Bodies by digest; empty digests and what is not stored, or is not what its digest says, are left out."""
+        """Contents, without salts, by digest. Left out is what is not stored, was erased, or is not what it was."""
         found = {}
         for digest in dict.fromkeys(digests):
             if digest in self._bodies:
@@ -44,11 +51,13 @@ class Payloads:
         if missing:
             for raw, body in (await others.payload_bodies(self._database, missing)).items():
                 digest = digest_text(raw)
+                if not body:
+                    continue  # erased
                 if sha256_text(body) != digest:
                     _log.error("a payload was changed in the database", digest=digest)
                     continue
-                found[digest] = body
-                self._put(digest, body)
+                found[digest] = plain(body)
+                self._put(digest, found[digest])
         return found
 
     async def need(self, digests: Sequence[str]) -> dict[str, bytes]:

@@ -6,14 +6,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from interlock.orchestrator.convert import approvals
+from interlock.orchestrator.convert import approvals, salted
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.actions import actions
 from interlock.orchestrator.domain.chain import Sealed, seal
 from interlock.orchestrator.domain.early import follow
 from interlock.orchestrator.domain.evolve import Recorded, evolve
 from interlock.orchestrator.domain.model import RUN_FINAL, ZERO_DIGEST, Run, RunState, Step
-from interlock.orchestrator.store.records import ApprovalUpsert, RunHead, SealedEvent, WorkspaceChange
+from interlock.orchestrator.store.records import (
+    ApprovalUpsert,
+    Payload,
+    RunHead,
+    SealedEvent,
+    WorkspaceChange,
+)
 
 
 @dataclass(slots=True)
@@ -27,12 +33,19 @@ class Change:
     approvals: dict[str, ApprovalUpsert] = field(default_factory=dict)
     told: dict[tuple[bytes, str], ApprovalUpsert] = field(default_factory=dict)
     """Each approval as an event left it, by the event's hash and the approval's id."""
+    texts: dict[str, str] = field(default_factory=dict)
+    payloads: list[Payload] = field(default_factory=list)
 
     def add(self, event: e.Event, at: datetime) -> None:
         """Puts one event at the end of the chain and folds it."""
         run = self.after
         seq, prev = (run.seq, run.head) if run else (0, ZERO_DIGEST)
-        sealed = seal(self.run_id, seq + 1, prev, at, event.type, event.step, e.encode(event))
+        data = e.encode(event)
+        if event.type in salted.TYPES:
+            data, beside = salted.conceal(data)
+            self.texts.update((digest, text) for digest, text, _ in beside)
+            self.payloads.extend(payload for _, _, payload in beside)
+        sealed = seal(self.run_id, seq + 1, prev, at, event.type, event.step, data)
         self.after = evolve(run, Recorded(self.run_id, seq + 1, at, event, sealed.digest))
         self.sealed.append(sealed)
         self._approval(run, event, at)
@@ -99,7 +112,8 @@ class Change:
     def events(self) -> tuple[SealedEvent, ...]:
         """The events as they are stored."""
         return tuple(
-            SealedEvent(s.seq, s.type, s.step or None, s.at, s.canonical, _hash(s)) for s in self.sealed
+            SealedEvent(s.seq, s.type, s.step or None, s.at, s.canonical, _hash(s), self.texts)
+            for s in self.sealed
         )
 
     def head(self) -> RunHead:

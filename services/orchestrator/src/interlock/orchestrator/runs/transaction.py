@@ -175,6 +175,30 @@ class Transactions:
             metadata={"run_id": run_id},
         )
 
+    async def together(
+        self, said: Mapping[str, Sequence[e.Event]], approvals: Mapping[str, Sequence[ApprovalUpsert]]
+    ) -> None:
+        """Adds events to several runs, and changes rows of their approvals, in one transaction.
+
+        Raises RUN_NOT_FOUND, DATABASE_UNAVAILABLE, and RUN_CONFLICT when others were first too many times in a row.
+        """
+        for _ in range(_TRIES):
+            changes = [
+                self._change(run_id, await self._book.refresh(run_id), events)
+                for run_id, events in said.items()
+            ]
+            for change in changes:
+                change.approvals.update((row.id, row) for row in approvals.get(change.run_id, ()))
+            try:
+                await self._journal.append_all([self._record(change) for change in changes])
+            except Conflict:
+                continue
+            for change in changes:
+                if change.after is not None:
+                    self._book.put(change.after)
+            return
+        raise InterlockError(Reason.RUN_CONFLICT, "The runs are being changed by many at once.")
+
     async def _recorded(self, request: Request | None) -> bytes | None:
         if request is None or not request.request_id:
             return None
@@ -225,7 +249,7 @@ class Transactions:
             if each.after is not None:
                 self._book.put(each.after)
         self._asked.learn(change.run_id, change.approvals.values())
-        self._payloads.learn(payloads)
+        self._payloads.learn([*payloads, *change.payloads])
         if result.epoch:
             self._on_lease(change.run_id, result.epoch)
         return Outcome(run, approvals=change.approvals)
@@ -253,7 +277,7 @@ class Transactions:
             epoch=epoch,
             create=create,
             approvals=tuple(change.approvals.values()),
-            payloads=_unique(payloads),
+            payloads=_unique([*payloads, *change.payloads]),
             request=request.record(run) if request and request.request_id else None,
             workspace=workspace or change.workspace(),
             take=self._owner if head.needs_driver else None,

@@ -9,6 +9,7 @@ from typing import Any
 from interlock.orchestrator.commands import envelopes
 from interlock.orchestrator.commands.collect_storage import collect_storage
 from interlock.orchestrator.commands.create_run import create_run
+from interlock.orchestrator.commands.erase import erase
 from interlock.orchestrator.commands.execute_next import execute_next
 from interlock.orchestrator.commands.fork_run import fork_run
 from interlock.orchestrator.commands.mutate import mutate
@@ -140,6 +141,9 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
         async with aclosing(bundle.export(self._deps, request)) as responses:
             async for response in responses:
                 yield response
+
+    async def EraseFromRun(self, request: o.EraseFromRunRequest, context: Any) -> o.EraseFromRunResponse:
+        return await erase(self._deps, request)
 
     async def ListAnchors(self, request: o.ListAnchorsRequest, context: Any) -> o.ListAnchorsResponse:
         return await anchors.list_anchors(self._deps, request)

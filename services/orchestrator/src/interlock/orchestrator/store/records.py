@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 JsonObject = Mapping[str, Any]
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class SealedEvent(NamedTuple):
-    """An event as it is hashed and stored: `canonical` are its bytes, `hash` 32 bytes chained to the one before."""
+    """An event as it is hashed and stored: `canonical` are its bytes, `hash` 32 bytes chained to the one before.
+
+    `texts`: those that it commits to, by digest; they are kept as payloads.
+    """
 
     seq: int
     type: str
@@ -19,10 +24,14 @@ class SealedEvent(NamedTuple):
     at: datetime
     canonical: bytes
     hash: bytes
+    texts: Mapping[str, str] = _NONE
 
 
 class FeedRow(NamedTuple):
-    """A stored event: `position` counts 1, 2, … over all runs in commit order, without gaps."""
+    """A stored event: `position` counts 1, 2, … over all runs in commit order.
+
+    `texts`: those that the event commits to, by digest, as far as they were not erased.
+    """
 
     position: int
     run_id: str
@@ -32,6 +41,7 @@ class FeedRow(NamedTuple):
     at: datetime
     canonical: bytes
     hash: bytes
+    texts: Mapping[str, str] = _NONE
 
 
 class RunHead(NamedTuple):

@@ -112,6 +112,8 @@ payloads = Table(
     Column("media_type", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("erased_run", _Id, comment="The run whose event"),
+    Column("erased_seq", BigInteger, comment="with this seq erased it: the body is empty then"),
     comment="What events refer to by digest: prompts, replies, the output that people look at.",
 )
 
@@ -319,7 +321,13 @@ webhook_deliveries = Table(
 )
 
 SQL_DIR: Final = Path(__file__).parent / "migrations" / "sql"
-PROGRAMS: Final = ("0001_append_only.sql", "0004_flush.sql", "0005_denials.sql", "0009_anchors.sql")
+PROGRAMS: Final = (
+    "0001_append_only.sql",
+    "0004_flush.sql",
+    "0005_denials.sql",
+    "0009_anchors.sql",
+    "0012_erasure.sql",
+)
 """Functions and triggers: for each, the file of the migration that last changed it."""
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 from interlock.common import logs
 from interlock.common.errors import InterlockError
 from interlock.common.tasks import stop
-from interlock.orchestrator.runs.book import RunBook
+from interlock.orchestrator.runs.book import ERASED, RunBook
 from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.store import leases
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.feed import Feed
-from interlock.orchestrator.store.records import Flushed
+from interlock.orchestrator.store.records import FeedRow, Flushed
 from interlock.orchestrator.worker.defects import Defects
 from interlock.orchestrator.worker.line import Line
 from interlock.orchestrator.worker.performer import Performer
@@ -29,12 +31,22 @@ class Drivers:
 
     Args:
         owner: unique per process and start.
+        erased: called with a run and digests of payloads of it that are to be kept in memory no longer.
         ttl: seconds after which another orchestrator may take over if this one falls silent.
     """
 
-    def __init__(self, database: Database, book: RunBook, *, owner: str, ttl: float = 6.0) -> None:
+    def __init__(
+        self,
+        database: Database,
+        book: RunBook,
+        erased: Callable[[str, Sequence[str]], None] = lambda run_id, digests: None,
+        *,
+        owner: str,
+        ttl: float = 6.0,
+    ) -> None:
         self._database = database
         self._book = book
+        self._erased = erased
         self._owner = owner
         self._ttl = ttl
         self._drivers: dict[str, tuple[RunDriver, asyncio.Task[None]]] = {}
@@ -99,6 +111,7 @@ class Drivers:
                 async with aclosing(feed.tail(feed.position)) as tail:
                     async for rows in tail:
                         self.line.hear(rows)
+                        self._forget(rows)
                         # What this process wrote is in the book already.
                         newest = {row.run_id: row.seq for row in rows}
                         for run_id in newest.keys() & self._drivers.keys():
@@ -116,6 +129,13 @@ class Drivers:
         except Exception as error:  # noqa: BLE001 - one journal that cannot be read must not deafen the others
             _log.error("cannot be read", run_id=run_id, error=type(error).__name__)
         self._wake(run_id)
+
+    def _forget(self, rows: Sequence[FeedRow]) -> None:
+        """What was erased, here or by another replica, is not kept in memory either."""
+        for row in rows:
+            if row.type == ERASED:
+                self._book.forget(row.run_id)
+                self._erased(row.run_id, json.loads(row.canonical)["data"]["erased"])
 
     def _ended(self, run_id: str, driver: RunDriver, task: asyncio.Task[None]) -> None:
         known = self._drivers.get(run_id)

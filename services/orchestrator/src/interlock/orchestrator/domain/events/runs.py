@@ -203,6 +203,16 @@ class DriftAdopted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Erased(Event):
+    """Texts and payloads that the run's events name by these digests are gone, for good; their salts too."""
+
+    type = "run.erased"
+    erased: tuple[str, ...]
+    reason: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkspaceRemoved(Event):
     """The workspace is no longer in Interlock's care: nothing can be done, or undone, on it any more."""
 

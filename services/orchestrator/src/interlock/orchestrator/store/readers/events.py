@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import datetime
 
 from sqlalchemy import Select, select
 
+from interlock.common.digests import digest_bytes, digest_text
+from interlock.orchestrator.convert import salted
 from interlock.orchestrator.store.engine import Database
-from interlock.orchestrator.store.readers import page
+from interlock.orchestrator.store.readers import others, page
 from interlock.orchestrator.store.records import FeedRow
 from interlock.orchestrator.store.schema import feed, journal
 
-_ALL = select(*(journal.c[name] for name in FeedRow._fields))
+_ALL = select(*(journal.c[name] for name in FeedRow._fields if name != "texts"))
 
 
 async def of_run(database: Database, run_id: str, after_seq: int = 0, limit: int = 1000) -> list[FeedRow]:
@@ -42,5 +46,24 @@ async def time_of(database: Database, position: int) -> datetime | None:
     return row[0] if row else None
 
 
+async def has(database: Database, run_id: str, type_: str, until: int) -> bool:
+    """Whether one of the run's first `until` events is of a type."""
+    query = select(journal.c.seq).where(journal.c.run_id == run_id, journal.c.seq <= until)
+    return await database.first(query.where(journal.c.type == type_).limit(1)) is not None
+
+
 async def _rows(database: Database, query: Select[tuple[object, ...]]) -> list[FeedRow]:
-    return [FeedRow(*row) for row in await database.all(query)]
+    rows = [FeedRow(*row) for row in await database.all(query)]
+    wanted = {n: list(_committed(row)) for n, row in enumerate(rows) if row.type in salted.TYPES}
+    if any(wanted.values()):
+        bodies = await others.payload_bodies(
+            database, [digest for each in wanted.values() for digest in each]
+        )
+        texts = {digest_text(raw): salted.plain(body).decode() for raw, body in bodies.items() if body}
+        for n in wanted:
+            rows[n] = rows[n]._replace(texts=texts)
+    return rows
+
+
+def _committed(row: FeedRow) -> Iterator[bytes]:
+    return map(digest_bytes, salted.concealed(json.loads(row.canonical)["data"]))
