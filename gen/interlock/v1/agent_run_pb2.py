@@ -29,17 +29,23 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from interlock.v1 import role_pb2 as interlock_dot_v1_dot_role__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cinterlock/v1/agent_run.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interlock/v1/role.proto\"\xaf\x02\n\x08\x41gentRun\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04goal\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12&\n\x0eworkspace_path\x18\x04 \x01(\tR\x0eworkspace_path\x12\"\n\x0cworkspace_id\x18\x05 \x01(\tR\x0cworkspace_id\x12&\n\x05steps\x18\x06 \x03(\x0b\x32\x17.interlock.v1.AgentStep\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12:\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreated_at\x12:\n\nupdated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdated_at\"\xad\x02\n\tAgentStep\x12\n\n\x02id\x18\x01 \x01(\t\x12 \n\x0bstep_number\x18\x02 \x01(\x05R\x0bstep_number\x12\x1c\n\tstep_type\x18\x03 \x01(\tR\tstep_type\x12\x0e\n\x06status\x18\x04 \x01(\t\x12&\n\x05input\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12-\n\x06result\x18\x06 \x01(\x0b\x32\x1d.interlock.v1.AgentStepResult\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12,\n\x11requires_approval\x18\x08 \x01(\x08R\x11requires_approval\x12\x0e\n\x06\x64igest\x18\t \x01(\t\x12 \n\x0b\x61pproval_id\x18\n \x01(\tR\x0b\x61pproval_id\"\xc8\x01\n\x0f\x41gentStepResult\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x0c\n\x04\x64iff\x18\x02 \x01(\t\x12$\n\rchanged_paths\x18\x03 \x03(\tR\rchanged_paths\x12\x0e\n\x06stdout\x18\x04 \x01(\t\x12\x0e\n\x06stderr\x18\x05 \x01(\t\x12!\n\texit_code\x18\x06 \x01(\x05H\x00R\texit_code\x88\x01\x01\x12\x0c\n\x04\x61rgv\x18\x07 \x03(\t\x12\x11\n\ttruncated\x18\x08 \x01(\x08\x42\x0c\n\n_exit_code\"i\n\x15\x43reateAgentRunRequest\x12\x19\n\x04goal\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x35\n\x0eworkspace_path\x18\x02 \x01(\tB\r\xbaH\nr\x08\x10\x01(\x80 :\x01/R\x0eworkspace_path\"N\n\x16\x43reateAgentRunResponse\x12\x34\n\tagent_run\x18\x01 \x01(\x0b\x32\x16.interlock.v1.AgentRunR\tagent_run\"7\n\x12GetAgentRunRequest\x12!\n\x06run_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06run_id\"K\n\x13GetAgentRunResponse\x12\x34\n\tagent_run\x18\x01 \x01(\x0b\x32\x16.interlock.v1.AgentRunR\tagent_run\"\x89\x01\n\x13\x41\x64\x64\x41gentStepRequest\x12!\n\x06run_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06run_id\x12\'\n\tstep_type\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\tstep_type\x12&\n\x05input\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"=\n\x14\x41\x64\x64\x41gentStepResponse\x12%\n\x04step\x18\x01 \x01(\x0b\x32\x17.interlock.v1.AgentStep\"<\n\x17\x45xecuteAgentStepRequest\x12!\n\x06run_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06run_id\"\xa3\x01\n\x18\x45xecuteAgentStepResponse\x12%\n\x04step\x18\x01 \x01(\x0b\x32\x17.interlock.v1.AgentStep\x12\x0e\n\x06status\x18\x02 \x01(\t\x12,\n\x11\x61waiting_approval\x18\x03 \x01(\x08R\x11\x61waiting_approval\x12\"\n\x0c\x61ll_complete\x18\x04 \x01(\x08R\x0c\x61ll_complete\"\xc4\x01\n\x17\x41pproveAgentStepRequest\x12!\n\x06run_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06run_id\x12:\n\x07step_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^(step-)?[1-9][0-9]{0,4}$R\x07step_id\x12/\n\x06\x64igest\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^(sha256:[0-9a-f]{64})?$\x12\x19\n\x07\x63omment\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\"A\n\x18\x41pproveAgentStepResponse\x12%\n\x04step\x18\x01 \x01(\x0b\x32\x17.interlock.v1.AgentStep\"\x90\x01\n\x14SkipAgentStepRequest\x12!\n\x06run_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06run_id\x12:\n\x07step_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^(step-)?[1-9][0-9]{0,4}$R\x07step_id\x12\x19\n\x07\x63omment\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\">\n\x15SkipAgentStepResponse\x12%\n\x04step\x18\x01 \x01(\x0b\x32\x17.interlock.v1.AgentStep\"1\n\x0b\x41gentTokens\x12\x0e\n\x06prompt\x18\x01 \x01(\x05\x12\x12\n\ncompletion\x18\x02 \x01(\x05\"\x80\x01\n\rAgentStepCost\x12\x18\n\x07step_id\x18\x01 \x01(\tR\x07step_id\x12\x1c\n\tstep_type\x18\x02 \x01(\tR\tstep_type\x12\x0c\n\x04\x63ost\x18\x03 \x01(\x01\x12)\n\x06tokens\x18\x04 \x01(\x0b\x32\x19.interlock.v1.AgentTokens\";\n\x16GetAgentRunCostRequest\x12!\n\x06run_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06run_id\"\xcc\x01\n\x17GetAgentRunCostResponse\x12\x1e\n\ntotal_cost\x18\x01 \x01(\x01R\ntotal_cost\x12=\n\x0ctotal_tokens\x18\x02 \x01(\x0b\x32\x19.interlock.v1.AgentTokensR\x0ctotal_tokens\x12*\n\x05steps\x18\x03 \x03(\x0b\x32\x1b.interlock.v1.AgentStepCost\x12&\n\x0eunpriced_calls\x18\x04 \x01(\x05R\x0eunpriced_calls\"c\n\rAgentPlanStep\x12\x1c\n\tstep_type\x18\x01 \x01(\tR\tstep_type\x12&\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xf6\x01\n\x16\x43reateAgentPlanRequest\x12\x19\n\x04goal\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12=\n\x0fworkspace_files\x18\x02 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\xa0\x9c\x01\"\x07r\x05\x10\x01(\x80 R\x0fworkspace_files\x12\x39\n\x12\x61\x64\x64itional_context\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\xf0\xa2\x04R\x12\x61\x64\x64itional_context\x12&\n\x0e\x61uto_add_steps\x18\x04 \x01(\x08R\x0e\x61uto_add_steps\x12\x1f\n\x06run_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x06run_id\"]\n\x17\x43reateAgentPlanResponse\x12*\n\x05steps\x18\x01 \x03(\x0b\x32\x1b.interlock.v1.AgentPlanStep\x12\x16\n\x06run_id\x18\x02 \x01(\tR\x06run_id2\x84\t\n\tAgentRuns\x12\x85\x01\n\x0e\x43reateAgentRun\x12#.interlock.v1.CreateAgentRunRequest\x1a$.interlock.v1.CreateAgentRunResponse\"(\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x1e\"\x0e/v1/agent-runs:\x01*b\tagent_run\x12\x82\x01\n\x0bGetAgentRun\x12 .interlock.v1.GetAgentRunRequest\x1a!.interlock.v1.GetAgentRunResponse\".\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02$\x12\x17/v1/agent-runs/{run_id}b\tagent_run\x12\x89\x01\n\x0c\x41\x64\x64\x41gentStep\x12!.interlock.v1.AddAgentStepRequest\x1a\".interlock.v1.AddAgentStepResponse\"2\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02(\"\x1d/v1/agent-runs/{run_id}/steps:\x01*b\x04step\x12\x91\x01\n\x10\x45xecuteAgentStep\x12%.interlock.v1.ExecuteAgentStepRequest\x1a&.interlock.v1.ExecuteAgentStepResponse\".\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02$\"\x1f/v1/agent-runs/{run_id}/execute:\x01*\x12\xa7\x01\n\x10\x41pproveAgentStep\x12%.interlock.v1.ApproveAgentStepRequest\x1a&.interlock.v1.ApproveAgentStepResponse\"D\xc8\x83\x1c\x03\x82\xd3\xe4\x93\x02:\"//v1/agent-runs/{run_id}/steps/{step_id}/approve:\x01*b\x04step\x12\x9b\x01\n\rSkipAgentStep\x12\".interlock.v1.SkipAgentStepRequest\x1a#.interlock.v1.SkipAgentStepResponse\"A\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x37\",/v1/agent-runs/{run_id}/steps/{step_id}/skip:\x01*b\x04step\x12\x88\x01\n\x0fGetAgentRunCost\x12$.interlock.v1.GetAgentRunCostRequest\x1a%.interlock.v1.GetAgentRunCostResponse\"(\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/agent-runs/{run_id}/cost\x12w\n\x0f\x43reateAgentPlan\x12$.interlock.v1.CreateAgentPlanRequest\x1a%.interlock.v1.CreateAgentPlanResponse\"\x17\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\r\"\x08/v1/plan:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cinterlock/v1/agent_run.proto\x12\x0cinterlock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interlock/v1/role.proto\"\x92\x03\n\x08\x41gentRun\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04goal\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12&\n\x0eworkspace_path\x18\x04 \x01(\tR\x0eworkspace_path\x12\"\n\x0cworkspace_id\x18\x05 \x01(\tR\x0cworkspace_id\x12&\n\x05steps\x18\x06 \x03(\x0b\x32\x17.interlock.v1.AgentStep\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12:\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreated_at\x12:\n\nupdated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdated_at\x12\x32\n\x06labels\x18\n \x03(\x0b\x32\".interlock.v1.AgentRun.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xad\x02\n\tAgentStep\x12\n\n\x02id\x18\x01 \x01(\t\x12 \n\x0bstep_number\x18\x02 \x01(\x05R\x0bstep_number\x12\x1c\n\tstep_type\x18\x03 \x01(\tR\tstep_type\x12\x0e\n\x06status\x18\x04 \x01(\t\x12&\n\x05input\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12-\n\x06result\x18\x06 \x01(\x0b\x32\x1d.interlock.v1.AgentStepResult\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12,\n\x11requires_approval\x18\x08 \x01(\x08R\x11requires_approval\x12\x0e\n\x06\x64igest\x18\t \x01(\t\x12 \n\x0b\x61pproval_id\x18\n \x01(\tR\x0b\x61pproval_id\"\xc8\x01\n\x0f\x41gentStepResult\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x0c\n\x04\x64iff\x18\x02 \x01(\t\x12$\n\rchanged_paths\x18\x03 \x03(\tR\rchanged_paths\x12\x0e\n\x06stdout\x18\x04 \x01(\t\x12\x0e\n\x06stderr\x18\x05 \x01(\t\x12!\n\texit_code\x18\x06 \x01(\x05H\x00R\texit_code\x88\x01\x01\x12\x0c\n\x04\x61rgv\x18\x07 \x03(\t\x12\x11\n\ttruncated\x18\x08 \x01(\x08\x42\x0c\n\n_exit_code\"\x92\x02\n\x15\x43reateAgentRunRequest\x12\x19\n\x04goal\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\x35\n\x0eworkspace_path\x18\x02 \x01(\tB\r\xbaH\nr\x08\x10\x01(\x80 :\x01/R\x0eworkspace_path\x12x\n\x06labels\x18\x03 \x03(\x0b\x32/.interlock.v1.CreateAgentRunRequest.LabelsEntryB7\xbaH4\x9a\x01\x31\x10\x32\"&r$2\"^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,62}$*\x05r\x03\x18\x80\x02\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\x16\x43reateAgentRunResponse\x12\x34\n\tagent_run\x18\x01 \x01(\x0b\x32\x16.interlock.v1.AgentRunR\tagent_run\"7\n\x12GetAgentRunRequest\x12!\n\x06run_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06run_id\"K\n\x13GetAgentRunResponse\x12\x34\n\tagent_run\x18\x01 \x01(\x0b\x32\x16.interlock.v1.AgentRunR\tagent_run\"\x89\x01\n\x13\x41\x64\x64\x41gentStepRequest\x12!\n\x06run_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06run_id\x12\'\n\tstep_type\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\tstep_type\x12&\n\x05input\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"=\n\x14\x41\x64\x64\x41gentStepResponse\x12%\n\x04step\x18\x01 \x01(\x0b\x32\x17.interlock.v1.AgentStep\"<\n\x17\x45xecuteAgentStepRequest\x12!\n\x06run_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06run_id\"\xa3\x01\n\x18\x45xecuteAgentStepResponse\x12%\n\x04step\x18\x01 \x01(\x0b\x32\x17.interlock.v1.AgentStep\x12\x0e\n\x06status\x18\x02 \x01(\t\x12,\n\x11\x61waiting_approval\x18\x03 \x01(\x08R\x11\x61waiting_approval\x12\"\n\x0c\x61ll_complete\x18\x04 \x01(\x08R\x0c\x61ll_complete\"\xc4\x01\n\x17\x41pproveAgentStepRequest\x12!\n\x06run_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06run_id\x12:\n\x07step_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^(step-)?[1-9][0-9]{0,4}$R\x07step_id\x12/\n\x06\x64igest\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^(sha256:[0-9a-f]{64})?$\x12\x19\n\x07\x63omment\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\"A\n\x18\x41pproveAgentStepResponse\x12%\n\x04step\x18\x01 \x01(\x0b\x32\x17.interlock.v1.AgentStep\"\x90\x01\n\x14SkipAgentStepRequest\x12!\n\x06run_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06run_id\x12:\n\x07step_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^(step-)?[1-9][0-9]{0,4}$R\x07step_id\x12\x19\n\x07\x63omment\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\">\n\x15SkipAgentStepResponse\x12%\n\x04step\x18\x01 \x01(\x0b\x32\x17.interlock.v1.AgentStep\"1\n\x0b\x41gentTokens\x12\x0e\n\x06prompt\x18\x01 \x01(\x05\x12\x12\n\ncompletion\x18\x02 \x01(\x05\"\x80\x01\n\rAgentStepCost\x12\x18\n\x07step_id\x18\x01 \x01(\tR\x07step_id\x12\x1c\n\tstep_type\x18\x02 \x01(\tR\tstep_type\x12\x0c\n\x04\x63ost\x18\x03 \x01(\x01\x12)\n\x06tokens\x18\x04 \x01(\x0b\x32\x19.interlock.v1.AgentTokens\";\n\x16GetAgentRunCostRequest\x12!\n\x06run_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06run_id\"\xcc\x01\n\x17GetAgentRunCostResponse\x12\x1e\n\ntotal_cost\x18\x01 \x01(\x01R\ntotal_cost\x12=\n\x0ctotal_tokens\x18\x02 \x01(\x0b\x32\x19.interlock.v1.AgentTokensR\x0ctotal_tokens\x12*\n\x05steps\x18\x03 \x03(\x0b\x32\x1b.interlock.v1.AgentStepCost\x12&\n\x0eunpriced_calls\x18\x04 \x01(\x05R\x0eunpriced_calls\"c\n\rAgentPlanStep\x12\x1c\n\tstep_type\x18\x01 \x01(\tR\tstep_type\x12&\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xf6\x01\n\x16\x43reateAgentPlanRequest\x12\x19\n\x04goal\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12=\n\x0fworkspace_files\x18\x02 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\xa0\x9c\x01\"\x07r\x05\x10\x01(\x80 R\x0fworkspace_files\x12\x39\n\x12\x61\x64\x64itional_context\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\xf0\xa2\x04R\x12\x61\x64\x64itional_context\x12&\n\x0e\x61uto_add_steps\x18\x04 \x01(\x08R\x0e\x61uto_add_steps\x12\x1f\n\x06run_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x06run_id\"]\n\x17\x43reateAgentPlanResponse\x12*\n\x05steps\x18\x01 \x03(\x0b\x32\x1b.interlock.v1.AgentPlanStep\x12\x16\n\x06run_id\x18\x02 \x01(\tR\x06run_id2\x84\t\n\tAgentRuns\x12\x85\x01\n\x0e\x43reateAgentRun\x12#.interlock.v1.CreateAgentRunRequest\x1a$.interlock.v1.CreateAgentRunResponse\"(\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x1e\"\x0e/v1/agent-runs:\x01*b\tagent_run\x12\x82\x01\n\x0bGetAgentRun\x12 .interlock.v1.GetAgentRunRequest\x1a!.interlock.v1.GetAgentRunResponse\".\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02$\x12\x17/v1/agent-runs/{run_id}b\tagent_run\x12\x89\x01\n\x0c\x41\x64\x64\x41gentStep\x12!.interlock.v1.AddAgentStepRequest\x1a\".interlock.v1.AddAgentStepResponse\"2\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02(\"\x1d/v1/agent-runs/{run_id}/steps:\x01*b\x04step\x12\x91\x01\n\x10\x45xecuteAgentStep\x12%.interlock.v1.ExecuteAgentStepRequest\x1a&.interlock.v1.ExecuteAgentStepResponse\".\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02$\"\x1f/v1/agent-runs/{run_id}/execute:\x01*\x12\xa7\x01\n\x10\x41pproveAgentStep\x12%.interlock.v1.ApproveAgentStepRequest\x1a&.interlock.v1.ApproveAgentStepResponse\"D\xc8\x83\x1c\x03\x82\xd3\xe4\x93\x02:\"//v1/agent-runs/{run_id}/steps/{step_id}/approve:\x01*b\x04step\x12\x9b\x01\n\rSkipAgentStep\x12\".interlock.v1.SkipAgentStepRequest\x1a#.interlock.v1.SkipAgentStepResponse\"A\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\x37\",/v1/agent-runs/{run_id}/steps/{step_id}/skip:\x01*b\x04step\x12\x88\x01\n\x0fGetAgentRunCost\x12$.interlock.v1.GetAgentRunCostRequest\x1a%.interlock.v1.GetAgentRunCostResponse\"(\xc8\x83\x1c\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/agent-runs/{run_id}/cost\x12w\n\x0f\x43reateAgentPlan\x12$.interlock.v1.CreateAgentPlanRequest\x1a%.interlock.v1.CreateAgentPlanResponse\"\x17\xc8\x83\x1c\x02\x82\xd3\xe4\x93\x02\r\"\x08/v1/plan:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interlock.v1.agent_run_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_AGENTRUN_LABELSENTRY']._loaded_options = None
+  _globals['_AGENTRUN_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_CREATEAGENTRUNREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_CREATEAGENTRUNREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_CREATEAGENTRUNREQUEST'].fields_by_name['goal']._loaded_options = None
   _globals['_CREATEAGENTRUNREQUEST'].fields_by_name['goal']._serialized_options = b'\272H\010r\006\020\001\030\240\234\001'
   _globals['_CREATEAGENTRUNREQUEST'].fields_by_name['workspace_path']._loaded_options = None
   _globals['_CREATEAGENTRUNREQUEST'].fields_by_name['workspace_path']._serialized_options = b'\272H\nr\010\020\001(\200 :\001/'
+  _globals['_CREATEAGENTRUNREQUEST'].fields_by_name['labels']._loaded_options = None
+  _globals['_CREATEAGENTRUNREQUEST'].fields_by_name['labels']._serialized_options = b'\272H4\232\0011\0202\"&r$2\"^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,62}$*\005r\003\030\200\002'
   _globals['_GETAGENTRUNREQUEST'].fields_by_name['run_id']._loaded_options = None
   _globals['_GETAGENTRUNREQUEST'].fields_by_name['run_id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_ADDAGENTSTEPREQUEST'].fields_by_name['run_id']._loaded_options = None
@@ -89,49 +95,53 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTRUNS'].methods_by_name['CreateAgentPlan']._loaded_options = None
   _globals['_AGENTRUNS'].methods_by_name['CreateAgentPlan']._serialized_options = b'\310\203\034\002\202\323\344\223\002\r\"\010/v1/plan:\001*'
   _globals['_AGENTRUN']._serialized_start=194
-  _globals['_AGENTRUN']._serialized_end=497
-  _globals['_AGENTSTEP']._serialized_start=500
-  _globals['_AGENTSTEP']._serialized_end=801
-  _globals['_AGENTSTEPRESULT']._serialized_start=804
-  _globals['_AGENTSTEPRESULT']._serialized_end=1004
-  _globals['_CREATEAGENTRUNREQUEST']._serialized_start=1006
-  _globals['_CREATEAGENTRUNREQUEST']._serialized_end=1111
-  _globals['_CREATEAGENTRUNRESPONSE']._serialized_start=1113
-  _globals['_CREATEAGENTRUNRESPONSE']._serialized_end=1191
-  _globals['_GETAGENTRUNREQUEST']._serialized_start=1193
-  _globals['_GETAGENTRUNREQUEST']._serialized_end=1248
-  _globals['_GETAGENTRUNRESPONSE']._serialized_start=1250
-  _globals['_GETAGENTRUNRESPONSE']._serialized_end=1325
-  _globals['_ADDAGENTSTEPREQUEST']._serialized_start=1328
-  _globals['_ADDAGENTSTEPREQUEST']._serialized_end=1465
-  _globals['_ADDAGENTSTEPRESPONSE']._serialized_start=1467
-  _globals['_ADDAGENTSTEPRESPONSE']._serialized_end=1528
-  _globals['_EXECUTEAGENTSTEPREQUEST']._serialized_start=1530
-  _globals['_EXECUTEAGENTSTEPREQUEST']._serialized_end=1590
-  _globals['_EXECUTEAGENTSTEPRESPONSE']._serialized_start=1593
-  _globals['_EXECUTEAGENTSTEPRESPONSE']._serialized_end=1756
-  _globals['_APPROVEAGENTSTEPREQUEST']._serialized_start=1759
-  _globals['_APPROVEAGENTSTEPREQUEST']._serialized_end=1955
-  _globals['_APPROVEAGENTSTEPRESPONSE']._serialized_start=1957
-  _globals['_APPROVEAGENTSTEPRESPONSE']._serialized_end=2022
-  _globals['_SKIPAGENTSTEPREQUEST']._serialized_start=2025
-  _globals['_SKIPAGENTSTEPREQUEST']._serialized_end=2169
-  _globals['_SKIPAGENTSTEPRESPONSE']._serialized_start=2171
-  _globals['_SKIPAGENTSTEPRESPONSE']._serialized_end=2233
-  _globals['_AGENTTOKENS']._serialized_start=2235
-  _globals['_AGENTTOKENS']._serialized_end=2284
-  _globals['_AGENTSTEPCOST']._serialized_start=2287
-  _globals['_AGENTSTEPCOST']._serialized_end=2415
-  _globals['_GETAGENTRUNCOSTREQUEST']._serialized_start=2417
-  _globals['_GETAGENTRUNCOSTREQUEST']._serialized_end=2476
-  _globals['_GETAGENTRUNCOSTRESPONSE']._serialized_start=2479
-  _globals['_GETAGENTRUNCOSTRESPONSE']._serialized_end=2683
-  _globals['_AGENTPLANSTEP']._serialized_start=2685
-  _globals['_AGENTPLANSTEP']._serialized_end=2784
-  _globals['_CREATEAGENTPLANREQUEST']._serialized_start=2787
-  _globals['_CREATEAGENTPLANREQUEST']._serialized_end=3033
-  _globals['_CREATEAGENTPLANRESPONSE']._serialized_start=3035
-  _globals['_CREATEAGENTPLANRESPONSE']._serialized_end=3128
-  _globals['_AGENTRUNS']._serialized_start=3131
-  _globals['_AGENTRUNS']._serialized_end=4287
+  _globals['_AGENTRUN']._serialized_end=596
+  _globals['_AGENTRUN_LABELSENTRY']._serialized_start=551
+  _globals['_AGENTRUN_LABELSENTRY']._serialized_end=596
+  _globals['_AGENTSTEP']._serialized_start=599
+  _globals['_AGENTSTEP']._serialized_end=900
+  _globals['_AGENTSTEPRESULT']._serialized_start=903
+  _globals['_AGENTSTEPRESULT']._serialized_end=1103
+  _globals['_CREATEAGENTRUNREQUEST']._serialized_start=1106
+  _globals['_CREATEAGENTRUNREQUEST']._serialized_end=1380
+  _globals['_CREATEAGENTRUNREQUEST_LABELSENTRY']._serialized_start=551
+  _globals['_CREATEAGENTRUNREQUEST_LABELSENTRY']._serialized_end=596
+  _globals['_CREATEAGENTRUNRESPONSE']._serialized_start=1382
+  _globals['_CREATEAGENTRUNRESPONSE']._serialized_end=1460
+  _globals['_GETAGENTRUNREQUEST']._serialized_start=1462
+  _globals['_GETAGENTRUNREQUEST']._serialized_end=1517
+  _globals['_GETAGENTRUNRESPONSE']._serialized_start=1519
+  _globals['_GETAGENTRUNRESPONSE']._serialized_end=1594
+  _globals['_ADDAGENTSTEPREQUEST']._serialized_start=1597
+  _globals['_ADDAGENTSTEPREQUEST']._serialized_end=1734
+  _globals['_ADDAGENTSTEPRESPONSE']._serialized_start=1736
+  _globals['_ADDAGENTSTEPRESPONSE']._serialized_end=1797
+  _globals['_EXECUTEAGENTSTEPREQUEST']._serialized_start=1799
+  _globals['_EXECUTEAGENTSTEPREQUEST']._serialized_end=1859
+  _globals['_EXECUTEAGENTSTEPRESPONSE']._serialized_start=1862
+  _globals['_EXECUTEAGENTSTEPRESPONSE']._serialized_end=2025
+  _globals['_APPROVEAGENTSTEPREQUEST']._serialized_start=2028
+  _globals['_APPROVEAGENTSTEPREQUEST']._serialized_end=2224
+  _globals['_APPROVEAGENTSTEPRESPONSE']._serialized_start=2226
+  _globals['_APPROVEAGENTSTEPRESPONSE']._serialized_end=2291
+  _globals['_SKIPAGENTSTEPREQUEST']._serialized_start=2294
+  _globals['_SKIPAGENTSTEPREQUEST']._serialized_end=2438
+  _globals['_SKIPAGENTSTEPRESPONSE']._serialized_start=2440
+  _globals['_SKIPAGENTSTEPRESPONSE']._serialized_end=2502
+  _globals['_AGENTTOKENS']._serialized_start=2504
+  _globals['_AGENTTOKENS']._serialized_end=2553
+  _globals['_AGENTSTEPCOST']._serialized_start=2556
+  _globals['_AGENTSTEPCOST']._serialized_end=2684
+  _globals['_GETAGENTRUNCOSTREQUEST']._serialized_start=2686
+  _globals['_GETAGENTRUNCOSTREQUEST']._serialized_end=2745
+  _globals['_GETAGENTRUNCOSTRESPONSE']._serialized_start=2748
+  _globals['_GETAGENTRUNCOSTRESPONSE']._serialized_end=2952
+  _globals['_AGENTPLANSTEP']._serialized_start=2954
+  _globals['_AGENTPLANSTEP']._serialized_end=3053
+  _globals['_CREATEAGENTPLANREQUEST']._serialized_start=3056
+  _globals['_CREATEAGENTPLANREQUEST']._serialized_end=3302
+  _globals['_CREATEAGENTPLANRESPONSE']._serialized_start=3304
+  _globals['_CREATEAGENTPLANRESPONSE']._serialized_end=3397
+  _globals['_AGENTRUNS']._serialized_start=3400
+  _globals['_AGENTRUNS']._serialized_end=4556
 # @@protoc_insertion_point(module_scope)

@@ -137,6 +137,18 @@ def test_a_step_that_is_none_is_refused(gateway: Gateway, body: Any, reason: str
     assert problem.get("field") == field
 
 
+def test_labels_are_the_runs_and_bounded(gateway: Gateway) -> None:
+    directory = str(gateway.up.project(a__txt="a"))
+    body = {"goal": "labelled", "workspace_path": directory, "labels": {"team": "a"}}
+    run = gateway.post("/v1/agent-runs", body, 201)
+    assert run["labels"] == gateway.get(f"/v1/runs/{run['id']}")["run"]["labels"] == {"team": "a"}
+    for labels in ({"": "a"}, {"a": "x" * 257}, {f"k{n}": "" for n in range(51)}):
+        assert (
+            gateway.post("/v1/agent-runs", {**body, "labels": labels}, 400)["reason"] == "VALIDATION_FAILED"
+        )
+    assert gateway.post("/v1/agent-runs", {**body, "labels": ["a"]}, 400)["field"] == "labels"
+
+
 def test_a_plan_can_be_added_to_a_run(gateway: Gateway) -> None:
     path, _ = made(gateway)
     run = path.rpartition("/")[2]

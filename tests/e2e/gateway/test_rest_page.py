@@ -30,6 +30,7 @@ def test_a_run_is_created(page: Page) -> None:
     (run,) = answers(page, "Create a run")
     assert (run["goal"], run["status"], run["steps"]) == ("Be polite", "created", [])
     assert run["id"].startswith("run-")
+    assert run["labels"] == {"team": "manners"}
     assert run["workspace_path"].endswith("/greeting")
 
 

@@ -33,6 +33,7 @@ def agent_run(run: run_pb2.Run, path: str, pending: Mapping[int, decision_pb2.Ap
         workspace_id=run.workspace_id,
         steps=[agent_step(step, pending.get(step.number), run.policy) for step in run.steps],
         error=run.failure.message,
+        labels=run.labels,
     )
     made.created_at.CopyFrom(run.created_at)
     made.updated_at.CopyFrom(run.updated_at)

@@ -50,7 +50,7 @@ async def admit(services: Services) -> None:
 async def create(services: Services, request: pb.CreateAgentRunRequest) -> pb.AgentRun:
     """A run on a directory."""
     workspace = await _workspace(services, request.workspace_path)
-    asked = o.CreateRunRequest(goal=request.goal, workspace_id=workspace.workspace_id)
+    asked = o.CreateRunRequest(goal=request.goal, workspace_id=workspace.workspace_id, labels=request.labels)
     made = await services.call(services.orchestrator.CreateRun, asked)
     return convert.agent_run(made.run, workspace.path, {})
 
