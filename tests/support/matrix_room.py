@@ -35,6 +35,7 @@ class Bot:
         self.up, self.account, self.room = up, account, room
         self.file, self._log = place / "matrix.yaml", place / "bot.log"
         self.settings: dict[str, Any] = {
+            "console": "https://console.example",
             "homeserver": server.url,
             "token": account.token,
             "state": str(place / "state.db"),

@@ -7,6 +7,8 @@ from tests.support.installation import wait_until
 from tests.support.matrix_room import Chat
 from tests.support.working import ended, pending, state, until
 
+from interlock.v1.decision_pb2 import ApprovalState, RejectAction
+
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 YES, NO = "✅", "❌"
 
@@ -44,6 +46,24 @@ async def test_a_reply_rejects_with_its_words(chat: Chat) -> None:
         "not on a Friday @room",
     )
     chat.room.edited(post["event_id"], "REJECTED by bob@example.org through matrix: not on a Friday ＠room")
+
+
+async def test_a_reply_has_it_planned_anew(chat: Chat) -> None:
+    async with chat.up.client() as client:
+        asked, project = await chat.ask(client)
+        post = chat.room.post(asked.approval_id)
+        wish = chat.bob.reply(chat.id, post["event_id"], "edit the name, please")
+        remark = chat.room.remark(wish)
+        assert f"interlock approvals edit {asked.approval_id}" in remark
+        assert f"https://console.example/#/pending/{asked.approval_id}" in remark
+        assert (await client.get_approval(asked.approval_id)).state == ApprovalState.APPROVAL_STATE_PENDING
+        chat.bob.reply(chat.id, post["event_id"], "replan use the helper that exists")
+        chat.room.edited(post["event_id"], "REJECTED by bob@example.org through matrix: use the helper")
+        decided = await client.get_approval(asked.approval_id)
+        await client.cancel_run(asked.run_id)
+    assert decided.decision.reject.action == RejectAction.REJECT_ACTION_REPLAN
+    assert decided.decision.comment == "use the helper that exists"
+    assert (project / "a.py").read_text() == "old\n"
 
 
 async def test_the_bot_offers_both_reactions_and_does_not_count_its_own(chat: Chat) -> None:

@@ -86,10 +86,18 @@ class Services:
         return Caller(subject="ada")
 
     async def decide(
-        self, shown: ApprovalRecord, verdict: str, comment: str, *, channel: str, request_id: str
+        self,
+        shown: ApprovalRecord,
+        verdict: str,
+        comment: str,
+        *,
+        on_reject: str,
+        channel: str,
+        request_id: str,
     ) -> None:
         assert channel == "matrix"
-        self.decided.setdefault(request_id, (shown.digest, verdict, comment))
+        said = verdict if on_reject == "fail" else f"{verdict} and {on_reject}"
+        self.decided.setdefault(request_id, (shown.digest, said, comment))
 
     def is_now(self, approval_id: str, state: str = "PENDING", **changes: Any) -> ApprovalRecord:
         number = ApprovalState.Value(f"APPROVAL_STATE_{state}")
@@ -235,6 +243,21 @@ async def test_an_answer_read_twice_counts_once(world: World) -> None:
     for _ in range(2):
         await world.live(press(target=target), press("@eve:test", "$other", target=target))
     assert list(world.services.decided.values()) == [("sha256:apr-1", "approve", "")]
+
+
+async def test_replan_rejects_and_edit_decides_nothing(world: World) -> None:
+    world.services.is_now("apr-1")
+    world.services.tells("apr-1", "REQUESTED")
+    await world.live()
+    target = world.messages()[0].event_id
+    relation = {"m.in_reply_to": {"event_id": target}}
+    for number, body in enumerate(("edit it", "replan use the helper")):
+        content = {"msgtype": "m.text", "body": body, "m.relates_to": relation}
+        said = {"type": "m.room.message", "event_id": f"$r{number}", "sender": ADA, "content": content}
+        await world.live(said)
+    assert list(world.services.decided.values()) == [("sha256:apr-1", "reject and replan", "use the helper")]
+    (remark,) = world.rooms.remarks()
+    assert "interlock approvals edit apr-1" in str(remark)
 
 
 async def test_only_the_state_of_a_room_makes_it_encrypted(world: World) -> None:

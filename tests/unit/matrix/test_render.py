@@ -29,6 +29,13 @@ def approval(diff: str = "", path: str = "a.py", **changes: Any) -> ApprovalReco
     return ApprovalRecord(**{**given, **changes})
 
 
+def test_where_a_step_is_edited() -> None:
+    assert render.where_to_edit("apr-1", "") == (
+        "steps are edited in the console, or with: interlock approvals edit apr-1"
+    )
+    assert "in https://i.example/#/pending/apr-1, or" in render.where_to_edit("apr-1", "https://i.example")
+
+
 def test_a_pending_one_shows_its_diff_and_its_digest() -> None:
     content = render.content(approval("--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-old\n+new\n"))
     for part in ("step 2 of run-1", "edit_file: a.py", DIGEST, "-old\n+new"):

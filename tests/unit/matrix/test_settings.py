@@ -14,6 +14,7 @@ from interlock.matrix.settings import load
 GOOD: dict[str, Any] = {
     "homeserver": "https://matrix.example.org/",
     "token": "syt_secret",
+    "console": "https://interlock.example.org/",
     "state": "/var/lib/interlock/matrix.db",
     "rooms": ["!ops:example.org", {"room": "#pay:example.org", "labels": {"team": "pay"}}],
     "people": {"@ada:example.org": {"subject": "ada", "token": "ilk_secret"}},
@@ -32,6 +33,7 @@ def test_a_file_says_everything(tmp_path: Path) -> None:
     found = load(written(tmp_path), {})
     assert found.homeserver == "https://matrix.example.org"
     assert found.token == "syt_secret"
+    assert found.console == "https://interlock.example.org"
     assert [(each.room, dict(each.labels)) for each in found.rooms] == [
         ("!ops:example.org", {}),
         ("#pay:example.org", {"team": "pay"}),
@@ -48,6 +50,7 @@ def test_the_environment_wins(tmp_path: Path) -> None:
         "INTERLOCK_MATRIX_TOKEN": "other",
         "INTERLOCK_MATRIX_ROOMS": "!one:test, #two:test",
         "INTERLOCK_MATRIX_STATE": "/tmp/state",
+        "INTERLOCK_MATRIX_CONSOLE": "http://127.0.0.1:8002",
     }
     found = load(None, environment)
     assert (found.homeserver, found.token, str(found.state)) == (
@@ -56,6 +59,11 @@ def test_the_environment_wins(tmp_path: Path) -> None:
         "/tmp/state",
     )
     assert [each.room for each in found.rooms] == ["!one:test", "#two:test"]
+    assert found.console == "http://127.0.0.1:8002"
+
+
+def test_where_to_edit_may_be_left_out(tmp_path: Path) -> None:
+    assert load(written(tmp_path, console=None), {}).console == ""
 
 
 def test_tokens_in_files_of_their_own(tmp_path: Path) -> None:
@@ -83,6 +91,9 @@ ADA = "@ada:example.org"
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
+        ({"console": "http://interlock.example.org"}, "console"),
+        ({"console": "https://interlock.example.org/#token=x"}, "console"),
+        ({"console": 7}, "console"),
         ({"homeserver": None}, "homeserver"),
         ({"homeserver": "matrix.example.org"}, "homeserver"),
         ({"homeserver": "http://matrix.example.org"}, "homeserver"),

@@ -11,7 +11,7 @@ from typing import Any
 APPROVE, REJECT = "✅", "❌"
 MOST_COMMENT = 10_000
 _REACTIONS = {APPROVE: "approve", REJECT: "reject"}
-_WORDS = ("approve", "reject", "skip")
+_WORDS = ("approve", "reject", "skip", "replan", "edit")
 _VARIATION = "\ufe0f"
 
 
@@ -20,7 +20,8 @@ class Answer:
     """What one event says about one message.
 
     event_id: the event. sender: who, as the homeserver vouches. target: the message it is about.
-    verdict: `approve`, `reject` or `skip`; empty where it was probably meant as one, and is none.
+    verdict: `approve`, `reject`, `skip`, `replan` (reject, and have it planned anew) or `edit` (which is not done by
+        chat); empty where it was probably meant as one, and is none.
     comment: exactly what the person wrote after the word, at most 10,000 characters.
     """
 

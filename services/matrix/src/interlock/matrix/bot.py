@@ -25,7 +25,9 @@ async def run(settings: Settings) -> None:
         rooms = await enter(homeserver, settings.rooms)
         with opened(settings.state, own_user) as state:
             posting = Posting(homeserver, state, rooms)
-            deciding = Deciding(homeserver, state, posting, own_user, settings.people, rooms)
+            deciding = Deciding(
+                homeserver, state, posting, own_user, settings.people, rooms, console=settings.console
+            )
             await deciding.begin()
             await posting.finish()
             _log.info("the bot works", user=own_user, rooms=list(rooms), people=len(settings.people))

@@ -27,7 +27,7 @@ CHANNEL = "matrix"
 MOST_REMARKS = 100
 """Refusals of strangers that wait to be said; more are not said."""
 _NOBODY = "you are not mapped to a subject of Interlock here, so your answer does not count"
-_UNCLEAR = "I did not understand. Reply with: approve, reject WHY, or skip WHY"
+_UNCLEAR = "I did not understand. Reply with: approve, reject WHY, skip WHY, or replan WHY"
 _LATER = "Interlock cannot be reached; your answer is kept and given when it is back"
 ENCRYPTED = "This room is encrypted. I cannot read encrypted rooms, so answers in it do not count."
 _log = logs.get("deciding")
@@ -44,7 +44,7 @@ class Deciding:
     """Reads the rooms and decides for those who may.
 
     own_user: the bot's user id. people: who is whom, by Matrix user id. rooms: shared with `Posting`; one that becomes
-    encrypted is taken out.
+    encrypted is taken out. console: where people edit; empty where nobody said.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Deciding:
         people: Mapping[str, Person],
         rooms: dict[str, Mapping[str, str]],
         client_of: ClientOf = as_person,
+        console: str = "",
     ) -> None:
         self._homeserver = homeserver
         self._posting = posting
@@ -63,6 +64,7 @@ class Deciding:
         self._people = people
         self._rooms = rooms
         self._client_of = client_of
+        self._console = console
         self._timeline = Timeline(homeserver, state, rooms)
         self._remarks: asyncio.Queue[tuple[str, Answer, str]] = asyncio.Queue(MOST_REMARKS)
         self._told: set[str] = set()
@@ -96,6 +98,9 @@ class Deciding:
         with logs.bound(run_id=message.run_id, step=message.step, matrix_event=answer.event_id):
             if person is None:
                 self._refuse_stranger(room_id, answer, message)
+            elif answer.verdict == "edit":
+                said = render.where_to_edit(message.approval_id, self._console)
+                await self._say(room_id, answer, said, render.transaction("edit", answer.event_id))
             elif not answer.verdict:
                 await self._say(room_id, answer, _UNCLEAR, render.transaction("unclear", answer.event_id))
             else:
@@ -131,10 +136,12 @@ class Deciding:
                     f"The token kept for you belongs to {caller.subject}, not to {person.subject}.",
                     fix="Have the bot's settings corrected.",
                 )
+            replan = answer.verdict == "replan"
             await client.decide(
                 shown,
-                answer.verdict,
+                "reject" if replan else answer.verdict,
                 answer.comment,
+                on_reject="replan" if replan else "fail",
                 channel=CHANNEL,
                 request_id=render.transaction("decide", answer.event_id),
             )

@@ -25,6 +25,7 @@ MOST_BYTES = 14_000
 MARK = "dev.interlock.approval"
 """The key of a message's content with the approval's id and digest, for programs."""
 
+_WORDS = "approve, reject WHY, skip WHY, replan WHY"
 _PENDING = ApprovalState.APPROVAL_STATE_PENDING
 _SIGNS = {
     ApprovalState.APPROVAL_STATE_PENDING: "⏳",
@@ -44,7 +45,7 @@ def content(approval: ApprovalRecord) -> dict[str, Any]:
     head = f"{_SIGNS.get(approval.state, '⏹️')} {_what(approval)}"
     if approval.state == _PENDING:
         lines = shortened(approval_lines(approval, colour=False, full=False), approval.approval_id)
-        how = f"{APPROVE} approves exactly this, {REJECT} rejects it; or reply: approve, reject WHY, skip WHY"
+        how = f"{APPROVE} approves exactly this, {REJECT} rejects it; or reply: {_WORDS}"
         text, rich = f"{head}\n{how}\n\n" + "\n".join(lines), f"{_code(head)}<br>{_rich(how)}{_block(lines)}"
     else:
         said = outcome(approval)
@@ -74,6 +75,13 @@ def edit(approval: ApprovalRecord, event_id: str) -> dict[str, Any]:
 def reaction(event_id: str, key: str) -> dict[str, Any]:
     """A reaction to a message, so that people need one touch only."""
     return {"m.relates_to": {"rel_type": "m.annotation", "event_id": event_id, "key": key}}
+
+
+def where_to_edit(approval_id: str, console: str) -> str:
+    """What is said to who wants to change a step: a chat has no place for a diff that others would then see at once."""
+    by_command = f"interlock approvals edit {approval_id}"
+    page = f"{console}/#/pending/{approval_id}, or with: " if console else "the console, or with: "
+    return f"steps are edited in {page}{by_command}"
 
 
 def notice(text: str, event_id: str = "", user: str = "") -> dict[str, Any]:

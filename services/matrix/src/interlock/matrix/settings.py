@@ -6,6 +6,7 @@
     rooms:                                       # INTERLOCK_MATRIX_ROOMS: ids or aliases, with commas
       - "!ops:example.org"
       - {room: "#payments:example.org", labels: {team: payments}}
+    console: https://interlock.example.org       # INTERLOCK_MATRIX_CONSOLE: where `edit` sends people; may be left out
     people:                                      # nobody else decides
       "@ada:example.org": {subject: ada, token_file: /etc/interlock/ada.token}
 
@@ -35,7 +36,7 @@ _MAX_FILE = 1024 * 1024
 _LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
 _ROOM = re.compile(r"[!#]\S{1,254}")
 _USER = re.compile(r"@[^:\s]{1,200}:\S{1,254}")
-_KEYS = frozenset({"homeserver", "token", "token_file", "state", "rooms", "people"})
+_KEYS = frozenset({"homeserver", "token", "token_file", "state", "rooms", "people", "console"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Settings:
     rooms: tuple[Room, ...]
     people: Mapping[str, Person]
     state: Path
+    console: str = ""
 
 
 def load(file: Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -72,11 +74,14 @@ def load(file: Path | None = None, env: Mapping[str, str] | None = None) -> Sett
         file = env_path("INTERLOCK_MATRIX_CONFIG", Path("/"), env)
     found = _read(file) if file else {}
     return Settings(
-        homeserver=_homeserver(env_text("INTERLOCK_MATRIX_HOMESERVER", env=env) or found.get("homeserver")),
+        homeserver=_url(
+            "homeserver", env_text("INTERLOCK_MATRIX_HOMESERVER", env=env) or found.get("homeserver")
+        ),
         token=env_text("INTERLOCK_MATRIX_TOKEN", env=env) or _token(found, "token", file),
         rooms=_rooms(list(env_list("INTERLOCK_MATRIX_ROOMS", env=env)) or found.get("rooms")),
         people=_people(found.get("people"), file),
         state=env_path("INTERLOCK_MATRIX_STATE", _state(found.get("state"), env), env),
+        console=_console(env_text("INTERLOCK_MATRIX_CONSOLE", env=env) or found.get("console")),
     )
 
 
@@ -110,14 +115,18 @@ def _text(file: Path, name: str) -> str:
         _bad(name, f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}")
 
 
-def _homeserver(given: object) -> str:
+def _console(given: object) -> str:
+    return "" if given in (None, "") else _url("console", given)
+
+
+def _url(name: str, given: object) -> str:
     parts = urlsplit(given) if isinstance(given, str) else None
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        _bad("homeserver", "must be the homeserver's address, as https://matrix.example.org")
+        _bad(name, f"must be the {name}'s address, as https://{name}.example.org")
     if parts.scheme == "http" and parts.hostname not in _LOCAL:
-        _bad("homeserver", "must be https: the bot's token travels with every call")
-    if parts.username or parts.password or parts.query:
-        _bad("homeserver", "must be an address without user, password or query")
+        _bad(name, "must be https: tokens travel with every call")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        _bad(name, "must be an address without user, password, query or fragment")
     return str(given).rstrip("/")
 
 
