@@ -34,6 +34,20 @@ def test_the_gateway_answers_a_program_with_the_token_and_nobody_else(stack: Sta
     assert status == 401
 
 
+def test_the_images_gateway_has_the_console(stack: Stack) -> None:
+    for path, said in (
+        ("/", b'<div id="app">'),
+        ("/console/app.js", b"/v1/approvals"),
+        ("/console/style.css", b"{"),
+    ):
+        with urllib.request.urlopen(GATEWAY + path, timeout=60) as answer:
+            assert answer.status == 200
+            assert said in answer.read(), path
+    assert "node" not in stack.inside("gateway", "ls", "/opt/interlock/bin"), (
+        "Node stays in the building stage"
+    )
+
+
 def test_a_step_reaches_the_host_that_it_asked_for_and_no_other(stack: Stack) -> None:
     _, there = stack.project(ask__py=ASK)
     urls = "http://gateway:8002/healthz http://approval:7404/"
