@@ -15,6 +15,7 @@ _COLUMNS: tuple[Column, ...] = (
     ("steps/s at 200 runs", "throughput_200", ("steps_per_second",), "{:,.0f}"),
     ("steps/s at 50 runs, slow commits", "slow_commit_50", ("steps_per_second",), "{:,.0f}"),
     ("CPU ms/step, engine", "throughput_50", ("engine_cpu_ms_per_step",), "{:.3f}"),
+    ("CPU ms/step, its executor", "throughput_50", ("executor_cpu_ms_per_step",), "{:.3f}"),
     ("CPU ms/step, PostgreSQL", "throughput_50", ("postgres_cpu_ms_per_step",), "{:.3f}"),
     ("CPU ms/step, load client", "throughput_50", ("client_cpu_ms_per_step",), "{:.3f}"),
     ("commits/step", "throughput_50", ("commits_per_step",), "{:.3f}"),

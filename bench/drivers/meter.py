@@ -84,15 +84,24 @@ class Meter:
     Args:
         engine: roots of the engine's processes. Their children count, but those that are roots elsewhere do not.
         client: the process that makes the load, where it is not the engine itself.
+        executor: processes that carry out the steps, where they are others.
         database: whether the engine keeps its state in PostgreSQL.
     """
 
-    def __init__(self, engine: Sequence[int], client: Sequence[int] = (), *, database: bool = True) -> None:
+    def __init__(
+        self,
+        engine: Sequence[int],
+        client: Sequence[int] = (),
+        *,
+        database: bool = True,
+        executor: Sequence[int] = (),
+    ) -> None:
         self._database = database
         self._roots = {
             "engine": list(engine),
             "postgres": [POSTGRES] if database else [],
             "client": list(client),
+            "executor": list(executor),
         }
         self._first: dict[str, float] = {}
 
@@ -128,7 +137,7 @@ class Meter:
             "seconds": round(used["time"], 3),
             "steps_per_second": round(steps / used["time"], 1),
         }
-        for name in ("engine", "postgres", "client"):
+        for name in ("engine", "executor", "postgres", "client"):
             if self._roots[name]:
                 out[f"{name}_cpu_ms_per_step"] = round(used[name] * 1e3 / max(steps, 1), 4)
         if "commits" in used:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from interlock.common.errors import InterlockError, Reason
@@ -21,12 +22,23 @@ MAX_DEPTH: Final = 128
 """How deeply a value may be nested; deeper (or cyclic) ones are refused."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_DUMP = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, sort_keys=True, separators=(",", ":")
-).encode
-_DUMP_IN_ORDER = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, sort_keys=False, separators=(",", ":")
-).encode
+
+
+def _encoder(*, sort_keys: bool) -> Callable[[Any], str]:
+    """What `json.JSONEncoder.encode` does, without making the C encoder anew for each value."""
+    made = json.JSONEncoder(
+        ensure_ascii=False, allow_nan=False, check_circular=False, sort_keys=sort_keys, separators=(",", ":")
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # an interpreter without the C part
+        return made.encode
+    quote = json.encoder.encode_basestring
+    write = make(None, made.default, quote, None, ":", ",", sort_keys, False, False)
+    return lambda obj: "".join(write(obj, 0))
+
+
+_DUMP = _encoder(sort_keys=True)
+_DUMP_IN_ORDER = _encoder(sort_keys=False)
 
 
 def sha256_text(data: bytes) -> str:
@@ -113,11 +125,12 @@ def _check(obj: Any, depth: int) -> bool:
 def _check_object(obj: dict[Any, Any], depth: int) -> bool:
     unusual = False
     for key, value in obj.items():
-        if not isinstance(key, str):
+        if type(key) is not str and not isinstance(key, str):
             raise _refusal(f"an object's key must be text, not {type(key).__name__}")
         if not key.isascii() and max(key) > "\uffff":
             unusual = True
-        unusual |= _check(value, depth + 1)
+        if type(value) is not str:  # text is most of what there is, and needs no look
+            unusual |= _check(value, depth + 1)
     return unusual
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
@@ -28,6 +29,7 @@ _FLUSH_MILLIS: Final = 5000
 _W3C: Final = TraceContextTextMapPropagator()
 
 TRACEPARENT: Final = "traceparent"
+_USUAL_CHARS: Final = 55
 
 
 class Telemetry:
@@ -90,14 +92,23 @@ def meter() -> metrics.Meter:
 
 def inject() -> str:
     """The current span as W3C `traceparent` text, to be stored or sent; empty when there is none."""
-    carrier: dict[str, str] = {}
-    _W3C.inject(carrier)
-    return carrier.get(TRACEPARENT, "")
+    found = trace.get_current_span().get_span_context()
+    if not found.is_valid:
+        return ""
+    return f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}"
 
 
 def extract(traceparent: str) -> otel_context.Context:
     """The context a `traceparent` text stands for; one without a parent when the text is empty or malformed."""
+    return _known(traceparent) if len(traceparent) <= _USUAL_CHARS else _extracted(traceparent)
+
+
+def _extracted(traceparent: str) -> otel_context.Context:
     return _W3C.extract({TRACEPARENT: traceparent}, context=otel_context.Context())
+
+
+_known = lru_cache(maxsize=4096)(_extracted)
+"""All steps of a run have the same. A context is never changed."""
 
 
 @contextmanager
@@ -114,6 +125,10 @@ def span(
     marks the span as failed by its type alone: texts of exceptions stay in the process.
     """
     parent = None if traceparent is None else extract(traceparent)
+    if not enabled():
+        with _passing_on(parent):
+            yield trace.get_current_span()
+        return
     with tracer().start_as_current_span(
         name,
         context=parent,
@@ -127,6 +142,19 @@ def span(
         except Exception as error:
             mark_failed(current, error)
             raise
+
+
+@contextmanager
+def _passing_on(parent: otel_context.Context | None) -> Iterator[None]:
+    """What a span that goes nowhere comes to: its parent's context is current within the block."""
+    if parent is None:
+        yield
+        return
+    token = otel_context.attach(parent)
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
 
 
 def mark_failed(current: Span, error: BaseException) -> None:

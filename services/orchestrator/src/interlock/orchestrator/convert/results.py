@@ -24,6 +24,8 @@ from interlock.v1 import executor_pb2, planner_pb2, step_pb2
 
 EFFECT = "application/protobuf; type=interlock.v1.Effect"
 _MODEL_JSON = "application/json"
+_FLAT = frozenset({StepKind.READ_FILE, StepKind.EDIT_FILE})
+"""Kinds whose input is texts and small numbers: it is the message's fields as it is, without being read as JSON."""
 _MODEL_REPLY = "application/octet-stream"
 
 
@@ -134,6 +136,11 @@ def action(spec: StepSpec, fields: Mapping[str, Any], draft: str | None) -> exec
     name = spec.kind.value
     if spec.kind is StepKind.EDIT_FILE and draft is not None:
         fields = {"path": fields["path"], "new_content": draft}
+    try:
+        if spec.kind in _FLAT:
+            return executor_pb2.Action(**{name: dict(fields)})  # type: ignore[arg-type]  # see _FLAT
+    except (TypeError, ValueError):
+        pass  # a form that only the JSON reader knows
     return json_format.ParseDict({name: dict(fields)}, executor_pb2.Action())
 
 

@@ -51,10 +51,11 @@ _HINTS: dict[Any, dict[str, Any]] = {}
 
 def _object(record: Any) -> dict[str, Any]:
     out = {}
-    for name, default in _defaults(type(record)):
+    for name, default in _DEFAULTS.get(type(record)) or _defaults(type(record)):
         value = getattr(record, name)
-        if value != default:
-            out[name] = _plain(value)
+        if value is not default and value != default:
+            kind = type(value)
+            out[name] = value if kind is str or kind is int else _plain(value)
     return out
 
 
@@ -64,12 +65,12 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, Enum):
         return value.value
-    if dataclasses.is_dataclass(value):
-        return _object(value)
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value):
+        return _object(value)
     return value
 
 

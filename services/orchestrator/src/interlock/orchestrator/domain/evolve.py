@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from interlock.orchestrator.domain import events as e
-from interlock.orchestrator.domain import undo
 from interlock.orchestrator.domain.evolve_run import FIELDS, STATE_CHOICE, bookkeep
 from interlock.orchestrator.domain.evolve_step import evolve_step
-from interlock.orchestrator.domain.model import ZERO_DIGEST, Run
+from interlock.orchestrator.domain.model import ZERO_DIGEST, Run, changed_run
 from interlock.orchestrator.domain.transitions import IllegalTransitionError, run_targets
 
 
@@ -49,14 +48,13 @@ def evolve(run: Run | None, record: Recorded) -> Run:
         old = run.step(event.step)
         if old is None:
             raise IllegalTransitionError(f"{event.type} names step {event.step}, which does not exist")
-        new = evolve_step(old, event, record.at, run.head_tree)
-        new = undo.after_event(old, new, event, record.seq, record.at)
+        new = evolve_step(old, event, record.seq, record.at, run.head_tree)
         changes["steps"] = run.steps.put(old.number - 1, new)
         changes.update(bookkeep(run, old, new, event))
     handler = FIELDS.get(type(event))
     if handler:
         changes.update(handler(run, event, record.at))
-    return replace(run, **changes)
+    return changed_run(run, changes)
 
 
 def _created(record: Recorded) -> Run:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from interlock.orchestrator.domain import events as e
+from interlock.orchestrator.domain import undo
 from interlock.orchestrator.domain.model import (
     STEP_ACTIVE,
     STEP_FINAL,
@@ -18,40 +19,30 @@ from interlock.orchestrator.domain.model import (
     Superseded,
     Verdict,
     Vote,
+    changed_step,
 )
 from interlock.orchestrator.domain.transitions import IllegalTransitionError, step_targets
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-def evolve_step(step: Step, event: e.Event, at: datetime, head_tree: str) -> Step:
-    """The step after an event at `at`, when the workspace was at `head_tree`. Raises IllegalTransitionError."""
+def evolve_step(step: Step, event: e.Event, seq: int, at: datetime, head_tree: str) -> Step:
+    """The step after event `seq` at `at`, when the workspace was at `head_tree`. Raises IllegalTransitionError."""
     _consistent(step, event)
     targets = step_targets(event.type, step.state)
     state = targets[0] if len(targets) == 1 else _STEP_CHOICE[type(event)](event)
     handler = _STEP_FIELDS.get(type(event))
     changes: dict[str, Any] = handler(step, event) if handler else {}
-    if isinstance(event, e.ApprovalRequested):
-        changes["asked_at"] = at
-    if isinstance(event, e.ApprovalReminded):
-        changes["reminded_at"] = at
-    if isinstance(event, e.ApprovalEscalated):
-        changes["escalated_at"] = at
-    if isinstance(event, e.ApprovalVoted | e.ApprovalDecided):
-        changes["early"] = tuple(
-            each for each in step.early if (each.subject, each.digest) != (event.subject, event.digest)
-        )
-    if isinstance(event, e.ApprovalVoted):
-        changes["votes"] = (*step.votes, _vote(event, at))
-    if isinstance(event, e.ApprovalDecided):
-        changes.update(_reviewed(step, event, at))
-    if isinstance(event, e.StepStarted):
-        changes["started_at"] = step.started_at or at
+    timed = _TIMED.get(type(event))
+    if timed:
+        changes.update(timed(step, event, at))
     if state is not step.state:
         changes["inherited"] = False
         changes.update(_ended(step, state, at, head_tree), **changes)
         changes.update(_idle(step, state, at))
-    return replace(step, state=state, **changes)
+    changes.update(undo.after_event(step, state, event, seq, at))
+    changes["state"] = state
+    return changed_step(step, changes)
 
 
 def _ended(step: Step, state: StepState, at: datetime, head_tree: str) -> dict[str, Any]:
@@ -196,6 +187,24 @@ _FRESH: dict[str, Any] = {
     "envelope": "",
 }
 """What a new attempt starts without: everything that was about the attempt before."""
+
+
+def _of_others(step: Step, event: e.ApprovalVoted | e.ApprovalDecided) -> dict[str, Any]:
+    """The decisions kept for later, without the one that was made now."""
+    made = (event.subject, event.digest)
+    return {"early": tuple(each for each in step.early if (each.subject, each.digest) != made)}
+
+
+_TIMED: dict[type[e.Event], Callable[[Step, Any, datetime], dict[str, Any]]] = {
+    e.StepStarted: lambda s, ev, at: {"started_at": s.started_at or at},
+    e.ApprovalRequested: lambda s, ev, at: {"asked_at": at},
+    e.ApprovalReminded: lambda s, ev, at: {"reminded_at": at},
+    e.ApprovalEscalated: lambda s, ev, at: {"escalated_at": at},
+    e.ApprovalVoted: lambda s, ev, at: {**_of_others(s, ev), "votes": (*s.votes, _vote(ev, at))},
+    e.ApprovalDecided: lambda s, ev, at: {**_of_others(s, ev), **_reviewed(s, ev, at)},
+}
+"""Fields that events change to when they happened, beside those of `_STEP_FIELDS`."""
+
 
 _UNREVIEWED: dict[str, Any] = {"reviewed": (), "superseded": None, "edited_by": ""}
 """What a step starts without that is another one than people have seen."""

@@ -306,18 +306,18 @@ def run_reopened(run: Run, event: e.RunReopened, at: datetime) -> dict[str, Any]
     return {"pause_reason": PauseReason.REOPENED.value, "failure": None, "steps_allowed": None}
 
 
-def after_event(old: Step, new: Step, event: e.Event, seq: int, at: datetime) -> Step:
-    """What an event means for when the step ended and for what of it is in the workspace."""
+def after_event(old: Step, state: StepState, event: e.Event, seq: int, at: datetime) -> dict[str, Any]:
+    """What an event that leads to `state` changes in when the step ended and in what of it is in the workspace."""
     changes: dict[str, Any] = {}
-    if new.state is not old.state:
-        if new.state in _ENDED and old.state in STEP_ACTIVE:
+    if state is not old.state:
+        if state in _ENDED and old.state in STEP_ACTIVE:
             changes["ended_seq"] = seq
-        elif new.state is StepState.PENDING:
+        elif state is StepState.PENDING:
             changes["ended_seq"] = 0
     effects = _effects_after(old, event, seq, at)
     if effects is not old.effects:
         changes["effects"] = effects
-    return replace(new, **changes) if changes else new
+    return changes
 
 
 def _effects_after(step: Step, event: e.Event, seq: int, at: datetime) -> Effects:

@@ -36,6 +36,7 @@ from interlock.orchestrator.domain.model.runs import (
     Run,
     SetAside,
     Waiting,
+    changed_run,
 )
 from interlock.orchestrator.domain.model.specs import (
     MAX_ATTEMPTS,
@@ -73,6 +74,7 @@ from interlock.orchestrator.domain.model.states import (
 from interlock.orchestrator.domain.model.steps import (
     Kept,
     Step,
+    changed_step,
 )
 
 __all__ = [
@@ -130,4 +132,6 @@ __all__ = [
     "Verdict",
     "Vote",
     "Waiting",
+    "changed_run",
+    "changed_step",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dataclasses import field as default
 from datetime import datetime
 
+from interlock.orchestrator.domain.model.copying import copier
 from interlock.orchestrator.domain.model.envelopes import Envelope
 from interlock.orchestrator.domain.model.forks import ForkOf
 from interlock.orchestrator.domain.model.specs import Budget, Failure, Json, Policy
@@ -139,3 +140,7 @@ class Run:
         """The step under way, if there is one; a run has at most one."""
         step = self.step(self.cursor)
         return step if step is not None and step.state in STEP_ACTIVE else None
+
+
+changed_run = copier(Run)
+"""A run with some fields changed."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from interlock.orchestrator.domain.effects import Effects, Published, undone
+from interlock.orchestrator.domain.model.copying import copier
 from interlock.orchestrator.domain.model.reviews import (
     Approval,
     EarlyDecision,
@@ -104,3 +105,7 @@ class Step:
         """What was approved at this gate of an attempt before this one."""
         found = (r for r in self.reviewed if r.approval.gate is gate and r.approval.attempt < self.attempt)
         return next(found, None)
+
+
+changed_step = copier(Step)
+"""A step with some fields changed."""
