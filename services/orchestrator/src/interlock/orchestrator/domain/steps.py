@@ -38,6 +38,10 @@ class Chunked(Sequence[T]):
         rest = Chunked((*chain.from_iterable(self._chunks[full:]), *items))
         return Chunked(known=(self._chunks[:full] + rest._chunks, self._size + len(items)))
 
+    def at(self, index: int) -> T | None:
+        """The item with this number, counted from 0; None beyond the ends."""
+        return self._chunks[index // _WIDTH][index % _WIDTH] if 0 <= index < self._size else None
+
     def __len__(self) -> int:
         return self._size
 

@@ -30,6 +30,8 @@ class Array(list[Any]):
     element: ClassVar[int]
     oid: ClassVar[int]
     encode: ClassVar[staticmethod[[Any], bytes]]
+    code: ClassVar[str] = ""
+    size: ClassVar[int] = 0
 
 
 def _text(value: str) -> bytes:
@@ -41,6 +43,7 @@ class Ints(Array):
     """int[]"""
 
     element, oid = 23, 1007
+    code, size = "i", 4
     encode = staticmethod(lambda value: _I4.pack(4, value))
 
 
@@ -48,6 +51,7 @@ class Bigints(Array):
     """bigint[]"""
 
     element, oid = 20, 1016
+    code, size = "q", 8
     encode = staticmethod(lambda value: _I8.pack(8, value))
 
 
@@ -79,6 +83,13 @@ class Times(Array):
     encode = staticmethod(lambda value: _I8.pack(8, (value - _EPOCH) // _MICROSECOND))
 
 
+def _packed(values: Array, code: str, size: int) -> bytes:
+    """Numbers of a fixed size without nulls, each after its length, in one go. Raises struct.error, TypeError."""
+    parts = [size] * (2 * len(values))
+    parts[1::2] = values
+    return struct.pack(">" + f"i{code}" * len(values), *parts)
+
+
 class _ArrayDumper(Dumper):
     format = Format.BINARY
 
@@ -92,6 +103,8 @@ class _ArrayDumper(Dumper):
             return _EMPTY.pack(0, 0, self._array.element)
         encode = self._array.encode
         head = _HEADER.pack(1, 1, self._array.element, len(obj), 1)
+        if self._array.code and None not in obj:
+            return head + _packed(obj, self._array.code, self._array.size)
         return head + b"".join([_NULL if value is None else encode(value) for value in obj])
 
 

@@ -115,6 +115,8 @@ class Feed:
                 while rows := await events.of_feed(self.database, self.position, _PAGE):
                     # Own flushes may have arrived while the query ran.
                     self._enter([row for row in rows if row.position > self.position])
+                    if len(rows) < _PAGE:
+                        break  # what was written since then is told of by its own hint
             except InterlockError as error:
                 _log.warning("the feed cannot be read; the listener hints again", extra={"error": str(error)})
 

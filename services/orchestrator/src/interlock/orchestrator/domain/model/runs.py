@@ -133,12 +133,12 @@ class Run:
 
     def step(self, number: int) -> Step | None:
         """The step with this number, if there is one."""
-        return self.steps[number - 1] if 0 < number <= len(self.steps) else None
+        return self.steps.at(number - 1)
 
     @property
     def current(self) -> Step | None:
         """The step under way, if there is one; a run has at most one."""
-        step = self.step(self.cursor)
+        step = self.steps.at(self.cursor - 1)
         return step if step is not None and step.state in STEP_ACTIVE else None
 
 
