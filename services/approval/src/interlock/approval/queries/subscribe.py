@@ -13,9 +13,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Final
 
 from interlock.approval.domain.changes import Change, Filter
 from interlock.approval.domain.cursor import Cursor, decode
+from interlock.approval.domain.log import Entry
 from interlock.approval.hub import Begun, Hub
 from interlock.approval.ports import Orchestrator
 from interlock.approval.subscription import Ended
@@ -33,6 +35,9 @@ class Message:
     cursor: str
     caught_up: bool
     reset: bool = False
+
+
+_RECENT: Final = 512
 
 
 class Subscriptions:
@@ -60,6 +65,7 @@ class Subscriptions:
         self._heartbeat = heartbeat_seconds
         self._relays = relays
         self._ready_seconds = ready_seconds
+        self._recent: dict[tuple[int, str], tuple[Cursor, Message]] = {}
 
     async def messages(
         self, chosen: Filter, text: str, on_cut: Callable[[], None]
@@ -137,14 +143,26 @@ class Subscriptions:
                 yield Message(None, text, True)
             while (entry := await subscription.take(self._heartbeat)) is not None or not subscription.ended:
                 if entry is not None:
-                    seen = self._hub.cursor_after(entry, seen)
+                    seen, message = self._told(entry, seen)
                 else:
                     seen = self._hub.cursor_idle(seen)
-                text = seen.encode()
-                yield Message(entry.change if entry is not None else None, text, True)
+                    message = Message(None, seen.encode(), True)
+                text = message.cursor
+                yield message
             raise _ended(subscription.ended, text)
         finally:
             self._hub.remove(subscription)
+
+    def _told(self, entry: Entry, seen: Cursor) -> tuple[Cursor, Message]:
+        """What is told of an entry, and where that leaves whoever is told: one object for all who stand alike."""
+        key = entry.change.position, seen.generation
+        known = self._recent.get(key)
+        if known is None or known[1].change is not entry.change:
+            cursor = self._hub.cursor_after(entry, seen)
+            known = self._recent[key] = cursor, Message(entry.change, cursor.encode(), True)
+            if len(self._recent) > _RECENT:
+                del self._recent[next(iter(self._recent))]
+        return known
 
     async def _relay(
         self, chosen: Filter, cursor: Cursor, on_cut: Callable[[], None]
