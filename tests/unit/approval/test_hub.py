@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind
 from interlock.approval.hub import Hub, Limits
-from interlock.approval.queries.subscribe import Message, Subscriptions
+from interlock.approval.queries.subscribe import Message, Messages, Subscriptions
 from interlock.common.clock import SystemClock
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.ids import SequentialIds, UlidIds
@@ -59,7 +59,7 @@ def subscriptions(hub: Hub, orchestrator: Orchestrator | None = None, **options:
     )
 
 
-async def read(stream: AsyncGenerator[Message, None], count: int) -> list[Message]:
+async def read(stream: Messages, count: int) -> list[Message]:
     found: list[Message] = []
     async with asyncio.timeout(10):
         while len(found) < count:

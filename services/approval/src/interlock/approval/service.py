@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -12,7 +13,7 @@ from interlock.approval.domain.changes import STILL_OPEN
 from interlock.approval.frames import Frames
 from interlock.approval.hub import Hub
 from interlock.approval.ports import Orchestrator, Page
-from interlock.approval.queries.subscribe import Message, Subscriptions, cancel_later
+from interlock.approval.queries.subscribe import Message, Messages, Subscriptions, cancel_later
 from interlock.common import logs, telemetry
 from interlock.common.clock import Clock
 from interlock.common.errors import InterlockError, Reason
@@ -20,6 +21,7 @@ from interlock.common.identity import current_identity
 from interlock.common.ids import Ids
 from interlock.v1 import approval_pb2, approval_pb2_grpc
 
+Write = Callable[[bytes], Awaitable[None]]
 _CUT_SECONDS = 30.0
 """How long a subscriber that was too slow has to read why, before its call is cancelled."""
 
@@ -52,19 +54,26 @@ class ApprovalService(approval_pb2_grpc.ApprovalServicer):
         """One approval with its preview."""
         return approval_pb2.GetApprovalResponse(approval=await self._orchestrator.get(request.approval_id))
 
-    # Bytes: the server's codec takes messages that are encoded already.
-    async def Subscribe(  # type: ignore[override]
-        self, request: approval_pb2.SubscribeRequest, context: Any
-    ) -> AsyncIterator[bytes]:
-        """What is open, then everything that happens: SubscribeResponse, encoded."""
+    async def Subscribe(self, request: approval_pb2.SubscribeRequest, context: Any) -> None:  # type: ignore[override]
+        """What is open, then everything that happens: SubscribeResponse."""
         messages = self._subscriptions.messages(
             convert.chosen(request.filter, current_identity()),
             request.cursor,
             cancel_later(_CUT_SECONDS),
         )
-        async with aclosing(messages) as stream:
-            async for message in stream:
-                yield await self._response(message, request.with_preview)
+        # At once, so that a client of a quiet stream knows that it is connected and allowed.
+        await context.send_initial_metadata(())
+        # In a task of its own: whoever is woken within the rpc's handler passes through all that is around it.
+        await asyncio.create_task(self._tell(messages, context.write, request.with_preview))
+
+    async def _tell(self, messages: Messages, write: Write, with_preview: bool) -> None:
+        async with aclosing(messages):
+            async for message in messages:
+                frame = self._frames.get((message.cursor, with_preview, message.reset))
+                if frame is None or message.change is None or telemetry.enabled():
+                    frame = await self._response(message, with_preview)
+                # Bytes: the server's codec takes messages that are encoded already.
+                await write(frame)
 
     async def Decide(self, request: approval_pb2.DecideRequest, context: Any) -> approval_pb2.DecideResponse:
         """Record the caller's decision."""

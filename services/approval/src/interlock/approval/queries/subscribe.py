@@ -20,7 +20,7 @@ from interlock.approval.domain.cursor import Cursor, decode
 from interlock.approval.domain.log import Entry
 from interlock.approval.hub import Begun, Hub
 from interlock.approval.ports import Orchestrator
-from interlock.approval.subscription import Ended
+from interlock.approval.subscription import Ended, Subscription
 from interlock.common.errors import InterlockError, Reason
 
 
@@ -38,6 +38,63 @@ class Message:
 
 
 _RECENT: Final = 512
+Told = Callable[[Entry, Cursor], tuple[Cursor, Message]]
+Idle = Callable[[Cursor], Cursor]
+
+
+class Live:
+    """The last phase, in which a subscriber spends its life: one entry of the log after the other."""
+
+    def __init__(self, subscription: Subscription, seen: Cursor, text: str, told: Told, idle: Idle) -> None:
+        self._subscription = subscription
+        self._seen = seen
+        self._text = text
+        self._told = told
+        self._idle = idle
+
+    async def next(self, heartbeat: float) -> Message:
+        """What is told next, after that many seconds of silence a heartbeat. Raises when the subscription has ended."""
+        entry = await self._subscription.take(heartbeat)
+        if entry is not None:
+            self._seen, message = self._told(entry, self._seen)
+        elif self._subscription.ended:
+            raise _ended(self._subscription.ended, self._text)
+        else:
+            self._seen = self._idle(self._seen)
+            message = Message(None, self._seen.encode(), True)
+        self._text = message.cursor
+        return message
+
+
+class Messages:
+    """A subscription's messages, in order. Close it, as an asynchronous generator.
+
+    It is not one: each generator that a message comes through costs every subscriber its time.
+    """
+
+    def __init__(self, phases: AsyncGenerator[Message | Live, None], heartbeat: float) -> None:
+        self._phases = phases
+        self._heartbeat = heartbeat
+        self._live: Live | None = None
+
+    def __aiter__(self) -> Messages:
+        return self
+
+    async def __anext__(self) -> Message:
+        if self._live is None:
+            found = await anext(self._phases)
+            if isinstance(found, Message):
+                return found
+            self._live = found
+        try:
+            return await self._live.next(self._heartbeat)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Nobody listens any more."""
+        await self._phases.aclose()
 
 
 class Subscriptions:
@@ -67,15 +124,19 @@ class Subscriptions:
         self._ready_seconds = ready_seconds
         self._recent: dict[tuple[int, str], tuple[Cursor, Message]] = {}
 
-    async def messages(
-        self, chosen: Filter, text: str, on_cut: Callable[[], None]
-    ) -> AsyncGenerator[Message, None]:
+    def messages(self, chosen: Filter, text: str, on_cut: Callable[[], None]) -> Messages:
         """Everything the filter chooses after a cursor's text (empty: first what is open). Ends by an error only.
 
         Raises CURSOR_INVALID; CURSOR_EXPIRED after a fresh snapshot, with the cursor after it in the metadata;
         RESOURCE_EXHAUSTED with `cursor` in the metadata for a subscriber that was too slow; UNAVAILABLE when there
         is no feed.
         """
+        return Messages(self._phases(chosen, text, on_cut), self._heartbeat)
+
+    async def _phases(
+        self, chosen: Filter, text: str, on_cut: Callable[[], None]
+    ) -> AsyncGenerator[Message | Live, None]:
+        """What is told until the subscriber stands in the log; then that, and nothing more."""
         cursor = decode(text) if text else None
         await self._hub.wait_ready(self._ready_seconds)
         expired: InterlockError
@@ -112,7 +173,7 @@ class Subscriptions:
 
     async def _after(
         self, chosen: Filter, cursor: Cursor | None, on_cut: Callable[[], None]
-    ) -> AsyncGenerator[Message, None]:
+    ) -> AsyncGenerator[Message | Live, None]:
         if cursor is None:
             begun = self._hub.begin(chosen, on_cut)
         else:
@@ -131,7 +192,7 @@ class Subscriptions:
             async for message in live:
                 yield message
 
-    async def _from_log(self, begun: Begun, *, fresh: bool) -> AsyncGenerator[Message, None]:
+    async def _from_log(self, begun: Begun, *, fresh: bool) -> AsyncGenerator[Message | Live, None]:
         subscription, seen = begun.subscription, replace(begun.start, after=None)
         text = begun.start.encode()
         try:
@@ -141,15 +202,7 @@ class Subscriptions:
             if fresh or begun.start.after is not None:
                 text = seen.encode()
                 yield Message(None, text, True)
-            while (entry := await subscription.take(self._heartbeat)) is not None or not subscription.ended:
-                if entry is not None:
-                    seen, message = self._told(entry, seen)
-                else:
-                    seen = self._hub.cursor_idle(seen)
-                    message = Message(None, seen.encode(), True)
-                text = message.cursor
-                yield message
-            raise _ended(subscription.ended, text)
+            yield Live(subscription, seen, text, self._told, self._hub.cursor_idle)
         finally:
             self._hub.remove(subscription)
 
