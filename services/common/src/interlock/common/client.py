@@ -7,7 +7,7 @@ call is made instead, so that a stream costs what a bare one costs. Generated st
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import grpc
 from interlock.common import telemetry
 from interlock.common.addresses import Address
 from interlock.common.interceptors.codec import TRANSPORT_SLACK
+from interlock.common.refused_writes import status_decides
 from interlock.common.status import error_from_rpc
 from interlock.common.tls import TlsFiles, channel_credentials, from_env, target
 
@@ -116,13 +117,13 @@ class Channel(grpc.aio.Channel):
 
     def stream_unary(self, *args: Any, **kwargs: Any) -> Any:
         """A stream of requests, one response; has the default deadline."""
-        return self._wrapped(self._inner.stream_unary(*args, **kwargs), self._timeout)
+        return self._wrapped(self._inner.stream_unary(*args, **kwargs), self._timeout, status_decides)
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
         """Streams both ways; no default deadline."""
-        return self._wrapped(self._inner.stream_stream(*args, **kwargs), None)
+        return self._wrapped(self._inner.stream_stream(*args, **kwargs), None, status_decides)
 
-    def _wrapped(self, call: Any, default: float | None) -> Any:
+    def _wrapped(self, call: Any, default: float | None, finish: Callable[[Any], Any] | None = None) -> Any:
         fixed = self._metadata
 
         def invoke(
@@ -132,12 +133,13 @@ class Channel(grpc.aio.Channel):
             **kwargs: Any,
         ) -> Any:
             deadline = default if timeout is None else timeout
-            return call(
+            made = call(
                 request,
                 timeout=None if deadline == NO_DEADLINE else deadline,
                 metadata=_merged(fixed, metadata),
                 **kwargs,
             )
+            return made if finish is None else finish(made)
 
         return invoke
 

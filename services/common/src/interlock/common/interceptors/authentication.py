@@ -68,6 +68,8 @@ class Authentication:
         finally:
             if not stream.done():
                 await tasks.stop(stream)
+            elif not stream.cancelled():
+                stream.exception()  # heard also where the caller went away in the moment in which it failed
 
     async def _check(self, metadata: dict[str, str], identity: Identity) -> None:
         try:
