@@ -7,6 +7,7 @@ from interlock.v1 import envelope_pb2 as interlock_dot_v1_dot_envelope__pb2
 from interlock.v1 import explain_pb2 as interlock_dot_v1_dot_explain__pb2
 from interlock.v1 import fork_pb2 as interlock_dot_v1_dot_fork__pb2
 from interlock.v1 import orchestrator_pb2 as interlock_dot_v1_dot_orchestrator__pb2
+from interlock.v1 import replay_pb2 as interlock_dot_v1_dot_replay__pb2
 from interlock.v1 import rules_pb2 as interlock_dot_v1_dot_rules__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -139,6 +140,11 @@ class OrchestratorStub:
                 '/interlock.v1.Orchestrator/ExportJournal',
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalResponse.FromString,
+                _registered_method=True)
+        self.ReplayRun = channel.unary_stream(
+                '/interlock.v1.Orchestrator/ReplayRun',
+                request_serializer=interlock_dot_v1_dot_replay__pb2.ReplayRunRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_replay__pb2.ReplayRunResponse.FromString,
                 _registered_method=True)
         self.EraseFromRun = channel.unary_unary(
                 '/interlock.v1.Orchestrator/EraseFromRun',
@@ -378,6 +384,16 @@ class OrchestratorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayRun(self, request, context):
+        """Carries out a run's steps again, each on the tree it had stood on, in a workspace of its own that is removed
+        afterwards, and compares trees, outputs and exit codes with what was recorded. Models are not asked: their
+        recorded replies are taken. Streams the steps in order, up to the first that differs. Nothing of the run or its
+        workspace is changed. Errors: TREE_NOT_FOUND, WORKSPACE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseFromRun(self, request, context):
         """Erases texts and payloads of a run that has ended, for good, as a new journaled event; what they were cannot be
         told from what remains, and the journal verifies as before. Forks that share them lose them too, and their
@@ -611,6 +627,11 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.ExportJournal,
                     request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalResponse.SerializeToString,
+            ),
+            'ReplayRun': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReplayRun,
+                    request_deserializer=interlock_dot_v1_dot_replay__pb2.ReplayRunRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_replay__pb2.ReplayRunResponse.SerializeToString,
             ),
             'EraseFromRun': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseFromRun,
@@ -1213,6 +1234,33 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/ExportJournal',
             interlock_dot_v1_dot_orchestrator__pb2.ExportJournalRequest.SerializeToString,
             interlock_dot_v1_dot_orchestrator__pb2.ExportJournalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/ReplayRun',
+            interlock_dot_v1_dot_replay__pb2.ReplayRunRequest.SerializeToString,
+            interlock_dot_v1_dot_replay__pb2.ReplayRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ from interlock.v1 import envelope_pb2 as _envelope_pb2
 from interlock.v1 import explain_pb2 as _explain_pb2
 from interlock.v1 import fork_pb2 as _fork_pb2
 from interlock.v1 import orchestrator_pb2 as _orchestrator_pb2
+from interlock.v1 import replay_pb2 as _replay_pb2
 from interlock.v1 import rules_pb2 as _rules_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -105,6 +106,12 @@ class OrchestratorStub:
     ExportJournal: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.ExportJournalRequest, _orchestrator_pb2.ExportJournalResponse]
     """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
     described in docs/journal-format.md, with every payload the events refer to.
+    """
+    ReplayRun: _grpc.UnaryStreamMultiCallable[_replay_pb2.ReplayRunRequest, _replay_pb2.ReplayRunResponse]
+    """Carries out a run's steps again, each on the tree it had stood on, in a workspace of its own that is removed
+    afterwards, and compares trees, outputs and exit codes with what was recorded. Models are not asked: their
+    recorded replies are taken. Streams the steps in order, up to the first that differs. Nothing of the run or its
+    workspace is changed. Errors: TREE_NOT_FOUND, WORKSPACE_NOT_FOUND.
     """
     EraseFromRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.EraseFromRunRequest, _orchestrator_pb2.EraseFromRunResponse]
     """Erases texts and payloads of a run that has ended, for good, as a new journaled event; what they were cannot be
@@ -246,6 +253,12 @@ class OrchestratorAsyncStub(OrchestratorStub):
     ExportJournal: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.ExportJournalRequest, _orchestrator_pb2.ExportJournalResponse]  # type: ignore[assignment]
     """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
     described in docs/journal-format.md, with every payload the events refer to.
+    """
+    ReplayRun: _aio.UnaryStreamMultiCallable[_replay_pb2.ReplayRunRequest, _replay_pb2.ReplayRunResponse]  # type: ignore[assignment]
+    """Carries out a run's steps again, each on the tree it had stood on, in a workspace of its own that is removed
+    afterwards, and compares trees, outputs and exit codes with what was recorded. Models are not asked: their
+    recorded replies are taken. Streams the steps in order, up to the first that differs. Nothing of the run or its
+    workspace is changed. Errors: TREE_NOT_FOUND, WORKSPACE_NOT_FOUND.
     """
     EraseFromRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.EraseFromRunRequest, _orchestrator_pb2.EraseFromRunResponse]  # type: ignore[assignment]
     """Erases texts and payloads of a run that has ended, for good, as a new journaled event; what they were cannot be
@@ -498,6 +511,18 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_orchestrator_pb2.ExportJournalResponse], _abc.AsyncIterator[_orchestrator_pb2.ExportJournalResponse]]:
         """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
         described in docs/journal-format.md, with every payload the events refer to.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayRun(
+        self,
+        request: _replay_pb2.ReplayRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_replay_pb2.ReplayRunResponse], _abc.AsyncIterator[_replay_pb2.ReplayRunResponse]]:
+        """Carries out a run's steps again, each on the tree it had stood on, in a workspace of its own that is removed
+        afterwards, and compares trees, outputs and exit codes with what was recorded. Models are not asked: their
+        recorded replies are taken. Streams the steps in order, up to the first that differs. Nothing of the run or its
+        workspace is changed. Errors: TREE_NOT_FOUND, WORKSPACE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

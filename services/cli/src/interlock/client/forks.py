@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from interlock.client.connection import Connection
 from interlock.client.workspaces import IMPORT_TIMEOUT
 from interlock.v1 import fork_pb2 as pb
+from interlock.v1.replay_pb2 import ReplayRunRequest, StepReplay
 from interlock.v1.run_pb2 import Run
 
 
@@ -39,6 +40,17 @@ class ForkCalls(Connection):
             start=start,
         )
         return (await self.call(self.orchestrator.ForkRun, request, seconds=IMPORT_TIMEOUT)).run
+
+    async def replay_run(
+        self, run_id: str, *, all_steps: bool = False, with_network: bool = False
+    ) -> AsyncIterator[StepReplay]:
+        """A run's steps carried out again in a workspace of their own, up to the first that differs, or all.
+
+        Models are not asked. Commands with network are carried out again only with `with_network`.
+        """
+        request = ReplayRunRequest(run_id=run_id, all_steps=all_steps, with_network=with_network)
+        async for message in self.stream(self.orchestrator.ReplayRun, request):
+            yield message.step
 
     async def compare_runs(self, run_a: str, run_b: str) -> pb.CompareRunsResponse:
         """Where two runs part: steps, outputs, the trees at the end, costs."""

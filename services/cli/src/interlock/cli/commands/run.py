@@ -282,6 +282,35 @@ async def compare(
         show_comparison(settings, await client.compare_runs(run_a, run_b), diff=diff)
 
 
+@command(app, "replay")
+async def replay(
+    settings: Settings,
+    run: RUN,
+    all_steps: Annotated[
+        bool, typer.Option("--all", help="Go on after the first step that differs, from the recorded tree.")
+    ] = False,
+    network: Annotated[
+        bool,
+        typer.Option(
+            "--network", help="Carry out commands with network again too: they act outside once more."
+        ),
+    ] = False,
+) -> int:
+    """Carry out a run's steps again and compare; exit 1 naming the first that differs, and showing how.
+
+    Each step stands on the tree it stood on, in a workspace of its own; nothing of the run is changed. Models are
+    not asked: their recorded replies stand.
+    """
+    from interlock.cli.beginnings import find_run
+    from interlock.cli.session import connect
+    from interlock.cli.show.replay import show_replay
+
+    async with connect(settings) as client:
+        found = await find_run(client, run)
+        steps = client.replay_run(found, all_steps=all_steps, with_network=network)
+        return await show_replay(settings, found, steps)
+
+
 @command(app, "rollback")
 async def rollback(
     settings: Settings,

@@ -34,7 +34,8 @@ from interlock.orchestrator.queries import (
     runs,
     watch,
 )
-from interlock.v1 import envelope_pb2, explain_pb2, fork_pb2, orchestrator_pb2_grpc, rules_pb2
+from interlock.orchestrator.replay.steps import replay
+from interlock.v1 import envelope_pb2, explain_pb2, fork_pb2, orchestrator_pb2_grpc, replay_pb2, rules_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 
@@ -141,6 +142,13 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
         async with aclosing(bundle.export(self._deps, request)) as responses:
             async for response in responses:
                 yield response
+
+    async def ReplayRun(
+        self, request: replay_pb2.ReplayRunRequest, context: Any
+    ) -> AsyncIterator[replay_pb2.ReplayRunResponse]:
+        async with aclosing(replay(self._deps, request)) as steps:
+            async for step in steps:
+                yield step
 
     async def EraseFromRun(self, request: o.EraseFromRunRequest, context: Any) -> o.EraseFromRunResponse:
         return await erase(self._deps, request)

@@ -1,0 +1,1 @@
+"""Carrying out again what a run did, and comparing it with what was recorded."""
