@@ -76,7 +76,7 @@ async def _again(deps: Deps, scratch: Scratch, run: Run, step: Step, told: pb.St
     await scratch.at(known.base_tree)
     network = bool(step.spec.input.get("network"))
     done = await scratch.carry_out(step.number, action, limits, network=network)
-    recorded = views.effect(known, found)
+    recorded = views.effect(known, found) if known.effect_payload in found else None
     failure = done.failure if done.HasField("failure") else None
     failed = step.failure if step.state is StepState.FAILED else None
     told.differences.extend(differences(known, failed, recorded, done.effect, failure))
