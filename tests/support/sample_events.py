@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -376,6 +377,21 @@ SAMPLES: tuple[e.Event, ...] = (
     ),
     e.RunTakenUp("ann"),
     e.Erased((_digest("a"), _digest("b")), "Asked for by a person.", "root"),
+    e.RunCreated(
+        "Once more",
+        "ws-3",
+        "ann",
+        _POLICY,
+        Budget(1_000_000, 20),
+        {"team": "core"},
+        "00-ab-cd-01",
+        ForkOf("run-01jd9x5m7qv4s2k8t6w3y1z0aa", 17, _digest("2"), _digest("0"), 2),
+        left_out=("pipe",),
+        left_out_total=102,
+        workspace_labels={"team": "web"},
+        replay_from="run-01jd9x5m7qv4s2k8t6w3y1z0aa",
+    ),
+    e.ModelCalled(replace(_CALL, request_payload=_digest("7")), step=2),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -200,6 +200,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The run has no such envelope."""
     ERROR_REASON_WEBHOOK_NOT_FOUND: _ErrorReason.ValueType  # 87
     """There is no such webhook, or no such delivery."""
+    ERROR_REASON_MODEL_REPLY_NOT_RECORDED: _ErrorReason.ValueType  # 88
+    """The record has no reply to this request; metadata has the nearest recorded one and where it differs."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason of an error, carried in google.rpc.ErrorInfo.reason without the `ERROR_REASON_` prefix,
@@ -384,4 +386,6 @@ ERROR_REASON_ENVELOPE_NOT_FOUND: ErrorReason.ValueType  # 86
 """The run has no such envelope."""
 ERROR_REASON_WEBHOOK_NOT_FOUND: ErrorReason.ValueType  # 87
 """There is no such webhook, or no such delivery."""
+ERROR_REASON_MODEL_REPLY_NOT_RECORDED: ErrorReason.ValueType  # 88
+"""The record has no reply to this request; metadata has the nearest recorded one and where it differs."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

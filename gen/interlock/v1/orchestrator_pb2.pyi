@@ -92,6 +92,7 @@ class CreateRunRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
     ON_BUSY_FIELD_NUMBER: _builtins.int
+    REPLAY_FROM_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeated call return the first result. At most 128 characters."""
     goal: _builtins.str
@@ -102,6 +103,10 @@ class CreateRunRequest(_message.Message):
     """True to start it in the same transaction; needs steps, else RUN_EMPTY_PLAN."""
     on_busy: Global___OnBusy.ValueType
     """What becomes of the start while another run has the workspace."""
+    replay_from: _builtins.str
+    """A run whose recorded model replies answer in place of a model; empty = models are asked. What its record does not
+    hold is MODEL_REPLY_NOT_RECORDED.
+    """
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.StepSpec]:
         """The plan, at most 10,000 steps; may come later."""
@@ -130,10 +135,11 @@ class CreateRunRequest(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         start: _builtins.bool = ...,
         on_busy: Global___OnBusy.ValueType = ...,
+        replay_from: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "goal", b"goal", "labels", b"labels", "on_busy", b"on_busy", "policy", b"policy", "request_id", b"request_id", "start", b"start", "steps", b"steps", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "goal", b"goal", "labels", b"labels", "on_busy", b"on_busy", "policy", b"policy", "replay_from", b"replay_from", "request_id", b"request_id", "start", b"start", "steps", b"steps", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

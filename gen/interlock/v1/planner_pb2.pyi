@@ -97,10 +97,15 @@ class ModelExchange(_message.Message):
     CALL_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     REPLY_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
     prompt: _builtins.bytes
     """The exact prompt sent: canonical JSON of the gateway request without its key."""
     reply: _builtins.bytes
     """The exact reply received."""
+    request: _builtins.bytes
+    """What was asked, whatever gateway it went through: canonical JSON of purpose, prompt version, model, messages and
+    parameters. A recorded reply is found by its digest.
+    """
     @_builtins.property
     def call(self) -> _step_pb2.ModelCall:
         """What is journaled of the call."""
@@ -111,14 +116,73 @@ class ModelExchange(_message.Message):
         call: _step_pb2.ModelCall | None = ...,
         prompt: _builtins.bytes = ...,
         reply: _builtins.bytes = ...,
+        request: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "prompt", b"prompt", "reply", b"reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "prompt", b"prompt", "reply", b"reply", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelExchange: _TypeAlias = ModelExchange  # noqa: Y015
+
+@_typing.final
+class ReplyRecord(_message.Message):
+    """Replies that are to be used in place of a model's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    EXCHANGES_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    """Where they come from, for messages; for example a run."""
+    @_builtins.property
+    def exchanges(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelExchange]:
+        """The exchanges, in the order in which they were made, at most 10,000."""
+
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        exchanges: _abc.Iterable[Global___ModelExchange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "origin", b"origin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplyRecord: _TypeAlias = ReplyRecord  # noqa: Y015
+
+@_typing.final
+class ModelTerms(_message.Message):
+    """On which terms a model may be asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    FAILURE_AS_DATA_FIELD_NUMBER: _builtins.int
+    failure_as_data: _builtins.bool
+    """True to get a failure after model calls in `failure`, with the exchanges, instead of as an error: so that what was
+    paid for can be journaled.
+    """
+    @_builtins.property
+    def record(self) -> Global___ReplyRecord:
+        """Answer from these replies only; no model is called. What they do not hold is MODEL_REPLY_NOT_RECORDED."""
+
+    def __init__(
+        self,
+        *,
+        record: Global___ReplyRecord | None = ...,
+        failure_as_data: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure_as_data", b"failure_as_data", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelTerms: _TypeAlias = ModelTerms  # noqa: Y015
 
 @_typing.final
 class PlanningLimits(_message.Message):
@@ -170,6 +234,7 @@ class PlanRequest(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
     goal: _builtins.str
     """What is to be reached, at most 20,000 characters."""
     additional_context: _builtins.str
@@ -192,6 +257,10 @@ class PlanRequest(_message.Message):
     def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why the answers before were not taken, for example what a rule of the policy denies."""
 
+    @_builtins.property
+    def terms(self) -> Global___ModelTerms:
+        """On which terms a model may be asked."""
+
     def __init__(
         self,
         *,
@@ -202,10 +271,11 @@ class PlanRequest(_message.Message):
         policy: _policy_pb2.Policy | None = ...,
         limits: Global___PlanningLimits | None = ...,
         problems: _abc.Iterable[_builtins.str] | None = ...,
+        terms: Global___ModelTerms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "policy", b"policy", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_context", b"additional_context", "files", b"files", "goal", b"goal", "limits", b"limits", "max_steps", b"max_steps", "policy", b"policy", "problems", b"problems"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_context", b"additional_context", "files", b"files", "goal", b"goal", "limits", b"limits", "max_steps", b"max_steps", "policy", b"policy", "problems", b"problems", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -219,6 +289,7 @@ class PlanResponse(_message.Message):
 
     STEPS_FIELD_NUMBER: _builtins.int
     EXCHANGES_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.StepSpec]:
         """The plan's steps, at least one."""
@@ -227,15 +298,20 @@ class PlanResponse(_message.Message):
     def exchanges(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelExchange]:
         """Every model call made, in order; more than one when the first answer had to be repaired."""
 
+    @_builtins.property
+    def failure(self) -> _step_pb2.StepFailure:
+        """Why there is no answer, where the terms ask for it here; the exchanges are those made until then."""
+
     def __init__(
         self,
         *,
         steps: _abc.Iterable[_step_pb2.StepSpec] | None = ...,
         exchanges: _abc.Iterable[Global___ModelExchange] | None = ...,
+        failure: _step_pb2.StepFailure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "failure", b"failure", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -257,6 +333,7 @@ class ReplanRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
     GOING_ON_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
     goal: _builtins.str
     """What is to be reached."""
     feedback: _builtins.str
@@ -289,6 +366,10 @@ class ReplanRequest(_message.Message):
     def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why the answers before were not taken, as in PlanRequest."""
 
+    @_builtins.property
+    def terms(self) -> Global___ModelTerms:
+        """On which terms a model may be asked."""
+
     def __init__(
         self,
         *,
@@ -302,10 +383,11 @@ class ReplanRequest(_message.Message):
         limits: Global___PlanningLimits | None = ...,
         problems: _abc.Iterable[_builtins.str] | None = ...,
         going_on: _builtins.bool = ...,
+        terms: Global___ModelTerms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "policy", b"policy", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback", "files", b"files", "goal", b"goal", "going_on", b"going_on", "limits", b"limits", "max_steps", b"max_steps", "policy", b"policy", "problems", b"problems", "remaining", b"remaining", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback", "files", b"files", "goal", b"goal", "going_on", b"going_on", "limits", b"limits", "max_steps", b"max_steps", "policy", b"policy", "problems", b"problems", "remaining", b"remaining", "results", b"results", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -319,6 +401,7 @@ class ReplanResponse(_message.Message):
 
     STEPS_FIELD_NUMBER: _builtins.int
     EXCHANGES_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.StepSpec]:
         """The steps that replace the remaining ones; may be empty when the goal is reached."""
@@ -327,15 +410,20 @@ class ReplanResponse(_message.Message):
     def exchanges(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelExchange]:
         """Every model call made, in order."""
 
+    @_builtins.property
+    def failure(self) -> _step_pb2.StepFailure:
+        """Why there is no answer, where the terms ask for it here; the exchanges are those made until then."""
+
     def __init__(
         self,
         *,
         steps: _abc.Iterable[_step_pb2.StepSpec] | None = ...,
         exchanges: _abc.Iterable[Global___ModelExchange] | None = ...,
+        failure: _step_pb2.StepFailure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "failure", b"failure", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -350,6 +438,7 @@ class AnalyzeRequest(_message.Message):
     INSTRUCTION_FIELD_NUMBER: _builtins.int
     GOAL_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
     instruction: _builtins.str
     """What to find out."""
     goal: _builtins.str
@@ -358,16 +447,21 @@ class AnalyzeRequest(_message.Message):
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContextResult]:
         """Earlier results the answer is about."""
 
+    @_builtins.property
+    def terms(self) -> Global___ModelTerms:
+        """On which terms a model may be asked."""
+
     def __init__(
         self,
         *,
         instruction: _builtins.str = ...,
         goal: _builtins.str = ...,
         results: _abc.Iterable[Global___ContextResult] | None = ...,
+        terms: Global___ModelTerms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["goal", b"goal", "instruction", b"instruction", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["goal", b"goal", "instruction", b"instruction", "results", b"results", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -381,21 +475,27 @@ class AnalyzeResponse(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     EXCHANGES_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The model's answer, at most 1 MiB."""
     @_builtins.property
     def exchanges(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelExchange]:
         """Every model call made, in order."""
 
+    @_builtins.property
+    def failure(self) -> _step_pb2.StepFailure:
+        """Why there is no answer, where the terms ask for it here; the exchanges are those made until then."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         exchanges: _abc.Iterable[Global___ModelExchange] | None = ...,
+        failure: _step_pb2.StepFailure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "failure", b"failure", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -410,6 +510,7 @@ class SummarizeRequest(_message.Message):
     INSTRUCTION_FIELD_NUMBER: _builtins.int
     GOAL_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
     instruction: _builtins.str
     """What the summary is for; empty = a plain summary."""
     goal: _builtins.str
@@ -418,16 +519,21 @@ class SummarizeRequest(_message.Message):
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContextResult]:
         """Earlier results to summarise."""
 
+    @_builtins.property
+    def terms(self) -> Global___ModelTerms:
+        """On which terms a model may be asked."""
+
     def __init__(
         self,
         *,
         instruction: _builtins.str = ...,
         goal: _builtins.str = ...,
         results: _abc.Iterable[Global___ContextResult] | None = ...,
+        terms: Global___ModelTerms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["goal", b"goal", "instruction", b"instruction", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["goal", b"goal", "instruction", b"instruction", "results", b"results", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -441,21 +547,27 @@ class SummarizeResponse(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     EXCHANGES_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The summary, at most 1 MiB."""
     @_builtins.property
     def exchanges(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelExchange]:
         """Every model call made, in order."""
 
+    @_builtins.property
+    def failure(self) -> _step_pb2.StepFailure:
+        """Why there is no answer, where the terms ask for it here; the exchanges are those made until then."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         exchanges: _abc.Iterable[Global___ModelExchange] | None = ...,
+        failure: _step_pb2.StepFailure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "failure", b"failure", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -472,6 +584,7 @@ class DraftEditRequest(_message.Message):
     INSTRUCTION_FIELD_NUMBER: _builtins.int
     GOAL_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """The file to write."""
     current_content: _builtins.str
@@ -484,6 +597,10 @@ class DraftEditRequest(_message.Message):
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContextResult]:
         """Earlier results that may help."""
 
+    @_builtins.property
+    def terms(self) -> Global___ModelTerms:
+        """On which terms a model may be asked."""
+
     def __init__(
         self,
         *,
@@ -492,10 +609,11 @@ class DraftEditRequest(_message.Message):
         instruction: _builtins.str = ...,
         goal: _builtins.str = ...,
         results: _abc.Iterable[Global___ContextResult] | None = ...,
+        terms: Global___ModelTerms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_content", b"current_content", "goal", b"goal", "instruction", b"instruction", "path", b"path", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_content", b"current_content", "goal", b"goal", "instruction", b"instruction", "path", b"path", "results", b"results", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -509,21 +627,27 @@ class DraftEditResponse(_message.Message):
 
     NEW_CONTENT_FIELD_NUMBER: _builtins.int
     EXCHANGES_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
     new_content: _builtins.str
     """The whole new content."""
     @_builtins.property
     def exchanges(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelExchange]:
         """Every model call made, in order."""
 
+    @_builtins.property
+    def failure(self) -> _step_pb2.StepFailure:
+        """Why there is no answer, where the terms ask for it here; the exchanges are those made until then."""
+
     def __init__(
         self,
         *,
         new_content: _builtins.str = ...,
         exchanges: _abc.Iterable[Global___ModelExchange] | None = ...,
+        failure: _step_pb2.StepFailure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "new_content", b"new_content"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "failure", b"failure", "new_content", b"new_content"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -220,6 +220,7 @@ class Run(_message.Message):
     WORKSPACE_LABELS_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     SET_ASIDE_FIELD_NUMBER: _builtins.int
+    REPLAY_FROM_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """`run-…`."""
     goal: _builtins.str
@@ -254,6 +255,8 @@ class Run(_message.Message):
     """
     owner: _builtins.str
     """Whose agent `created_by` is: they answer for what it asks for. Empty = nobody's."""
+    replay_from: _builtins.str
+    """The run whose recorded model replies answer in place of a model; empty = models are asked."""
     @_builtins.property
     def failure(self) -> _step_pb2.StepFailure:
         """Why it is FAILED."""
@@ -337,10 +340,11 @@ class Run(_message.Message):
         workspace_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         owner: _builtins.str = ...,
         set_aside: Global___SetAside | None = ...,
+        replay_from: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cost", b"cost", "created_at", b"created_at", "failure", b"failure", "origin", b"origin", "policy", b"policy", "set_aside", b"set_aside", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "envelopes", b"envelopes", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "origin", b"origin", "owner", b"owner", "pause_reason", b"pause_reason", "policy", b"policy", "run_id", b"run_id", "set_aside", b"set_aside", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "steps_undone", b"steps_undone", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "envelopes", b"envelopes", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "origin", b"origin", "owner", b"owner", "pause_reason", b"pause_reason", "policy", b"policy", "replay_from", b"replay_from", "run_id", b"run_id", "set_aside", b"set_aside", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "steps_undone", b"steps_undone", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1226,6 +1226,7 @@ class ModelCall(_message.Message):
     COST_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
     CACHE_HIT_FIELD_NUMBER: _builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """Purpose: `plan`, `replan`, `analyze`, `summarize`, `draft`."""
     gateway: _builtins.str
@@ -1242,6 +1243,10 @@ class ModelCall(_message.Message):
     """Why the model stopped, as the gateway says it."""
     cache_hit: _builtins.bool
     """Whether the gateway answered from its cache; absent when it does not say."""
+    request_digest: _builtins.str
+    """Digest of what was asked, whatever gateway it went through. A recorded reply is found by what was asked; in a
+    journal it is the digest of the payload that holds it, salted as all are.
+    """
     @_builtins.property
     def cost(self) -> _cost_pb2.Cost:
         """Tokens and price; absent parts were not reported."""
@@ -1263,10 +1268,11 @@ class ModelCall(_message.Message):
         cost: _cost_pb2.Cost | None = ...,
         latency: _duration_pb2.Duration | None = ...,
         cache_hit: _builtins.bool | None = ...,
+        request_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_hit", b"_cache_hit", "cache_hit", b"cache_hit", "cost", b"cost", "latency", b"latency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_hit", b"_cache_hit", "cache_hit", b"cache_hit", "cost", b"cost", "finish_reason", b"finish_reason", "gateway", b"gateway", "latency", b"latency", "model", b"model", "prompt_digest", b"prompt_digest", "prompt_version", b"prompt_version", "purpose", b"purpose", "reply_digest", b"reply_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_hit", b"_cache_hit", "cache_hit", b"cache_hit", "cost", b"cost", "finish_reason", b"finish_reason", "gateway", b"gateway", "latency", b"latency", "model", b"model", "prompt_digest", b"prompt_digest", "prompt_version", b"prompt_version", "purpose", b"purpose", "reply_digest", b"reply_digest", "request_digest", b"request_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cache_hit: _TypeAlias = _typing.Literal["cache_hit"]  # noqa: Y015
     _WhichOneofArgType__cache_hit: _TypeAlias = _typing.Literal["_cache_hit", b"_cache_hit"]  # noqa: Y015

@@ -35,20 +35,28 @@ class Wanted:
     plan: Plan | None = None
     labels: dict[str, str] = field(default_factory=dict)
     wait: bool = False
+    replay_from: str = ""
 
     @classmethod
     def read(
-        cls, workspace: str, plan: str, goal: str, labels: list[str] | None, *, wait: bool = False
+        cls,
+        workspace: str,
+        plan: str,
+        goal: str,
+        labels: list[str] | None,
+        *,
+        wait: bool = False,
+        replay_from: str = "",
     ) -> Wanted:
         """From the options; the plan file is read and checked before anything is started."""
         if bool(plan) == bool(goal):
             raise bad_value("plan", "Give either --plan or --goal.", "A plan file carries its goal.")
         given = parse_labels(labels)
         if not plan:
-            return cls(workspace, goal, None, given, wait)
+            return cls(workspace, goal, None, given, wait, replay_from)
         parsed = parse_plan(read_document(plan, "plan"), for_run=True)
         merged = replace(parsed, labels={**parsed.labels, **given})
-        return cls(workspace, parsed.goal, merged, wait=wait)
+        return cls(workspace, parsed.goal, merged, wait=wait, replay_from=replay_from)
 
 
 async def begin(client: Client, wanted: Wanted) -> Run:
@@ -63,12 +71,14 @@ async def begin(client: Client, wanted: Wanted) -> Run:
     if wanted.plan is not None:
         request = run_request(wanted.plan, workspace_id, start=True, wait_for_workspace=wanted.wait)
         request.request_id = client.request_id()
+        request.replay_from = await _source(client, wanted)
         return _told((await client.call(client.orchestrator.CreateRun, request)).run)
     return await _started(client, await _planned(client, wanted, workspace_id), wait=wanted.wait)
 
 
 async def _planned(client: Client, wanted: Wanted, workspace_id: str) -> Run:
-    run = await client.create_run(wanted.goal, workspace_id, labels=wanted.labels)
+    source = await _source(client, wanted)
+    run = await client.create_run(wanted.goal, workspace_id, labels=wanted.labels, replay_from=source)
     notice = (await client.planner_capabilities()).notice
     progress(f"Planning … {notice}".rstrip())
     try:
@@ -76,6 +86,11 @@ async def _planned(client: Client, wanted: Wanted, workspace_id: str) -> Run:
     except InterlockError:
         progress(f"{run.run_id} is made but has no plan: `interlock step add` gives it one.")
         raise
+
+
+async def _source(client: Client, wanted: Wanted) -> str:
+    """The whole id of the run whose replies are to be used, if there is to be one."""
+    return await find_run(client, wanted.replay_from) if wanted.replay_from else ""
 
 
 async def _opened(client: Client, directory: str) -> str:

@@ -35,10 +35,12 @@ class RunCalls(Connection):
         labels: Mapping[str, str] | None = None,
         start: bool = False,
         wait_for_workspace: bool = False,
+        replay_from: str = "",
         request_id: str = "",
     ) -> Run:
         """Create a run, with or without steps (at most 10,000), and start it where asked.
 
+        With `replay_from`, the replies recorded for that run answer in place of models.
         While another run has the workspace, the start is refused (WORKSPACE_BUSY), or waits: see `start_run`.
         """
         request = pb.CreateRunRequest(
@@ -51,6 +53,7 @@ class RunCalls(Connection):
             labels=labels or {},
             start=start,
             on_busy=_on_busy(wait_for_workspace),
+            replay_from=replay_from,
         )
         return (await self.call(self.orchestrator.CreateRun, request)).run
 

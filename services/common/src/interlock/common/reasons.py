@@ -99,6 +99,7 @@ class Reason(StrEnum):
     MODEL_REPLY_INVALID = "MODEL_REPLY_INVALID"
     MODEL_PROMPT_TOO_LARGE = "MODEL_PROMPT_TOO_LARGE"
     MODEL_REFUSED = "MODEL_REFUSED"
+    MODEL_REPLY_NOT_RECORDED = "MODEL_REPLY_NOT_RECORDED"
     DATABASE_REVISION_MISMATCH = "DATABASE_REVISION_MISMATCH"
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
 
@@ -404,6 +405,9 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
     _R.MODEL_REFUSED: ReasonInfo(_PRE, False,
         "The model declined to answer.",
         "Word the instruction differently or use another model."),
+    _R.MODEL_REPLY_NOT_RECORDED: ReasonInfo(_PRE, False,
+        "The record that answers in place of a model has no reply to this request.",
+        "Replay on the same tree, goal and steps; or ask models, without `--replay-from`."),
     _R.DATABASE_REVISION_MISMATCH: ReasonInfo(_PRE, False,
         "The database has another schema revision.",
         "Run `interlock db upgrade`."),

@@ -33,6 +33,10 @@ class RunScope:
         if rpc.method == "CreateRun":
             workspace = await self._deps.executor.workspace(request.workspace_id)
             require(identity, workspace.labels, request.workspace_id)
+            if request.replay_from:  # its prompts and replies are shown by the new run
+                workspace_id = await _of_run(self._deps, request.replay_from)
+                labels = await others.workspace_labels(self._deps.database, workspace_id)
+                require(identity, labels, request.replay_from)
             return
         if rpc.method == "RemoveWorkspace":
             require(identity, await _labels(self._deps, request.workspace_id), request.workspace_id)

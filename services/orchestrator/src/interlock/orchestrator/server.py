@@ -109,7 +109,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         known = (database, journal, book, payloads, asked, clock, ids)
         transactions = Transactions(*known, owner=owner, policy=policies.digest, on_lease=drivers.own)
         executing = Executing(executor, payloads, keys, policies)
-        thinking = Thinking(planner_channel, executor, payloads, seconds=config.model_seconds)
+        thinking = Thinking(planner_channel, executor, payloads, book, seconds=config.model_seconds)
         judging = Judging(policies, payloads)
         troubles = Troubles()
         performer = Performer(executing, thinking, judging, policies, drivers.line, clock, troubles)

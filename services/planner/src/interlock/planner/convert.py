@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from interlock.common.digests import sha256_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.plan import wire
+from interlock.planner.commands.models import Terms
 from interlock.planner.domain.model import (
     DEFAULT_MAX_STEPS,
     AnswerTask,
@@ -19,6 +20,7 @@ from interlock.planner.domain.model import (
     Limits,
     PlanTask,
 )
+from interlock.planner.gateways.recorded import Record
 from interlock.planner.queries.capabilities import Capabilities
 from interlock.v1 import cost_pb2, planner_pb2, step_pb2
 
@@ -83,10 +85,54 @@ def draft_task(request: planner_pb2.DraftEditRequest) -> DraftTask:
     )
 
 
+def terms(message: planner_pb2.ModelTerms) -> Terms:
+    """On which terms a model may be asked."""
+    return Terms(
+        record=_record(message.record) if message.HasField("record") else None,
+        failure_as_data=message.failure_as_data,
+    )
+
+
+def failure(error: InterlockError) -> step_pb2.StepFailure:
+    """An error as data."""
+    return step_pb2.StepFailure(
+        reason=error.reason.value,
+        message=error.message,
+        field=error.field,
+        fix=error.fix,
+        metadata=error.metadata,
+    )
+
+
+def _record(message: planner_pb2.ReplyRecord) -> Record:
+    return Record(message.origin or "the record", tuple(_recorded(each) for each in message.exchanges))
+
+
+def _recorded(message: planner_pb2.ModelExchange) -> Exchange:
+    call, cost = message.call, message.call.cost
+    return Exchange(
+        purpose=call.purpose,
+        gateway=call.gateway,
+        model=call.model,
+        prompt_version=call.prompt_version,
+        request=message.request,
+        prompt=message.prompt,
+        reply=message.reply,
+        finish_reason=call.finish_reason,
+        latency_ms=call.latency.ToMilliseconds(),
+        prompt_tokens=cost.prompt_tokens if cost.HasField("prompt_tokens") else None,
+        completion_tokens=cost.completion_tokens if cost.HasField("completion_tokens") else None,
+        cost_micros=cost.total.micros if cost.HasField("total") else None,
+        cache_hit=call.cache_hit if call.HasField("cache_hit") else None,
+    )
+
+
 def exchanges(made: Iterable[Exchange]) -> list[planner_pb2.ModelExchange]:
     """Model calls, with the digests under which they are journaled."""
     return [
-        planner_pb2.ModelExchange(call=_call(exchange), prompt=exchange.prompt, reply=exchange.reply)
+        planner_pb2.ModelExchange(
+            call=_call(exchange), prompt=exchange.prompt, reply=exchange.reply, request=exchange.request
+        )
         for exchange in made
     ]
 
@@ -111,6 +157,7 @@ def _call(exchange: Exchange) -> step_pb2.ModelCall:
         prompt_version=exchange.prompt_version,
         prompt_digest=sha256_text(exchange.prompt),
         reply_digest=sha256_text(exchange.reply),
+        request_digest=sha256_text(exchange.request),
         finish_reason=exchange.finish_reason,
         cost=_cost(exchange),
         latency=Duration(seconds=exchange.latency_ms // 1000, nanos=exchange.latency_ms % 1000 * 1_000_000),

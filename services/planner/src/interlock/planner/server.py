@@ -6,7 +6,7 @@ from interlock.common import logs
 from interlock.common.access.scope import Open
 from interlock.common.clock import SystemClock
 from interlock.common.server import ServerSpec
-from interlock.planner.commands.asking import Asker
+from interlock.planner.commands.models import PURPOSES, Models, Route
 from interlock.planner.config import PlannerConfig
 from interlock.planner.gateways import factory
 from interlock.planner.gateways.traced import TracedGateway
@@ -19,7 +19,8 @@ _log = logs.get("planner")
 def build_spec(config: PlannerConfig, token: str) -> ServerSpec:
     """Everything ``interlock.common.server.serve`` needs. The first call that needs the local model starts it."""
     gateway = TracedGateway(factory.build(config.model))
-    asker = Asker(gateway, SystemClock(), config.model.plan_attempts, config.model.timeout_s)
+    route = Route((gateway,), config.model.plan_attempts, config.model.timeout_s)
+    models = Models(dict.fromkeys(PURPOSES, route), SystemClock())
 
     async def say_which() -> None:
         info = gateway.info
@@ -35,11 +36,11 @@ def build_spec(config: PlannerConfig, token: str) -> ServerSpec:
     return ServerSpec(
         name="planner",
         address=config.address,
-        services=[(PlannerService(asker), planner_pb2_grpc.add_PlannerServicer_to_server, FULL_NAME)],
+        services=[(PlannerService(models), planner_pb2_grpc.add_PlannerServicer_to_server, FULL_NAME)],
         token=token,
         orchestrator=config.orchestrator,
         scope=Open(),
         on_start=say_which,
-        on_stop=gateway.aclose,
+        on_stop=models.aclose,
         ready_file=config.ready_file,
     )

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from interlock.common.plan import wire
 from interlock.planner import convert
 from interlock.planner.commands import answer, draft, plan
-from interlock.planner.commands.asking import Asker
+from interlock.planner.commands.asking import Asked, Asker
+from interlock.planner.commands.models import Models
+from interlock.planner.domain.model import PlanTask
+from interlock.planner.gateways.base import ModelError
 from interlock.planner.queries.capabilities import capabilities
 from interlock.v1 import planner_pb2, planner_pb2_grpc
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Message)
 
 FULL_NAME = planner_pb2.DESCRIPTOR.services_by_name["Planner"].full_name
 _REPLY_MARGIN_S = 0.25  # so that a typed MODEL_TIMEOUT still reaches the caller
@@ -18,40 +27,68 @@ _REPLY_MARGIN_S = 0.25  # so that a typed MODEL_TIMEOUT still reaches the caller
 class PlannerService(planner_pb2_grpc.PlannerServicer):
     """Stateless: every call stands for itself."""
 
-    def __init__(self, asker: Asker) -> None:
-        self._asker = asker
+    def __init__(self, models: Models) -> None:
+        self._models = models
 
     async def Plan(self, request: planner_pb2.PlanRequest, context: Any) -> planner_pb2.PlanResponse:
-        asked = await plan.plan(self._asker, convert.plan_task(request), _time_left(context))
-        steps = [wire.step_spec(step) for step in asked.value]
-        return planner_pb2.PlanResponse(steps=steps, exchanges=convert.exchanges(asked.exchanges))
+        task = convert.plan_task(request)
+        return await self._plan(request, task, planner_pb2.PlanResponse, context)
 
     async def Replan(self, request: planner_pb2.ReplanRequest, context: Any) -> planner_pb2.ReplanResponse:
-        asked = await plan.plan(self._asker, convert.replan_task(request), _time_left(context))
-        steps = [wire.step_spec(step) for step in asked.value]
-        return planner_pb2.ReplanResponse(steps=steps, exchanges=convert.exchanges(asked.exchanges))
+        task = convert.replan_task(request)
+        return await self._plan(request, task, planner_pb2.ReplanResponse, context)
 
     async def Analyze(self, request: planner_pb2.AnalyzeRequest, context: Any) -> planner_pb2.AnalyzeResponse:
-        asked = await answer.analyze(self._asker, convert.answer_task(request), _time_left(context))
-        return planner_pb2.AnalyzeResponse(text=asked.value, exchanges=convert.exchanges(asked.exchanges))
+        task = convert.answer_task(request)
+        asked = await self._ask("analyze", request, context, lambda a, left: answer.analyze(a, task, left))
+        return _answered(planner_pb2.AnalyzeResponse, asked, lambda text: {"text": text})
 
     async def Summarize(
         self, request: planner_pb2.SummarizeRequest, context: Any
     ) -> planner_pb2.SummarizeResponse:
-        asked = await answer.summarize(self._asker, convert.answer_task(request), _time_left(context))
-        return planner_pb2.SummarizeResponse(text=asked.value, exchanges=convert.exchanges(asked.exchanges))
+        task = convert.answer_task(request)
+        asked = await self._ask(
+            "summarize", request, context, lambda a, left: answer.summarize(a, task, left)
+        )
+        return _answered(planner_pb2.SummarizeResponse, asked, lambda text: {"text": text})
 
     async def DraftEdit(
         self, request: planner_pb2.DraftEditRequest, context: Any
     ) -> planner_pb2.DraftEditResponse:
-        asked = await draft.draft(self._asker, convert.draft_task(request), _time_left(context))
-        made = convert.exchanges(asked.exchanges)
-        return planner_pb2.DraftEditResponse(new_content=asked.value, exchanges=made)
+        task = convert.draft_task(request)
+        asked = await self._ask("draft", request, context, lambda a, left: draft.draft(a, task, left))
+        return _answered(planner_pb2.DraftEditResponse, asked, lambda text: {"new_content": text})
+
+    async def _plan(self, request: Any, task: PlanTask, response: type[R], context: Any) -> R:
+        asked = await self._ask("plan", request, context, lambda a, left: plan.plan(a, task, left))
+        return _answered(response, asked, lambda steps: {"steps": [wire.step_spec(step) for step in steps]})
+
+    async def _ask(
+        self,
+        purpose: str,
+        request: Any,
+        context: Any,
+        ask: Callable[[Asker, float | None], Awaitable[Asked[T]]],
+    ) -> Asked[T] | ModelError:
+        """What came of a question; a failure after calls were made is data, where the terms ask for that."""
+        terms = convert.terms(request.terms)
+        try:
+            return await self._models.ask(purpose, terms, _time_left(context), ask)
+        except ModelError as error:
+            if not terms.failure_as_data:
+                raise
+            return error
 
     async def GetCapabilities(
         self, request: planner_pb2.GetCapabilitiesRequest, context: Any
     ) -> planner_pb2.GetCapabilitiesResponse:
-        return convert.capabilities(await capabilities(self._asker.gateway))
+        return convert.capabilities(await capabilities(self._models))
+
+
+def _answered(response: type[R], asked: Asked[T] | ModelError, fields: Callable[[T], dict[str, Any]]) -> R:
+    if isinstance(asked, ModelError):
+        return response(failure=convert.failure(asked), exchanges=convert.exchanges(asked.exchanges))
+    return response(exchanges=convert.exchanges(asked.exchanges), **fields(asked.value))
 
 
 def _time_left(context: Any) -> float | None:

@@ -31,6 +31,14 @@ IN_LINE = Annotated[
         "--wait-for-workspace", help="While another run has the workspace, wait in line instead of failing."
     ),
 ]
+REPLAY_FROM = Annotated[
+    str,
+    typer.Option(
+        "--replay-from",
+        metavar="RUN",
+        help="Use the model replies recorded for this run; no model is asked, and one that is missing is an error.",
+    ),
+]
 WORKSPACE = Annotated[
     str,
     typer.Option("--workspace", "-w", help="Directory to work on (made a workspace if needed), or `ws-…`."),
@@ -53,6 +61,7 @@ async def execute(
     within: TIMEOUT = "",
     label: LABEL = None,
     wait_for_workspace: IN_LINE = False,
+    replay_from: REPLAY_FROM = "",
 ) -> int:
     """Execute a plan, or a goal the model plans, and follow it to its end.
 
@@ -60,7 +69,7 @@ async def execute(
     """
     from interlock.cli.runs import Wanted, execute_run
 
-    wanted = Wanted.read(workspace, plan, goal, label, wait=wait_for_workspace)
+    wanted = Wanted.read(workspace, plan, goal, label, wait=wait_for_workspace, replay_from=replay_from)
     return await execute_run(settings, wanted, approve, within)
 
 
@@ -73,6 +82,7 @@ async def start(
     goal: GOAL = "",
     label: LABEL = None,
     wait_for_workspace: IN_LINE = False,
+    replay_from: REPLAY_FROM = "",
 ) -> None:
     """Start a planned run, or create and start one, without following it."""
     from interlock.cli.beginnings import find_run
@@ -85,7 +95,11 @@ async def start(
         raise bad_value(
             "run", "Give either a run id or --workspace.", "For a new run: --workspace and --plan."
         )
-    wanted = Wanted.read(workspace, plan, goal, label, wait=wait_for_workspace) if workspace else None
+    wanted = (
+        Wanted.read(workspace, plan, goal, label, wait=wait_for_workspace, replay_from=replay_from)
+        if workspace
+        else None
+    )
     async with connect(settings) as client:
         if wanted is None:
             show_run(

@@ -39,6 +39,7 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
         left_out=tuple(each.path for each in workspace.left_out),
         left_out_total=workspace.left_out_total,
         workspace_labels=dict(workspace.labels),
+        replay_from=await replayed(deps, message.replay_from),
     )
     new = new_workspace(deps, workspace)
     create = partial(
@@ -62,6 +63,11 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
         return o.CreateRunResponse.FromString(outcome.replayed)
     deps.labels.learn(message.workspace_id, workspace.labels)
     return o.CreateRunResponse(run=views.run(outcome.run))
+
+
+async def replayed(deps: Deps, run_id: str) -> str:
+    """The run whose recorded replies are to be used, if there is to be one. Raises RUN_NOT_FOUND."""
+    return (await deps.book.refresh(run_id)).run_id if run_id else ""
 
 
 def new_workspace(deps: Deps, workspace: workspace_pb2.Workspace) -> NewWorkspace:

@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
+from interlock.orchestrator.convert import views
 from interlock.orchestrator.convert.texts import TEXT, payload
 from interlock.orchestrator.domain.model import (
     Failure,
@@ -83,9 +84,20 @@ def calls(exchanges: Iterable[planner_pb2.ModelExchange]) -> tuple[list[ModelCal
     for exchange in exchanges:
         prompt, kept_prompt = payload(exchange.prompt, _MODEL_JSON)
         reply, kept_reply = payload(exchange.reply, _MODEL_REPLY)
-        payloads += [kept_prompt, kept_reply]
-        out.append(_call(exchange.call, prompt, reply))
+        request, kept_request = payload(exchange.request, _MODEL_JSON)
+        payloads += [kept_prompt, kept_reply, kept_request]
+        out.append(_call(exchange.call, prompt, reply, request))
     return out, payloads
+
+
+def exchange(call: ModelCall, bodies: Mapping[str, bytes]) -> planner_pb2.ModelExchange:
+    """A journaled call as the planner takes it for a recorded reply."""
+    return planner_pb2.ModelExchange(
+        call=views.model_call(call),
+        prompt=bodies[call.prompt_payload],
+        reply=bodies[call.reply_payload],
+        request=bodies[call.request_payload],
+    )
 
 
 def failed_calls(told: Mapping[str, str]) -> tuple[list[ModelCall], list[Payload]]:
@@ -113,7 +125,7 @@ def failed_calls(told: Mapping[str, str]) -> tuple[list[ModelCall], list[Payload
     return out, [kept] if out else []
 
 
-def _call(message: step_pb2.ModelCall, prompt: str, reply: str) -> ModelCall:
+def _call(message: step_pb2.ModelCall, prompt: str, reply: str, request: str) -> ModelCall:
     cost = message.cost
     return ModelCall(
         purpose=message.purpose,
@@ -128,6 +140,7 @@ def _call(message: step_pb2.ModelCall, prompt: str, reply: str) -> ModelCall:
         cost_micros=cost.total.micros if cost.HasField("total") else None,
         latency_us=message.latency.ToMicroseconds(),
         cache_hit=message.cache_hit if message.HasField("cache_hit") else None,
+        request_payload=request,
     )
 
 

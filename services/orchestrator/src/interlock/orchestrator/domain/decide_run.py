@@ -53,6 +53,7 @@ def create(
     left_out: tuple[str, ...] = (),
     left_out_total: int = 0,
     workspace_labels: Json | None = None,
+    replay_from: str = "",
 ) -> list[e.Event]:
     """A new run, with its steps and started if asked for. Raises RUN_EMPTY_PLAN, RUN_TOO_MANY_STEPS."""
     policy = policy or Policy()
@@ -71,6 +72,7 @@ def create(
         left_out=left_out,
         left_out_total=left_out_total,
         workspace_labels=dict(workspace_labels or {}),
+        replay_from=replay_from,
     )
     named = [e.AgentNamed(ctx.subject, ctx.owner)] if ctx.owner else []
     events = [created, *named, *_added(specs, first=1, policy=policy, by=ctx.subject)]

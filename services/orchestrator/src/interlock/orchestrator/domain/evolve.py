@@ -74,6 +74,7 @@ def _created(record: Recorded) -> Run:
         labels=event.labels,
         workspace_labels=event.workspace_labels,
         traceparent=event.traceparent,
+        replay_from=event.replay_from,
         fork=event.fork,
         base_tree=event.fork.tree if event.fork else "",
         head_tree=event.fork.tree if event.fork else "",

@@ -22,7 +22,7 @@ from interlock.orchestrator.worker.done import Done
 from interlock.orchestrator.worker.executing import Executing
 from interlock.orchestrator.worker.judging import Judging
 from interlock.orchestrator.worker.line import Line
-from interlock.orchestrator.worker.thinking import Thinking
+from interlock.orchestrator.worker.thinking import QuestionFailedError, Thinking
 from interlock.orchestrator.worker.troubles import Troubles
 
 _log = logs.get("worker")
@@ -125,7 +125,10 @@ def _passes(error: InterlockError, tries: int) -> bool:
 
 
 def _failure(action: a.Action, error: InterlockError) -> Done:
-    calls, payloads = results.failed_calls(error.metadata)
+    if isinstance(error, QuestionFailedError):
+        calls, payloads = error.calls, error.payloads
+    else:
+        calls, payloads = results.failed_calls(error.metadata)
     failure = decide_run.failure_of(error)
     return Done(partial(_failed, action=action, failure=failure, calls=calls), payloads)
 

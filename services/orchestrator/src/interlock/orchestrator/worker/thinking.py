@@ -10,23 +10,41 @@ from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.convert import inputs, results, texts, views
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_run, decide_step
-from interlock.orchestrator.domain.model import STEP_FINAL, Run, StepKind, StepState
+from interlock.orchestrator.domain.model import STEP_FINAL, Failure, ModelCall, Run, StepKind, StepState
+from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.payloads import Payloads
-from interlock.orchestrator.worker import context
+from interlock.orchestrator.store.records import Payload
+from interlock.orchestrator.worker import context, recorded
 from interlock.orchestrator.worker.done import Done
 from interlock.v1 import planner_pb2, planner_pb2_grpc
+
+_PURPOSES = {
+    "PlanRequest": frozenset({"plan", "replan"}),
+    "ReplanRequest": frozenset({"plan", "replan"}),
+    "AnalyzeRequest": frozenset({"analyze"}),
+    "SummarizeRequest": frozenset({"summarize"}),
+    "DraftEditRequest": frozenset({"draft"}),
+}
+"""Of which purposes the recorded exchanges are that may answer a request."""
 
 
 class Thinking:
     """Performs the actions that ask a model; `seconds` bounds one call, with all that the planner makes of it."""
 
     def __init__(
-        self, channel: Channel, executor: ExecutorClient, payloads: Payloads, *, seconds: float = 600.0
+        self,
+        channel: Channel,
+        executor: ExecutorClient,
+        payloads: Payloads,
+        book: RunBook,
+        *,
+        seconds: float = 600.0,
     ) -> None:
         self._seconds = seconds
         self._planner = planner_pb2_grpc.PlannerStub(channel)
         self._executor = executor
         self._payloads = payloads
+        self._book = book
 
     async def ask(self, run: Run, action: a.AskModel, epoch: int) -> Done:
         """Analyses or summarises earlier results."""
@@ -36,10 +54,10 @@ class Thinking:
         seen = await context.results(self._payloads, run, step.number, keys)
         if step.spec.kind is StepKind.ANALYZE:
             analyze = planner_pb2.AnalyzeRequest(instruction=said, goal=run.goal, results=seen)
-            response: Any = await self._call(self._planner.Analyze, analyze)
+            response: Any = await self._call(self._planner.Analyze, analyze, run, step.number)
         else:
             summarize = planner_pb2.SummarizeRequest(instruction=said, goal=run.goal, results=seen)
-            response = await self._call(self._planner.Summarize, summarize)
+            response = await self._call(self._planner.Summarize, summarize, run, step.number)
         calls, payloads = results.calls(response.exchanges)
         reply, kept = texts.payload(response.text.encode(), texts.TEXT)
         return Done(
@@ -59,7 +77,7 @@ class Thinking:
             goal=run.goal,
             results=await context.results(self._payloads, run, step.number, []),
         )
-        response = await self._call(self._planner.DraftEdit, request)
+        response = await self._call(self._planner.DraftEdit, request, run, step.number)
         calls, payloads = results.calls(response.exchanges)
         content, kept = texts.payload(response.new_content.encode(), texts.TEXT)
         return Done(
@@ -72,9 +90,8 @@ class Thinking:
         files = await context.files(self._executor, run.workspace_id)
         asked = action.planning
         if asked.feedback:
-            response: Any = await self._call(
-                self._planner.Replan, await self._replan(run, asked.feedback, files)
-            )
+            replan = await self._replan(run, asked.feedback, files)
+            response: Any = await self._call(self._planner.Replan, replan, run, 0)
         else:
             request = planner_pb2.PlanRequest(
                 goal=run.goal,
@@ -83,14 +100,14 @@ class Thinking:
                 max_steps=asked.max_steps,
                 policy=views.policy(run.policy),
             )
-            response = await self._call(self._planner.Plan, request)
+            response = await self._call(self._planner.Plan, request, run, 0)
         calls, payloads = results.calls(response.exchanges)
         specs, long_texts = inputs.specs(response.steps)
         return Done(
             lambda r, ctx: decide_run.planned(r, ctx, specs, calls, planning=asked), [*payloads, *long_texts]
         )
 
-    async def _call(self, method: Any, request: Any) -> Any:
+    async def _answer(self, method: Any, request: Any) -> Any:
         try:
             with rpc_errors("planner"):
                 return await method(request, timeout=self._seconds)
@@ -110,6 +127,33 @@ class Thinking:
             max_steps=run.planning.max_steps if run.planning else 0,
             policy=views.policy(run.policy),
         )
+
+    async def _call(self, method: Any, request: Any, run: Run, step: int) -> Any:
+        """Asks the planner on the run's terms: a failed question comes back as data, with what was paid for."""
+        request.terms.failure_as_data = True
+        if run.replay_from:
+            purposes = _PURPOSES[type(request).__name__]
+            found = await recorded.record(self._book, self._payloads, run, step, purposes)
+            request.terms.record.CopyFrom(found)
+        response = await self._answer(method, request)
+        if response.HasField("failure"):
+            raise QuestionFailedError(results.failure(response.failure), *results.calls(response.exchanges))
+        return response
+
+
+class QuestionFailedError(InterlockError):
+    """A question that failed in the end, with the model calls that were made for it."""
+
+    def __init__(self, failure: Failure, calls: list[ModelCall], payloads: list[Payload]) -> None:
+        super().__init__(
+            Reason(failure.reason),
+            failure.message,
+            field=failure.field,
+            fix=failure.fix,
+            metadata={name: str(value) for name, value in failure.metadata.items()},
+        )
+        self.calls = calls
+        self.payloads = payloads
 
 
 def _text(content: bytes, path: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from interlock.common.clock import Clock
-from interlock.common.errors import InterlockError, Reason
+from interlock.common.errors import Reason
 from interlock.planner import prompts
 from interlock.planner.domain.context import cut, fenced
 from interlock.planner.domain.model import Exchange
@@ -19,6 +19,7 @@ from interlock.planner.gateways.base import (
     ModelError,
     shown,
 )
+from interlock.planner.gateways.canonical import canonical
 
 T = TypeVar("T")
 _RAW_REPLY_BYTES = 4_096
@@ -84,9 +85,12 @@ class Asker:
         """
         whole = self._timeout_s if time_left_s is None else min(self._timeout_s, time_left_s)
         end = self._clock.monotonic() + whole
-        done: list[Completion] = []
+        done: list[Exchange] = []
         problems = ""
-        request = question.request
+        named = replace(
+            question.request, purpose=question.purpose, prompt_version=question.prompt_id, timeout_s=whole
+        )
+        request = named
         for _ in range(self._attempts):
             left = end - self._clock.monotonic()
             if left <= 0:
@@ -94,17 +98,19 @@ class Asker:
             try:
                 data, replies = await self._once(question, replace(request, timeout_s=left))
             except ModelError as error:
-                done += error.completions
+                done += self._exchanges(question, request, error.completions)
                 if error.reason is not Reason.MODEL_REPLY_INVALID or not error.completions:
                     raise self._spent(error, question, done) from None
                 problems = f"- {error.message}"
+                last = error.completions[-1]
             else:
-                done += replies
+                done += self._exchanges(question, request, replies)
                 result = read(data)
                 if not isinstance(result, Rejected):
-                    return Asked(result, tuple(self._exchange(question, reply) for reply in done))
+                    return Asked(result, tuple(done))
                 problems = result.problems
-            request = self._repair(question, done[-1], problems)
+                last = replies[-1]
+            request = self._repair(named, last, problems)
         raise self._spent(_unusable(len(done), problems), question, done)
 
     async def _once(self, question: Question, request: CompletionRequest) -> tuple[Any, Sequence[Completion]]:
@@ -114,9 +120,8 @@ class Asker:
         structured = await self.gateway.structure(request, question.schema)
         return structured.data, structured.completions
 
-    def _repair(self, question: Question, last: Completion, problems: str) -> CompletionRequest:
+    def _repair(self, original: CompletionRequest, last: Completion, problems: str) -> CompletionRequest:
         """The same question with the last answer and its problems, when there is room; else the same question."""
-        original = question.request
         reply = fenced("your last answer", cut(last.text, _SHOWN_REPLY))
         prompt = prompts.load("repair/v1").fill(
             prompt=original.prompt, reply=reply, problems=cut(problems, _SHOWN_REPLY)
@@ -124,12 +129,19 @@ class Asker:
         fits = len(prompt) + len(original.system) <= self.gateway.info.max_prompt_chars
         return replace(original, prompt=prompt) if fits else original
 
-    def _exchange(self, question: Question, reply: Completion) -> Exchange:
+    def _exchanges(
+        self, question: Question, request: CompletionRequest, replies: Sequence[Completion]
+    ) -> list[Exchange]:
+        address = canonical(request, question.schema, self.gateway.info)
+        return [self._exchange(question, reply, address) for reply in replies]
+
+    def _exchange(self, question: Question, reply: Completion, address: bytes) -> Exchange:
         return Exchange(
             purpose=question.purpose,
             gateway=self.gateway.info.name,
             model=reply.model,
             prompt_version=question.prompt_id,
+            request=address,
             prompt=reply.sent,
             reply=reply.raw,
             finish_reason=reply.finish_reason,
@@ -140,7 +152,7 @@ class Asker:
             cache_hit=reply.cache_hit,
         )
 
-    def _spent(self, error: ModelError, question: Question, done: Sequence[Completion]) -> InterlockError:
+    def _spent(self, error: ModelError, question: Question, done: Sequence[Exchange]) -> ModelError:
         """The error with what the failed question has cost and the last raw reply."""
         facts = {
             "gateway": self.gateway.info.name,
@@ -153,9 +165,11 @@ class Asker:
         if known:
             facts["cost_micros"] = str(sum(known))
         if done:
-            facts["raw_reply"] = done[-1].raw[:_RAW_REPLY_BYTES].decode("utf-8", "replace")[:_RAW_REPLY_BYTES]
+            facts["raw_reply"] = (
+                done[-1].reply[:_RAW_REPLY_BYTES].decode("utf-8", "replace")[:_RAW_REPLY_BYTES]
+            )
         error.metadata.update(facts)
-        error.completions = tuple(done)
+        error.exchanges = tuple(done)
         return error
 
 

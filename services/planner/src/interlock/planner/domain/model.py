@@ -96,6 +96,8 @@ class DraftTask:
 class Exchange:
     """One model call as it is journaled: the exact bytes both ways, and what the gateway said of it.
 
+    ``request`` is its address in a record: what was asked, whatever gateway it went through.
+
     ``None`` means that the gateway did not report it.
     """
 
@@ -103,6 +105,7 @@ class Exchange:
     gateway: str
     model: str
     prompt_version: str
+    request: bytes
     prompt: bytes
     reply: bytes
     finish_reason: str

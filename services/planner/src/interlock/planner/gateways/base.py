@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.planner.domain.model import Exchange
 
 JsonSchema = Mapping[str, Any]
 
@@ -25,6 +26,8 @@ class CompletionRequest:
     system: str = ""
     max_tokens: int = 1024
     timeout_s: float = 120.0
+    purpose: str = ""
+    prompt_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,10 @@ class Gateway(Protocol):
 
 
 class ModelError(InterlockError):
-    """A model call that failed. ``completions`` are the replies received before and at the failure."""
+    """A model call that failed. ``completions`` are the replies received before and at the failure.
+
+    ``exchanges`` are the same as they are journaled; they are known once the question has failed as a whole.
+    """
 
     def __init__(
         self,
@@ -109,6 +115,7 @@ class ModelError(InterlockError):
     ) -> None:
         super().__init__(reason, message, fix=fix, metadata=metadata, retry_after=retry_after)
         self.completions = completions
+        self.exchanges: tuple[Exchange, ...] = ()
 
 
 def shown(raw: bytes, limit: int = 300) -> str:

@@ -68,8 +68,7 @@ class OpenAIGateway:
         try:
             return Structured(find_json(completion.text), (completion,))
         except NotJson as error:
-            cut = ", cut at its token limit" if completion.finish_reason == "length" else ""
-            raise unreadable(f"The model's reply is not JSON{cut}: {error}.", completion) from None
+            raise not_json(completion, error) from None
 
     async def available(self) -> bool:
         try:
@@ -100,7 +99,7 @@ class OpenAIGateway:
                 continue
             break
         check_status(reply)
-        return _completion(reply, sent, self._info.model)
+        return reread(reply, sent, self._info.model)
 
     def _body(self, request: CompletionRequest, schema: JsonSchema | None) -> dict[str, Any]:
         form = _FORMATS[self._habits.format]
@@ -144,7 +143,14 @@ class OpenAIGateway:
         return False
 
 
-def _completion(reply: HttpReply, sent: bytes, asked_model: str) -> Completion:
+def not_json(completion: Completion, error: NotJson) -> ModelError:
+    """MODEL_REPLY_INVALID for a text that should have been JSON."""
+    cut = ", cut at its token limit" if completion.finish_reason == "length" else ""
+    return unreadable(f"The model's reply is not JSON{cut}: {error}.", completion)
+
+
+def reread(reply: HttpReply, sent: bytes, asked_model: str) -> Completion:
+    """A reply of status 200 → its text and what it says of itself. Raises MODEL_REPLY_INVALID, MODEL_REFUSED."""
     bare = Completion("", asked_model, "", sent, reply.body, reply.latency_ms)
     try:
         data = read_object(reply.body)

@@ -57,10 +57,7 @@ class RouterGateway:
         if self._tier:
             body["force_tier"] = self._tier
         completion, data = await self._post("v1/complete", body, request.timeout_s, RETRIED)
-        text = data.get("response")
-        if not isinstance(text, str) or not text.strip():
-            raise unreadable("The router's reply has no text in `response`.", completion)
-        return replace(completion, text=text)
+        return _text(completion, data)
 
     async def structure(self, request: CompletionRequest, schema: JsonSchema) -> Structured:
         body = {"prompt": _folded(request), "json_schema": dict(schema)}
@@ -70,12 +67,8 @@ class RouterGateway:
             if error.metadata.get("http_status") not in ("500", "404"):
                 raise
             return await self._structure_from_text(request, schema, error.completions)
-        answer = data.get("data")
-        if isinstance(answer, str):
-            answer = _parsed(answer, completion)
-        if not isinstance(answer, (dict, list)):
-            raise unreadable("The router's reply has no array or object in `data`.", completion)
-        return Structured(answer, (replace(completion, text=json.dumps(answer, default=str)),))
+        answer, completion = _data(completion, data)
+        return Structured(answer, (completion,))
 
     async def available(self) -> bool:
         try:
@@ -114,12 +107,37 @@ class RouterGateway:
         return _read(reply, sent)
 
 
+def reread(reply: HttpReply, sent: bytes) -> tuple[Any, Completion]:
+    """A reply of either route and status 200: its data, or ``None`` where it is text, and the completion.
+
+    Raises MODEL_REPLY_INVALID.
+    """
+    completion, data = _read(reply, sent)
+    return _data(completion, data) if "data" in data else (None, _text(completion, data))
+
+
+def _text(completion: Completion, data: dict[str, Any]) -> Completion:
+    text = data.get("response")
+    if not isinstance(text, str) or not text.strip():
+        raise unreadable("The router's reply has no text in `response`.", completion)
+    return replace(completion, text=text)
+
+
+def _data(completion: Completion, data: dict[str, Any]) -> tuple[Any, Completion]:
+    answer = data.get("data")
+    if isinstance(answer, str):
+        answer = _parsed(answer, completion)
+    if not isinstance(answer, (dict, list)):
+        raise unreadable("The router's reply has no array or object in `data`.", completion)
+    return answer, replace(completion, text=json.dumps(answer, default=str))
+
+
 def _read(reply: HttpReply, sent: bytes) -> tuple[Completion, dict[str, Any]]:
     bare = Completion("", "", "", sent, reply.body, reply.latency_ms)
     try:
         data = read_object(reply.body)
     except NotJson as error:
-        raise unreadable(f"The router did not answer with JSON: {error}.", bare) from None
+        raise unreadable(f"The model's server did not answer with JSON: {error}.", bare) from None
     model = data.get("model_used")
     hit = data.get("cache_hit")
     completion = Completion(
@@ -139,7 +157,7 @@ def _parsed(text: str, completion: Completion) -> Any:
     try:
         return find_json(text)
     except NotJson as error:
-        raise unreadable(f"The router's reply is not JSON: {error}.", completion) from None
+        raise unreadable(f"The model's reply is not JSON: {error}.", completion) from None
 
 
 def _folded(request: CompletionRequest) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from interlock.planner.gateways.base import Gateway, GatewayInfo
+from interlock.planner.commands.models import Models
+from interlock.planner.gateways.base import GatewayInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +18,9 @@ class Capabilities:
     models: tuple[str, ...]
 
 
-async def capabilities(gateway: Gateway) -> Capabilities:
-    """Ask the gateway; an unreachable one is reported as unavailable, not raised."""
-    available, models = await asyncio.gather(gateway.available(), gateway.models())
+async def capabilities(models: Models) -> Capabilities:
+    """Ask the gateway that plans; an unreachable one is reported as unavailable, not raised."""
+    gateway = models.routes["plan"].gateways[0]
+    available, names = await asyncio.gather(gateway.available(), gateway.models())
     configured = (gateway.info.model,) if gateway.info.model and gateway.info.name != "router" else ()
-    return Capabilities(gateway.info, available, models or configured)
+    return Capabilities(gateway.info, available, names or configured)

@@ -23,7 +23,7 @@ class RunCreated(Event):
 
     `left_out` (at most 100 of `left_out_total`) are sockets, fifos and devices in the directory when it was made the
     workspace: they are no part of it. `labels` are those that whoever created the run gave it, `workspace_labels` those
-    that the workspace had by then.
+    that the workspace had by then. `replay_from` is the run whose recorded replies answer in place of models.
     """
 
     type = "run.created"
@@ -38,6 +38,7 @@ class RunCreated(Event):
     left_out: tuple[str, ...] = ()
     left_out_total: int = 0
     workspace_labels: Json = field(default_factory=dict)
+    replay_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)

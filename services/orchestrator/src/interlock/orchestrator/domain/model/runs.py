@@ -99,6 +99,7 @@ class Run:
     planned_for: str = ""
     keeping: tuple[int, ...] = ()
     traceparent: str = ""
+    replay_from: str = ""
     fork: ForkOf | None = None
     state: RunState = RunState.CREATED
     state_since: datetime | None = None

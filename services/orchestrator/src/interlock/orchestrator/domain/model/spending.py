@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One call of a model. None = not reported, which is not 0. Latency in microseconds."""
+    """One call of a model. None = not reported, which is not 0. Latency in microseconds.
+
+    `request_payload` is what was asked, whatever gateway it went through: a recorded reply is found by it. It is empty
+    for calls from before requests were recorded.
+    """
 
     purpose: str
     gateway: str
@@ -21,6 +25,7 @@ class ModelCall:
     cost_micros: int | None = None
     latency_us: int = 0
     cache_hit: bool | None = None
+    request_payload: str = ""
 
 
 @dataclass(frozen=True, slots=True)
