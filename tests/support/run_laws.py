@@ -177,7 +177,10 @@ class Laws:
             free = step.gate is Gate.NONE or key in self.within or by_rule
             assert free or action.approved_digest in self.approved.get(key, [])
             assert key not in self.within or action.approved_digest == self.within[key]
-            assert bool(action.approval_id) == (not free)
+            given = action.approved_digest in self.approved.get(key, [])
+            assert given if action.approval_id else free, (
+                "who names an approval has one, and who has none is free"
+            )
         if isinstance(action, a.Prepare) and run.steps[action.step - 1].attempt == action.attempt:
             gate = run.steps[action.step - 1].gate
             key = (action.step, action.attempt)

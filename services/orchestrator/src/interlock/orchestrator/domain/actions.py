@@ -203,12 +203,14 @@ def _applying(step: Step) -> StepAction:
     prepared = step.prepared
     if prepared is None or not prepared.effect_digest:
         return Prepare(step.number, step.attempt, step.approved_request)
+    # What an envelope let through is that effect: a person has approved the command at most, before it ran.
+    given = "" if step.envelope else step.approved_digest
     return Apply(
         step.number,
         step.attempt,
         prepared.effect_digest,
-        step.approved_digest or prepared.effect_digest,
-        step.last_approval_id if step.approved_digest else "",
+        given or prepared.effect_digest,
+        step.last_approval_id if given else "",
     )
 
 
