@@ -10,10 +10,11 @@ taken, and the first bad one ends the call.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
 from typing import Any, Final
 
 import protovalidate
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from interlock.common.errors import InterlockError, Reason, Violation
 from interlock.common.interceptors.base import Call, Rpc
@@ -88,20 +89,36 @@ def _found(message: Any, collect: Callable[[Any], list[Any]]) -> list[Violation]
 
 def _with_nul(message: Any, prefix: str) -> Iterator[str]:
     """Paths of the fields that hold a NUL and are no file's content."""
-    for field, value in message.ListFields():
-        path = f"{prefix}{field.name}"
+    for name, kind, repeated in _texts(message.DESCRIPTOR):
+        path = f"{prefix}{name}"
+        if kind == "message" and not repeated and not message.HasField(name):
+            continue
+        value = getattr(message, name)
+        if kind == "map":
+            yield from (f'{path}["{key}"]' for key in value if "\0" in f"{key}{value[key]}")
+        elif kind == "message":
+            for index, part in enumerate(value if repeated else [value]):
+                if b"\0" in part.SerializeToString():  # most parts have none, also where a key of another has
+                    yield from _with_nul(part, f"{path}[{index}]." if repeated else f"{path}.")
+        elif repeated:
+            yield from (f"{path}[{index}]" for index, text in enumerate(value) if "\0" in text)
+        elif "\0" in value:
+            yield path
+
+
+@cache
+def _texts(message: Descriptor) -> tuple[tuple[str, str, bool], ...]:
+    """The fields of a type of message that are or may hold text: name, `text`, `map` or `message`, whether repeated."""
+    found = []
+    for field in message.fields:
         if field.full_name in CONTENT:
             continue
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            yield from (f'{path}["{key}"]' for key in value if "\0" in f"{key}{value[key]}")
-        elif field.message_type is not None:
-            for index, part in enumerate(value if field.is_repeated else [value]):
-                yield from _with_nul(part, f"{path}[{index}]." if field.is_repeated else f"{path}.")
+        if field.message_type is not None:
+            kind = "map" if field.message_type.GetOptions().map_entry else "message"
+            found.append((field.name, kind, field.is_repeated))
         elif field.type == FieldDescriptor.TYPE_STRING:
-            if field.is_repeated:
-                yield from (f"{path}[{index}]" for index, text in enumerate(value) if "\0" in text)
-            elif "\0" in value:
-                yield path
+            found.append((field.name, "text", field.is_repeated))
+    return tuple(found)
 
 
 def failed(found: list[Violation]) -> InterlockError:
