@@ -108,7 +108,12 @@ class Laws:
             }
             if step.escalated_at is not None and step.approval is not None:
                 named |= set(step.approval.escalate_to) if named else set()
-            assert not named or set(voted) <= named
+            of_groups = {
+                vote.subject
+                for vote in step.votes
+                if not vote.on_behalf_of and {f"provider:{name}" for name in vote.groups} & named
+            }
+            assert not named or set(voted) <= named | of_groups
         if before.policy.separate_requester:
             assert event.subject != before.created_by, "who asked does not approve"
 

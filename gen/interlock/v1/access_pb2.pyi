@@ -145,6 +145,7 @@ class Caller(_message.Message):
     AUTHENTICATION_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """Its name."""
     authentication: _builtins.str
@@ -163,6 +164,10 @@ class Caller(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """When its proof stops working; absent = not known, or never."""
 
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The OpenID provider's groups that it is in, by the names that policies have for them."""
+
     def __init__(
         self,
         *,
@@ -172,10 +177,11 @@ class Caller(_message.Message):
         authentication: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         owner: _builtins.str = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authentication", b"authentication", "expires_at", b"expires_at", "owner", b"owner", "roles", b"roles", "scope", b"scope", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authentication", b"authentication", "expires_at", b"expires_at", "groups", b"groups", "owner", b"owner", "roles", b"roles", "scope", b"scope", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -265,7 +265,9 @@ class ApprovalStage(_message.Message):
     """How many different people have to approve, 1 to 20. 0 = 1."""
     @_builtins.property
     def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Subjects, or `group:NAME`, at most 100. Empty = everyone with the role approver."""
+        """Subjects, `group:NAME`, or `provider:NAME` (a group of the OpenID provider: docs/access.md), at most 100. Empty =
+        everyone with the role approver.
+        """
 
     def __init__(
         self,
@@ -294,7 +296,7 @@ class ApprovalGroup(_message.Message):
     """1 to 63 characters of `A-Za-z0-9._-`."""
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Who is in it: 1 to 100."""
+        """Who is in it: 1 to 100; also `provider:NAME`."""
 
     def __init__(
         self,

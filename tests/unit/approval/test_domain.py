@@ -62,6 +62,33 @@ class TestChosen:
         assert refused.value.reason is Reason.PERMISSION_DENIED
 
 
+class TestForMe:
+    """What a person may approve, by their name, by the provider's groups, and as whose agent."""
+
+    ASKED = replace(ITEM, stages=(frozenset({"provider:leads", "bob"}),), excluded=frozenset({"alice"}))
+    ADA = Identity("ada", frozenset({"approver"}))
+
+    @pytest.mark.parametrize(
+        ("who", "may"),
+        [
+            (ADA, False),
+            (replace(ADA, groups=frozenset({"leads"})), True),
+            (replace(ADA, groups=frozenset({"sec"})), False),
+            (replace(ADA, groups=frozenset({"leads"}), owner="Alice"), False),
+            (replace(ADA, subject="bob"), True),
+            (replace(ADA, subject="Bob"), False),
+            (replace(ADA, subject="ALICE", groups=frozenset({"leads"})), False),
+        ],
+    )
+    def test_who_may(self, who: Identity, may: bool) -> None:
+        assert Filter(approver=who).matches(self.ASKED) is may
+
+    def test_others_are_told_other_things(self) -> None:
+        keys = {Filter(approver=replace(self.ADA, groups=frozenset(g))).key for g in (["leads"], ["sec"], [])}
+        keys.add(Filter(approver=replace(self.ADA, owner="alice")).key)
+        assert len(keys) == 4
+
+
 class TestCursor:
     @given(
         st.text(st.characters(codec="utf-8", min_codepoint=1), max_size=60),

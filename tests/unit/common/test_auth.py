@@ -56,7 +56,14 @@ async def test_claims_have_a_form(authenticator: TokenAuthenticator, subject: st
 
 
 async def test_a_service_says_as_whom_it_calls(authenticator: TokenAuthenticator) -> None:
-    caller = Identity("ada", frozenset({"approver"}), {"team": "a&b=ü"}, "token:tok-1", owner="auth0|1")
+    caller = Identity(
+        "ada",
+        frozenset({"approver"}),
+        {"team": "a&b=ü"},
+        "token:tok-1",
+        owner="auth0|1",
+        groups=frozenset({"leads", "sec"}),
+    )
     assert await authenticator.authenticate({**MASTER, **dict(on_behalf_of(caller))}) == caller
 
 

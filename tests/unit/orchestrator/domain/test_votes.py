@@ -177,3 +177,19 @@ def test_adding_steps_is_asking_too() -> None:
     assert driven.current.number == 2
     assert refused(driven, "carl") is Reason.PERMISSION_DENIED
     driven.decide(by="bob")
+
+
+def test_a_group_of_the_provider_is_whoever_is_in_it_when_they_decide() -> None:
+    leads = Policy(stages=(Stage("", 2, ("group:all",)),), groups=(Group("all", ("provider:leads", "eve")),))
+    driven = waiting(leads)
+    assert refused(driven, "zoe") is Reason.PERMISSION_DENIED
+    assert refused(driven, "provider:leads") is Reason.PERMISSION_DENIED, "a group's name is nobody's"
+    driven.decide(by="zoe", groups=("leads", "other"))
+    with pytest.raises(InterlockError):
+        driven.decide(by="dan", on_behalf_of="bob", groups=("leads",))
+    with pytest.raises(InterlockError):
+        driven.decide(by="dan", groups=("other",))
+    driven.decide(by="eve")
+    assert approved(driven)
+    votes = [s.recorded.event for s in driven.journal if isinstance(s.recorded.event, e.ApprovalVoted)]
+    assert [vote.groups for vote in votes] == [("leads", "other"), ()]

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from urllib.parse import parse_qsl, urlencode
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.common.identity import LOCAL, PEOPLE_ROLES, ROLES, Identity
+from interlock.common.identity import LOCAL, PEOPLE_ROLES, ROLES, Identity, is_reserved
 
 AUTHORIZATION: Final = "authorization"
 ISSUED: Final = "ilk_"
@@ -24,6 +24,8 @@ _ROLES: Final = "x-interlock-roles"
 _SCOPE: Final = "x-interlock-scope"
 _AUTHENTICATION: Final = "x-interlock-authentication"
 _OWNER: Final = "x-interlock-owner"
+_GROUPS: Final = "x-interlock-groups"
+_GROUP_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _SCHEME: Final = "bearer "
 SUBJECT_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+/=|-]{0,127}")
 _AUTHENTICATION_FORM: Final = re.compile(r"[!-~]{0,256}")
@@ -58,6 +60,7 @@ def on_behalf_of(identity: Identity) -> tuple[tuple[str, str], ...]:
         (_SCOPE, urlencode(sorted(identity.scope.items()))),
         (_AUTHENTICATION, identity.authentication),
         *([(_OWNER, identity.owner)] if identity.owner else []),
+        *([(_GROUPS, ",".join(sorted(identity.groups)))] if identity.groups else []),
     )
 
 
@@ -104,7 +107,7 @@ class TokenAuthenticator:
 def _claimed(metadata: Mapping[str, str]) -> Identity:
     """Whom the master token speaks for. Without roles they have every one of a person."""
     subject, authentication = metadata[SUBJECT], metadata.get(_AUTHENTICATION, "shared")
-    if not SUBJECT_FORM.fullmatch(subject):
+    if not SUBJECT_FORM.fullmatch(subject) or is_reserved(subject):
         raise InterlockError(Reason.INVALID_ARGUMENT, "The subject is not a valid name.", field=SUBJECT)
     roles = frozenset(filter(None, metadata.get(_ROLES, ",".join(PEOPLE_ROLES)).split(",")))
     if not roles <= ROLES:
@@ -116,5 +119,8 @@ def _claimed(metadata: Mapping[str, str]) -> Identity:
     owner = metadata.get(_OWNER, "")
     if owner and not SUBJECT_FORM.fullmatch(owner):
         raise InterlockError(Reason.INVALID_ARGUMENT, "The owner is not a valid name.", field=_OWNER)
+    groups = frozenset(filter(None, metadata.get(_GROUPS, "").split(",")))
+    if not all(map(_GROUP_FORM.fullmatch, groups)):
+        raise InterlockError(Reason.INVALID_ARGUMENT, "The groups are not valid names.", field=_GROUPS)
     scope = dict(parse_qsl(metadata.get(_SCOPE, ""), keep_blank_values=True))
-    return Identity(subject, roles, scope, authentication, owner=owner)
+    return Identity(subject, roles, scope, authentication, owner=owner, groups=groups)

@@ -27,6 +27,7 @@ class Identity:
         authentication: how it proved who it is: `shared`, `token:<token id>` or `oidc:<issuer>`.
         expires_at: when that proof ends; None where it does not, or it is not known.
         owner: whose agent the subject is, who answers for what it does; empty = nobody's.
+        groups: the provider's groups it is in, by the names that policies have for them.
     """
 
     subject: str
@@ -35,6 +36,7 @@ class Identity:
     authentication: str = "shared"
     expires_at: datetime | None = None
     owner: str = ""
+    groups: frozenset[str] = frozenset()
 
 
 _current: ContextVar[Identity | None] = ContextVar("interlock_identity", default=None)
@@ -56,8 +58,11 @@ def set_identity(identity: Identity | None) -> None:
 LOCAL = "local"
 """Who holds the shared token."""
 
+PROVIDER = "provider:"
+"""How a policy names a group of the OpenID provider among approvers: `provider:NAME`."""
+
 _RESERVED = "planner"
-_RESERVED_FORMS = ("group:", "provider:")
+_RESERVED_FORMS = ("group:", PROVIDER)
 
 
 def folded(subject: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.common import journal_keys
+from interlock.common.access.oidc import settings as oidc
 from interlock.common.addresses import Address
 from interlock.common.config import env_float, env_int, env_text, load_token, service_address
 from interlock.common.errors import InterlockError, Reason
@@ -41,6 +42,7 @@ class Config:
         anchor_seconds: INTERLOCK_ANCHOR_INTERVAL_SECONDS, between anchors; an hour by default, 0 is never.
         webhooks: INTERLOCK_WEBHOOK_*, see WebhookSettings.
         ready_file: INTERLOCK_READY_FILE, written with the bound address.
+        provider_groups: names of INTERLOCK_OIDC_APPROVER_GROUPS, which policies may name as `provider:NAME`.
     """
 
     database_url: str
@@ -60,6 +62,7 @@ class Config:
     journal_key: SigningKey | None = None
     anchor_seconds: float = 3600.0
     ready_file: Path | None = None
+    provider_groups: frozenset[str] = frozenset()
 
 
 def from_env() -> Config:
@@ -73,6 +76,7 @@ def from_env() -> Config:
             fix="Set it to postgresql://…, or run `interlock up`, which brings a PostgreSQL of its own.",
         )
     ready = env_text("INTERLOCK_READY_FILE")
+    provider = oidc.from_env()
     policy = env_text("INTERLOCK_POLICY")
     key_file = env_text("INTERLOCK_JOURNAL_KEY_FILE")
     return Config(
@@ -97,4 +101,5 @@ def from_env() -> Config:
         ),
         webhooks=webhooks.from_env(),
         ready_file=Path(ready) if ready else None,
+        provider_groups=frozenset(provider.approvers if provider else ()),
     )

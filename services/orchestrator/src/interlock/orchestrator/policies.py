@@ -6,10 +6,11 @@ Behind it is `interlock.common.policy`; the domain gets what the rules said as a
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from interlock.common.errors import InterlockError, Reason
+from interlock.common.identity import PROVIDER
 from interlock.common.policy.document import check_rules, invalid
 from interlock.common.policy.judge import Layer, digest_of, judge, layer_of
 from interlock.common.policy.model import PolicyDocument
@@ -26,10 +27,19 @@ class Policies:
 
     Args:
         installed: the installation's policy; None = it has none.
+        provider_groups: groups of the OpenID provider that policies may name. Raises POLICY_INVALID for others that
+            the installation's does.
     """
 
-    def __init__(self, installed: PolicyDocument | None = None) -> None:
+    def __init__(
+        self, installed: PolicyDocument | None = None, *, provider_groups: frozenset[str] | None = None
+    ) -> None:
         self.installed = installed
+        self._provider_groups = provider_groups
+        if installed is not None:
+            asked = [each for rule in installed.rules for stage in rule.stages for each in stage.approvers]
+            names = (*asked, *_members(installed.groups))
+            self._check_provider(names, installed.name, Reason.POLICY_INVALID)
         self._installed = (layer_of(installed),) if installed is not None else ()
         self._of_runs: OrderedDict[str, Layer] = OrderedDict()
         self.digest = digest_of(self._installed)
@@ -44,8 +54,26 @@ class Policies:
         problems = check_rules(document.rules, document.groups, "policy.rules")
         if problems:
             raise invalid(problems)
+        asked = [each for rule in document.rules for stage in rule.stages for each in stage.approvers]
+        asked += [each for stage in policy.stages for each in stage.approvers]
+        names = (*asked, *policy.escalate_to, *_members(document.groups))
+        self._check_provider(names, policy.name, Reason.INVALID_ARGUMENT)
         if self.installed is not None:
             _check_gates(policy, self.installed.name)
+
+    def _check_provider(self, names: Iterable[str], policy: str, reason: Reason) -> None:
+        """Whoever is named as the provider's group can be that: a name that nobody has would wait for ever."""
+        if self._provider_groups is None:
+            return
+        asked = (name.removeprefix(PROVIDER) for name in names if name.startswith(PROVIDER))
+        if unknown := sorted(set(asked) - self._provider_groups):
+            known = ", ".join(sorted(self._provider_groups)) or "none"
+            raise InterlockError(
+                reason,
+                f"The policy {policy!r} names the provider's group {unknown[0]!r}; known are {known}.",
+                field="policy.stages",
+                fix=f"Name it in INTERLOCK_OIDC_APPROVER_GROUPS: {unknown[0]}=GROUP.",
+            )
 
     def check_current(self, run: Run, step: Step) -> None:
         """Raises POLICY_CHANGED when other policies are in force than those that decided about the attempt."""
@@ -86,6 +114,10 @@ class Policies:
                 self._of_runs.popitem(last=False)
         self._of_runs.move_to_end(document.digest)
         return known
+
+
+def _members(groups: Mapping[str, Iterable[str]]) -> Iterable[str]:
+    return (name for members in groups.values() for name in members)
 
 
 def _check_gates(policy: Policy, installed: str) -> None:

@@ -105,7 +105,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         planner_channel = await stack.enter_async_context(to_planner)
         executor = ExecutorClient(executor_channel)
         stack.push_async_callback(executor.session.close)
-        policies = Policies(config.policy)
+        policies = Policies(config.policy, provider_groups=config.provider_groups)
         known = (database, journal, book, payloads, asked, clock, ids)
         transactions = Transactions(*known, owner=owner, policy=policies.digest, on_lease=drivers.own)
         executing = Executing(executor, payloads, keys, policies)

@@ -160,3 +160,10 @@ def test_names_that_nobody_can_have(subject: str) -> None:
 @pytest.mark.parametrize("subject", ["auth0|123", "google-oauth2|1", "ada@example.org"])
 def test_subjects_as_providers_spell_them(subject: str) -> None:
     assert who(sub=subject).subject == subject
+
+
+def test_groups_by_the_names_that_policies_have_for_them() -> None:
+    known = {"approvers": {"leads": "/Team Leads", "sec": "/sec"}}
+    assert who(known, groups=["/Team Leads", "/x"]).groups == {"leads"}
+    assert who(known, groups=["leads"]).groups == frozenset(), "the provider's own names count"
+    assert who(known).groups == frozenset()

@@ -24,6 +24,7 @@ def test_everything_it_can_be_told() -> None:
             "INTERLOCK_OIDC_SCOPES": "web:team=web,web:stage=dev,urn:x:team=y",
             "INTERLOCK_OIDC_LEEWAY_SECONDS": "5",
             "INTERLOCK_OIDC_OWNER_CLAIM": "owner",
+            "INTERLOCK_OIDC_APPROVER_GROUPS": "leads=/Team Leads, sec=a=b",
             "INTERLOCK_OIDC_OWNERS": "agent-7=alice, auth0|9=alice",
         }
     )
@@ -31,6 +32,7 @@ def test_everything_it_can_be_told() -> None:
     assert found.audiences == ("interlock", "api://x")
     assert (found.clients, found.subject, found.groups, found.leeway) == (("cli",), "email", "roles", 5.0)
     assert (found.owner, found.owners) == ("owner", {"agent-7": "alice", "auth0|9": "alice"})
+    assert found.approvers == {"leads": "/Team Leads", "sec": "a=b"}
     assert found.roles == {"*": {"viewer"}, "dev": {"operator", "approver"}, "a=b": {"admin"}}
     assert found.scopes == {"web": {"team": "web", "stage": "dev"}, "urn:x": {"team": "y"}}
 
@@ -38,6 +40,9 @@ def test_everything_it_can_be_told() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("INTERLOCK_OIDC_APPROVER_GROUPS", "leads"),
+        ("INTERLOCK_OIDC_APPROVER_GROUPS", "a b=/x"),
+        ("INTERLOCK_OIDC_APPROVER_GROUPS", "leads=/x,leads=/y"),
         ("INTERLOCK_OIDC_OWNERS", "agent-7"),
         ("INTERLOCK_OIDC_OWNERS", "agent-7=planner"),
         ("INTERLOCK_OIDC_OWNERS", "agent-7=alice,agent-7=bob"),

@@ -113,7 +113,8 @@ class Filter:
     @property
     def key(self) -> Hashable:
         """Equal for filters that choose the same."""
-        who = (self.approver.subject, self.approver.roles) if self.approver is not None else None
+        asks = self.approver
+        who = (asks.subject, asks.roles, asks.owner, asks.groups) if asks is not None else None
         labels, scope = frozenset(self.labels.items()), frozenset(self.workspace_labels.items())
         return self.run_id, self.workspace_id, self.step_kinds, labels, scope, who
 

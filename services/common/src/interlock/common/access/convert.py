@@ -18,6 +18,7 @@ def caller(identity: Identity) -> access_pb2.Caller:
         scope=dict(identity.scope),
         authentication=identity.authentication,
         owner=identity.owner,
+        groups=sorted(identity.groups),
     )
     if identity.expires_at is not None:
         message.expires_at.FromDatetime(identity.expires_at)
@@ -33,6 +34,7 @@ def identity(message: access_pb2.Caller) -> Identity:
         authentication=message.authentication,
         expires_at=message.expires_at.ToDatetime(UTC) if message.HasField("expires_at") else None,
         owner=message.owner,
+        groups=frozenset(message.groups),
     )
 
 

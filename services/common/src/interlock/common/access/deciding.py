@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from interlock.common.access.held import has_role
-from interlock.common.identity import Identity, folded
+from interlock.common.identity import PROVIDER, Identity, folded
 
 
 def may_approve(identity: Identity, stages: Iterable[Collection[str]], excluded: Collection[str]) -> bool:
@@ -22,5 +22,6 @@ def may_approve(identity: Identity, stages: Iterable[Collection[str]], excluded:
         return False
     if excluded and not {folded(identity.subject), folded(identity.owner)}.isdisjoint(map(folded, excluded)):
         return False
+    mine = {identity.subject, *(PROVIDER + group for group in identity.groups)}
     named = list(stages)
-    return not named or any(not each or identity.subject in each for each in named)
+    return not named or any(not each or not mine.isdisjoint(each) for each in named)

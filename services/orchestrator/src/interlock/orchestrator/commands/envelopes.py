@@ -16,7 +16,10 @@ async def grant(deps: Deps, message: pb.GrantEnvelopeRequest) -> pb.GrantEnvelop
     """Grants what is asked for to the rest of the run."""
     caller, asked = current_identity(), convert.grant(message.bounds)
     by = decide_envelope.Granter(
-        Voter(caller.subject), caller.authentication, message.channel, message.comment
+        Voter(caller.subject, groups=tuple(sorted(caller.groups))),
+        caller.authentication,
+        message.channel,
+        message.comment,
     )
     return await mutate(
         deps,

@@ -135,6 +135,7 @@ def decision(message: decision_pb2.Decision, *, by: Identity) -> tuple[Decision,
         input=fields,
         authentication=by.authentication,
         on_behalf_of=message.on_behalf_of,
+        groups=tuple(sorted(by.groups)),
         envelope=grant(message.approve.envelope) if message.approve.HasField("envelope") else None,
     )
     return made, payloads

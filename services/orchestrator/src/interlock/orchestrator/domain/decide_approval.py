@@ -36,7 +36,7 @@ from interlock.orchestrator.domain.votes import Voter, check_may_approve, check_
 class Decision:
     """One person's or rule's answer. `input` and `kind` are of an edit, `action` of a rejection,
     `authentication` how the subject proved who it is, `on_behalf_of` whose right it uses by `delegation`. An
-    approval may come with an `envelope` for later steps."""
+    approval may come with an `envelope` for later steps. `groups` are the provider's that the subject is in."""
 
     verdict: Verdict
     digest: str
@@ -50,11 +50,12 @@ class Decision:
     on_behalf_of: str = ""
     delegation: str = ""
     envelope: Grant | None = None
+    groups: tuple[str, ...] = ()
 
     @property
     def voter(self) -> Voter:
         """Who decides, and in whose place."""
-        return Voter(self.subject, self.on_behalf_of)
+        return Voter(self.subject, self.on_behalf_of, self.groups)
 
 
 def decide(run: Run, ctx: Context, approval_id: str, decision: Decision) -> list[e.Event]:
@@ -119,6 +120,7 @@ def _voted(run: Run, step: Step, approval_id: str, decision: Decision) -> e.Appr
         decision.authentication,
         decision.on_behalf_of,
         decision.delegation,
+        decision.groups,
         step=step.number,
     )
 

@@ -71,6 +71,7 @@ def granted(ctx: Context, asked: Grant, by: Granter, *, approval_id: str = "", d
         approval_id,
         digest,
         until,
+        by.voter.groups,
     )
 
 

@@ -71,6 +71,7 @@ def decide_or_keep(run: Run, ctx: Context, number: int, decision: Decision) -> l
         decision.authentication,
         decision.on_behalf_of,
         decision.delegation,
+        decision.groups,
     )
     return [e.DecisionKept(kept, step=number)]
 
@@ -113,6 +114,7 @@ def _decision(kept: EarlyDecision) -> Decision:
         authentication=kept.authentication,
         on_behalf_of=kept.on_behalf_of,
         delegation=kept.delegation,
+        groups=kept.groups,
     )
 
 

@@ -119,7 +119,7 @@ def _before(run: Run, step: Step, envelope: Envelope, now: datetime) -> Outside 
     bounds = envelope.bounds
     if envelope.expires_at and now >= parse_time(envelope.expires_at):
         return Outside("expires_at", f"it ended at {envelope.expires_at}")
-    if why := _not_alone(run, step, Voter(envelope.granted_by, envelope.on_behalf_of)):
+    if why := _not_alone(run, step, Voter(envelope.granted_by, envelope.on_behalf_of, envelope.groups)):
         return Outside("granted_by", why)
     if step.edited_by:
         return Outside("edited", f"{step.edited_by} has edited the step")
@@ -198,6 +198,6 @@ def _not_alone(run: Run, step: Step | None, voter: Voter) -> str:
     if sum(stage.quorum for stage in of.stages) > 1:
         return "several people have to approve"
     people = [approvers(of.groups, stage) for stage in of.stages]
-    if any(each and voter.right not in each for each in people):
+    if any(each and not voter.is_among(each) for each in people):
         return f"{voter.right} is not among those who decide"
     return ""

@@ -139,6 +139,7 @@ def _granted(run: Run, event: e.EnvelopeGranted, at: datetime) -> dict[str, Any]
         run.spent.cost_micros or 0,
         run.spent.unpriced,
         delegation=event.delegation,
+        groups=event.groups,
     )
     return {"envelopes": (*run.envelopes, made)}
 

@@ -141,6 +141,7 @@ def _vote(event: e.ApprovalVoted, at: datetime) -> Vote:
         event.authentication,
         event.on_behalf_of,
         event.delegation,
+        event.groups,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.common.identity import folded
+from interlock.common.identity import PROVIDER, folded, is_reserved
 from interlock.orchestrator.domain.asking import deciders
 from interlock.orchestrator.domain.model import Group, Policy, Run, Stage, Step, Vote
 from interlock.orchestrator.domain.people import same_person
@@ -23,15 +23,22 @@ GROUP = "group:"
 
 @dataclass(frozen=True, slots=True)
 class Voter:
-    """Who decides; with `on_behalf_of`, in whose place."""
+    """Who decides; with `on_behalf_of`, in whose place. `groups` are the provider's that they are in."""
 
     subject: str
     on_behalf_of: str = ""
+    groups: tuple[str, ...] = ()
 
     @property
     def right(self) -> str:
         """Whose right to decide it is."""
         return self.on_behalf_of or self.subject
+
+    def is_among(self, people: frozenset[str]) -> bool:
+        """Whether the right is one of these: of a name, or, for oneself alone, of a group of the provider."""
+        groups = () if self.on_behalf_of else self.groups
+        named = self.right in people and not is_reserved(self.right)  # a group's name is nobody's
+        return named or any(PROVIDER + group in people for group in groups)
 
     @property
     def people(self) -> frozenset[str]:
@@ -108,13 +115,17 @@ def check_may_refuse(run: Run, step: Step, approval_id: str, voter: Voter) -> No
     """Raises PERMISSION_DENIED unless they may vote in some stage, or created the run."""
     who = deciders(run, step)
     people = [approvers(who.groups, stage, step) for stage in who.stages]
-    if not people or voter.right == run.created_by or any(not each or voter.right in each for each in people):
+    if (
+        not people
+        or voter.right == run.created_by
+        or any(not each or voter.is_among(each) for each in people)
+    ):
         return
     _check_named(frozenset().union(*people), who.stages[0], 0, approval_id, voter)
 
 
 def _check_named(people: frozenset[str], stage: Stage, number: int, approval_id: str, voter: Voter) -> None:
-    if not people or voter.right in people:
+    if not people or voter.is_among(people):
         return
     title = f" ({stage.name})" if stage.name else ""
     raise InterlockError(
@@ -132,7 +143,7 @@ def check_stages(policy: Policy) -> None:
         _check_groups(policy, stage.approvers, field)
         people = approvers(policy.groups, stage)
         count = len({folded(name) for name in people})
-        if people and count < stage.quorum:
+        if people and count < stage.quorum and not any(name.startswith(PROVIDER) for name in people):
             why = f"wants {stage.quorum} people to approve and names {count}"
             raise _bad(field, why, "Name more of them, or lower the quorum.")
     _check_groups(policy, policy.escalate_to, "policy.escalate_to")

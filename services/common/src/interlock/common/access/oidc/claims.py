@@ -36,6 +36,7 @@ def identity(claims: Claims, settings: OidcSettings, now: datetime) -> Identity:
         settings.authentication,
         datetime.fromtimestamp(expires, UTC),
         _owner(claims, settings, subject),
+        frozenset(name for name, group in settings.approvers.items() if group in groups),
     )
 
 

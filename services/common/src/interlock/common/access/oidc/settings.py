@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +18,8 @@ ISSUER: Final = "INTERLOCK_OIDC_ISSUER"
 EVERYONE: Final = "*"
 """The group of everyone whom the provider knows."""
 
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_MOST_APPROVERS: Final = 50  # they travel in a header
 _LONGEST_ISSUER: Final = 240  # `oidc:<issuer>` travels in a header of 256 characters
 
 
@@ -34,6 +37,7 @@ class OidcSettings:
         scopes: INTERLOCK_OIDC_SCOPES, `group:label=value`: who is in the group may touch only what has the label.
         owner: INTERLOCK_OIDC_OWNER_CLAIM, the claim that names whose agent the subject is; empty = no claim does.
         owners: INTERLOCK_OIDC_OWNERS, `subject=owner`, for providers that cannot say it.
+        approvers: INTERLOCK_OIDC_APPROVER_GROUPS, `name=group`: groups that policies may name as `provider:NAME`.
         leeway: INTERLOCK_OIDC_LEEWAY_SECONDS, by how much clocks may differ; 30 by default, 300 at most.
     """
 
@@ -47,6 +51,7 @@ class OidcSettings:
     leeway: float = 30.0
     owner: str = ""
     owners: Mapping[str, str] = field(default_factory=dict)
+    approvers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def authentication(self) -> str:
@@ -81,6 +86,7 @@ def from_env(env: Mapping[str, str] | None = None) -> OidcSettings | None:
         env_float("INTERLOCK_OIDC_LEEWAY_SECONDS", 30.0, minimum=0.0, maximum=300.0, env=env),
         env_text("INTERLOCK_OIDC_OWNER_CLAIM", env=env),
         _owners(env),
+        _approvers(env),
     )
 
 
@@ -128,6 +134,18 @@ def _owners(env: Mapping[str, str] | None) -> dict[str, str]:
             raise bad_variable(name, entry, "subject=owner")
         if found.setdefault(subject, owner) != owner:
             raise bad_variable(name, entry, "one owner of a subject")
+    return found
+
+
+def _approvers(env: Mapping[str, str] | None) -> dict[str, str]:
+    name = "INTERLOCK_OIDC_APPROVER_GROUPS"
+    found: dict[str, str] = {}
+    for entry in env_list(name, env=env):
+        known, equals, group = entry.partition("=")
+        if not equals or not group or not _NAME.fullmatch(known):
+            raise bad_variable(name, entry, "name=group, the name of A-Za-z0-9._-")
+        if found.setdefault(known, group) != group or len(found) > _MOST_APPROVERS:
+            raise bad_variable(name, entry, f"one group of a name, and at most {_MOST_APPROVERS} names")
     return found
 
 

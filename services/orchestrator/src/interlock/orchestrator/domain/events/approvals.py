@@ -36,7 +36,10 @@ class DecisionWithdrawn(Event):
 
 @dataclass(frozen=True, slots=True)
 class ApprovalVoted(Event):
-    """Someone approved where several have to; `stage` counts from 0. The last one is followed by the decision."""
+    """Someone approved where several have to; `stage` counts from 0. The last one is followed by the decision.
+
+    `groups`: the provider's groups that they were in.
+    """
 
     type = "approval.voted"
     approval_id: str
@@ -48,6 +51,7 @@ class ApprovalVoted(Event):
     authentication: str = ""
     on_behalf_of: str = ""
     delegation: str = ""
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,10 @@ from interlock.orchestrator.domain.model import Bounds
 
 @dataclass(frozen=True, slots=True)
 class EnvelopeGranted(Event):
-    """Later steps within the bounds do not ask. `approval_id` and `digest`: what it was given with, if it was."""
+    """Later steps within the bounds do not ask. `approval_id` and `digest`: what it was given with, if it was.
+
+    `groups`: the provider's groups that the granter was in.
+    """
 
     type = "envelope.granted"
     envelope_id: str
@@ -24,6 +27,7 @@ class EnvelopeGranted(Event):
     approval_id: str = ""
     digest: str = ""
     expires_at: str = ""
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,3 +70,4 @@ class Envelope:
     uses: tuple[EnvelopeUse, ...] = ()
     revoked_by: str = ""
     delegation: str = ""
+    groups: tuple[str, ...] = ()

@@ -56,7 +56,7 @@ class Approval:
 @dataclass(frozen=True, slots=True)
 class Vote:
     """One approval of several that are needed; `stage` counts from 0. `on_behalf_of` gave their right by
-    `delegation`.
+    `delegation`; `groups` are the provider's that they were in.
     """
 
     subject: str
@@ -67,6 +67,7 @@ class Vote:
     authentication: str = ""
     on_behalf_of: str = ""
     delegation: str = ""
+    groups: tuple[str, ...] = ()
 
     @property
     def people(self) -> frozenset[str]:
@@ -113,3 +114,4 @@ class EarlyDecision:
     authentication: str = ""
     on_behalf_of: str = ""
     delegation: str = ""
+    groups: tuple[str, ...] = ()
