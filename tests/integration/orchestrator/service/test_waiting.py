@@ -13,6 +13,7 @@ from tests.support.orchestrator import (
     edit,
     executor_server,
     orchestrator,
+    planner_server,
     read,
     until,
 )
@@ -24,7 +25,7 @@ from interlock.orchestrator.worker import defects
 from interlock.orchestrator.worker.executing import Executing
 from interlock.v1 import explain_pb2 as pb
 from interlock.v1 import orchestrator_pb2 as o
-from interlock.v1 import run_pb2
+from interlock.v1 import planner_pb2, planner_pb2_grpc, run_pb2
 
 
 async def explained(stub: Any, run_id: str, cause: str) -> pb.ExplainRunResponse:
@@ -180,3 +181,29 @@ async def test_a_dead_orchestrator_is_named_and_who_waits_for_a_workspace_is_tol
         second = await create(it.stub, edit(), workspace_id="ws-shared", on_busy=o.ON_BUSY_WAIT)
         said = await explained(it.stub, second.run_id, "WORKSPACE_BUSY")
         assert said.options[0].command == f"interlock run explain {first.run_id}"
+
+
+async def test_a_model_that_is_too_slow_is_asked_once(database_url: str) -> None:
+    """It may have to be paid for, so that only a person asks again."""
+    planner = SlowPlanner()
+    async with (
+        executor_server(ScriptedExecutor(Script())) as executor,
+        planner_server(planner) as at,
+        orchestrator(database_url, executor, at, model_seconds=0.2) as it,
+    ):
+        run_id = (await create(it.stub, analyze())).run_id
+        failed = await until(it.stub, run_id, "FAILED")
+    assert failed.failure.reason == "MODEL_TIMEOUT"
+    assert planner.asked == 1
+
+
+class SlowPlanner(planner_pb2_grpc.PlannerServicer):
+    """Never answers."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def Analyze(self, request: planner_pb2.AnalyzeRequest, context: Any) -> planner_pb2.AnalyzeResponse:
+        self.asked += 1
+        await asyncio.Event().wait()
+        raise AssertionError

@@ -31,7 +31,10 @@ WITH beat AS (
 ), free AS (
     SELECT r.id FROM runs r JOIN seen ON seen.id = r.id
      WHERE r.epoch = seen.epoch AND r.needs_driver
-     ORDER BY r.id LIMIT :limit FOR UPDATE OF r SKIP LOCKED
+     ORDER BY r.id
+     LIMIT (SELECT least(:limit, greatest(:least, ceil(count(*) / greatest(1, (
+                SELECT count(*) FROM drivers WHERE until >= clock_timestamp())::numeric))::int)) FROM seen)
+       FOR UPDATE OF r SKIP LOCKED
 )
 UPDATE runs r SET epoch = r.epoch + 1, lease_owner = :owner FROM free WHERE r.id = free.id
 RETURNING r.id, r.epoch, r.seq, r.state
@@ -57,6 +60,10 @@ SELECT coalesce(r.lease_owner, ''), coalesce(d.until >= clock_timestamp(), false
 """)
 
 
+LEAST = 8
+"""So few runs are claimed by whoever comes first, however many could share them."""
+
+
 class Holder(NamedTuple):
     """Who has a run's lease (empty: nobody), whether its heartbeat goes on, and when it was, or will be, over."""
 
@@ -80,13 +87,15 @@ class Claimed(NamedTuple):
 
 
 async def claim(database: Database, owner: str, ttl: float, limit: int = 100) -> list[Claimed]:
-    """Takes up to `limit` runs that need a driver and have no living one; also counts as a heartbeat.
+    """Takes runs that need a driver and have no living one; also counts as a heartbeat.
+
+    At most `limit`, and of many no more than an even share among those who live: the others take theirs.
 
     Args:
         owner: unique per process and start: a restarted process must not inherit what it no longer knows.
         ttl: seconds after which the leases are free unless renewed.
     """
-    rows = await database.write(_CLAIM.bindparams(owner=owner, ttl=ttl, limit=limit))
+    rows = await database.write(_CLAIM.bindparams(owner=owner, ttl=ttl, limit=limit, least=LEAST))
     return [Claimed(*row) for row in rows]
 
 

@@ -24,6 +24,8 @@ from interlock.orchestrator.worker.run_driver import RunDriver
 
 _log = logs.get("drivers")
 _CLAIM = 200
+_SHARING = 0.5
+"""Seconds between two claims of a share, while there may be more."""
 
 
 class Drivers:
@@ -150,16 +152,18 @@ class Drivers:
 
     async def _beat(self) -> None:
         while True:
+            more = False
             try:
-                await self._renew_and_claim()
+                more = await self._renew_and_claim()
             except InterlockError as error:
                 _log.warning("no heartbeat", reason=error.reason.value)
             self._look.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._ttl / 3):
+                async with asyncio.timeout(min(_SHARING, self._ttl / 3) if more else self._ttl / 3):
                     await self._look.wait()
 
-    async def _renew_and_claim(self) -> None:
+    async def _renew_and_claim(self) -> bool:
+        """Whether it claimed so many that there may be more, after the others had time to take their share."""
         given_back, self._given_back = self._given_back, set()
         if given_back:
             await leases.release(self._database, self._owner, sorted(given_back))
@@ -170,5 +174,7 @@ class Drivers:
         for run_id, epoch in held.items():
             if run_id not in self._drivers:
                 self.own(run_id, epoch, behind=True)
-        for claimed in await leases.claim(self._database, self._owner, self._ttl, _CLAIM):
-            self.own(claimed.run_id, claimed.epoch, behind=True)
+        claimed = await leases.claim(self._database, self._owner, self._ttl, _CLAIM)
+        for each in claimed:
+            self.own(each.run_id, each.epoch, behind=True)
+        return len(claimed) >= leases.LEAST
