@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind
+from interlock.approval.domain.cursor import Cursor
 from interlock.approval.hub import Hub, Limits
 from interlock.approval.queries.subscribe import Message, Messages, Subscriptions
 from interlock.common.clock import SystemClock
@@ -180,6 +181,41 @@ async def test_relays_are_bounded(change: Make) -> None:
     assert caught.value.retry_after
 
 
+def behind(make: Make, **options: Any) -> tuple[Subscriptions, str]:
+    """A source whose subscribers are relayed three changes first, and the cursor to come with."""
+    hub = Hub(UlidIds(SystemClock()))
+    hub.apply(Batch((), "c9", caught_up=True))
+    hub.set_ready(True)
+    batches = [Batch((make(Kind.REQUESTED, number, number),), f"c{number}") for number in (1, 2, 3)]
+    return subscriptions(hub, Orchestrator({"c0": batches}), **options), started().head.encode()
+
+
+async def test_a_relayed_subscriber_that_does_not_read_is_given_up(change: Make) -> None:
+    source, cursor = behind(change, patience_seconds=0.01)
+    given_up = asyncio.Event()
+    async with aclosing(source.messages(EVERYTHING, cursor, given_up.set)) as stream:
+        assert told(await read(stream, 1)) == [(Kind.REQUESTED, "apr-001")]
+        async with asyncio.timeout(10):
+            await given_up.wait()
+        assert told(await read(stream, 1)) == [(Kind.REQUESTED, "apr-002")]
+
+
+async def test_a_caller_has_its_share_of_relays(change: Make) -> None:
+    source, cursor = behind(change, relays=3, relays_each=1)
+
+    async def begin(who: str) -> list[Message]:
+        async with aclosing(source.messages(EVERYTHING, cursor, lambda: None, who)) as stream:
+            return await read(stream, 1)
+
+    async with aclosing(source.messages(EVERYTHING, cursor, lambda: None, "ada")) as first:
+        await read(first, 1)
+        with pytest.raises(InterlockError) as caught:
+            await begin("ada")
+        assert caught.value.reason is Reason.RESOURCE_EXHAUSTED
+        assert await begin("bob")
+    assert await begin("ada")
+
+
 async def test_relay_that_is_left_closes_its_feed(change: Make) -> None:
     cursor = started().head.encode()
     hub = Hub(UlidIds(SystemClock()))
@@ -266,7 +302,6 @@ async def test_a_subscriber_that_stops_anywhere_misses_nothing(data: st.DataObje
     )
     first = _fed(changes, cuts, data.draw(st.sampled_from(boundaries)), limits, ids)
     # From the beginning of the feed, relayed or from the log, stopping after each change, in changing processes.
-    from interlock.approval.domain.cursor import Cursor
 
     cursor = Cursor("at-0", 0).encode()
     heard: list[Change] = []

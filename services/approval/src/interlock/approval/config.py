@@ -19,6 +19,7 @@ class Config:
     token: str
     heartbeat_seconds: float = 10.0
     log_entries: int = 10_000
+    subscriptions_each: int = 500
     grace_seconds: float = 10.0
     ready_file: Path | None = None
     ready_fd: int | None = None
@@ -28,7 +29,8 @@ def load(
     env: Mapping[str, str] | None = None, *, ready_file: Path | None = None, ready_fd: int | None = None
 ) -> Config:
     """Read INTERLOCK_APPROVAL_ADDRESS, INTERLOCK_ORCHESTRATOR_ADDRESS, INTERLOCK_TOKEN (or the token file),
-    INTERLOCK_APPROVAL_HEARTBEAT_SECONDS, INTERLOCK_APPROVAL_LOG_ENTRIES and INTERLOCK_GRACE_SECONDS.
+    INTERLOCK_APPROVAL_HEARTBEAT_SECONDS, INTERLOCK_APPROVAL_LOG_ENTRIES, INTERLOCK_APPROVAL_SUBSCRIPTIONS_EACH and
+    INTERLOCK_GRACE_SECONDS.
     """
     return Config(
         address=service_address("approval", env),
@@ -38,6 +40,9 @@ def load(
             "INTERLOCK_APPROVAL_HEARTBEAT_SECONDS", 10.0, minimum=0.05, maximum=3600, env=env
         ),
         log_entries=env_int("INTERLOCK_APPROVAL_LOG_ENTRIES", 10_000, minimum=1, maximum=1_000_000, env=env),
+        subscriptions_each=env_int(
+            "INTERLOCK_APPROVAL_SUBSCRIPTIONS_EACH", 500, minimum=1, maximum=10_000, env=env
+        ),
         grace_seconds=env_float("INTERLOCK_GRACE_SECONDS", 10.0, minimum=0, maximum=3600, env=env),
         ready_file=ready_file,
         ready_fd=ready_fd,

@@ -10,6 +10,7 @@ from interlock.approval.hub import Hub, Limits
 from interlock.approval.orchestrator import RETRIED, GrpcOrchestrator
 from interlock.approval.queries.subscribe import Subscriptions
 from interlock.approval.service import ApprovalService
+from interlock.approval.shares import Shares
 from interlock.common.access.scope import Open
 from interlock.common.client import channel
 from interlock.common.clock import SystemClock
@@ -32,6 +33,7 @@ def build(config: Config) -> ServerSpec:
     hub = Hub(ids, limits)
     feed = Feed(hub, orchestrator, health.set)
     subscriptions = Subscriptions(hub, orchestrator, heartbeat_seconds=config.heartbeat_seconds)
+    shares = Shares(config.subscriptions_each, "subscriptions")
     following: list[asyncio.Task[None]] = []
 
     async def start() -> None:
@@ -52,7 +54,7 @@ def build(config: Config) -> ServerSpec:
         address=config.address,
         services=[
             (
-                ApprovalService(orchestrator, hub, subscriptions, clock, ids),
+                ApprovalService(orchestrator, hub, subscriptions, shares, clock, ids),
                 approval_pb2_grpc.add_ApprovalServicer_to_server,
                 SERVICE,
             )

@@ -14,6 +14,7 @@ from interlock.approval.frames import Frames
 from interlock.approval.hub import Hub
 from interlock.approval.ports import Orchestrator, Page
 from interlock.approval.queries.subscribe import Message, Messages, Subscriptions, cancel_later
+from interlock.approval.shares import Shares, share_of
 from interlock.common import logs, telemetry
 from interlock.common.clock import Clock
 from interlock.common.errors import InterlockError, Reason
@@ -30,13 +31,20 @@ class ApprovalService(approval_pb2_grpc.ApprovalServicer):
     """Reads and decisions go to the orchestrator; subscriptions are served from the hub."""
 
     def __init__(
-        self, orchestrator: Orchestrator, hub: Hub, subscriptions: Subscriptions, clock: Clock, ids: Ids
+        self,
+        orchestrator: Orchestrator,
+        hub: Hub,
+        subscriptions: Subscriptions,
+        shares: Shares,
+        clock: Clock,
+        ids: Ids,
     ) -> None:
         self._orchestrator = orchestrator
         self._hub = hub
         self._subscriptions = subscriptions
         self._clock = clock
         self._ids = ids
+        self._shares = shares
         self._frames = Frames()
 
     async def ListApprovals(
@@ -56,15 +64,14 @@ class ApprovalService(approval_pb2_grpc.ApprovalServicer):
 
     async def Subscribe(self, request: approval_pb2.SubscribeRequest, context: Any) -> None:  # type: ignore[override]
         """What is open, then everything that happens: SubscribeResponse."""
-        messages = self._subscriptions.messages(
-            convert.chosen(request.filter, current_identity()),
-            request.cursor,
-            cancel_later(_CUT_SECONDS),
-        )
-        # At once, so that a client of a quiet stream knows that it is connected and allowed.
-        await context.send_initial_metadata(())
-        # In a task of its own: whoever is woken within the rpc's handler passes through all that is around it.
-        await asyncio.create_task(self._tell(messages, context.write, request.with_preview))
+        caller = current_identity()
+        chosen, share = convert.chosen(request.filter, caller), share_of(caller)
+        with self._shares.one(share):
+            messages = self._subscriptions.messages(chosen, request.cursor, cancel_later(_CUT_SECONDS), share)
+            # At once, so that a client of a quiet stream knows that it is connected and allowed.
+            await context.send_initial_metadata(())
+            # In a task of its own: whoever is woken within the rpc's handler passes through all that is around it.
+            await asyncio.create_task(self._tell(messages, context.write, request.with_preview))
 
     async def _tell(self, messages: Messages, write: Write, with_preview: bool) -> None:
         async with aclosing(messages):

@@ -50,13 +50,14 @@ class View:
             return
         kept = change if self._bytes + change.size <= self._max_preview_bytes else change.without_preview()
         since = known.since if known is not None else -1 if change.kind is Kind.PENDING else change.position
-        self._open[approval_id] = Open(kept, since)
+        # As everyone is told of it who begins to listen: one object for all of them.
+        self._open[approval_id] = Open(kept.as_pending(), since)
         self._bytes += kept.size
 
     def snapshot(self, position: int, after: str = "") -> list[Change]:
         """What was asked at or before a position and is still open, by id (which is by age), after an id."""
         chosen = [
-            entry.change.as_pending()
+            entry.change
             for approval_id, entry in self._open.items()
             if approval_id > after and entry.since <= position
         ]

@@ -10,8 +10,8 @@ Three ways to stand in the feed, each handed over to the next without gap or dup
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,6 +20,7 @@ from interlock.approval.domain.cursor import Cursor, decode
 from interlock.approval.domain.log import Entry
 from interlock.approval.hub import Begun, Hub
 from interlock.approval.ports import Orchestrator
+from interlock.approval.shares import Shares
 from interlock.approval.subscription import Ended, Subscription
 from interlock.common.errors import InterlockError, Reason
 
@@ -105,6 +106,9 @@ class Subscriptions:
         orchestrator: for what is older than the hub's log.
         heartbeat_seconds: silence after which a heartbeat is sent.
         relays: most subscriptions that may be relayed from the orchestrator at once.
+        relays_each: most of them for one caller.
+        patience_seconds: how long a relayed subscriber may take over one message before it is given up: it holds up
+            nobody, but others may wait for its turn.
         ready_seconds: how long a new subscription waits for a feed.
     """
 
@@ -115,33 +119,37 @@ class Subscriptions:
         *,
         heartbeat_seconds: float = 10.0,
         relays: int = 256,
+        relays_each: int = 32,
+        patience_seconds: float = 30.0,
         ready_seconds: float = 5.0,
     ) -> None:
         self._hub = hub
         self._orchestrator = orchestrator
         self._heartbeat = heartbeat_seconds
         self._relays = relays
+        self._relayed = Shares(relays_each, "subscriptions that are caught up")
+        self._patience = patience_seconds
         self._ready_seconds = ready_seconds
         self._recent: dict[tuple[int, str], tuple[Cursor, Message]] = {}
 
-    def messages(self, chosen: Filter, text: str, on_cut: Callable[[], None]) -> Messages:
+    def messages(self, chosen: Filter, text: str, on_cut: Callable[[], None], share: str = "") -> Messages:
         """Everything the filter chooses after a cursor's text (empty: first what is open). Ends by an error only.
 
         Raises CURSOR_INVALID; CURSOR_EXPIRED after a fresh snapshot, with the cursor after it in the metadata;
         RESOURCE_EXHAUSTED with `cursor` in the metadata for a subscriber that was too slow; UNAVAILABLE when there
-        is no feed.
+        is no feed. `share` is by what the caller is counted.
         """
-        return Messages(self._phases(chosen, text, on_cut), self._heartbeat)
+        return Messages(self._phases(chosen, text, on_cut, share), self._heartbeat)
 
     async def _phases(
-        self, chosen: Filter, text: str, on_cut: Callable[[], None]
+        self, chosen: Filter, text: str, on_cut: Callable[[], None], share: str
     ) -> AsyncGenerator[Message | Live, None]:
         """What is told until the subscriber stands in the log; then that, and nothing more."""
         cursor = decode(text) if text else None
         await self._hub.wait_ready(self._ready_seconds)
         expired: InterlockError
         try:
-            async with aclosing(self._after(chosen, cursor, on_cut)) as messages:
+            async with aclosing(self._after(chosen, cursor, on_cut, share)) as messages:
                 async for message in messages:
                     yield message
             return
@@ -172,7 +180,7 @@ class Subscriptions:
         )
 
     async def _after(
-        self, chosen: Filter, cursor: Cursor | None, on_cut: Callable[[], None]
+        self, chosen: Filter, cursor: Cursor | None, on_cut: Callable[[], None], share: str
     ) -> AsyncGenerator[Message | Live, None]:
         if cursor is None:
             begun = self._hub.begin(chosen, on_cut)
@@ -181,12 +189,14 @@ class Subscriptions:
             if resumed is None and cursor.after is not None:
                 raise _expired()
             if resumed is None:
-                async with aclosing(self._relay(chosen, cursor, on_cut)) as relayed:
-                    async for item in relayed:
-                        if isinstance(item, Begun):
-                            resumed = item
-                            break
-                        yield item
+                with self._relayed.one(share):
+                    async with aclosing(self._relay(chosen, cursor, on_cut)) as relayed:
+                        async for item in relayed:
+                            if isinstance(item, Begun):
+                                resumed = item
+                                break
+                            with _within(self._patience, on_cut):
+                                yield item
             begun = _certain(resumed)
         async with aclosing(self._from_log(begun, fresh=cursor is None)) as live:
             async for message in live:
@@ -252,6 +262,15 @@ class Subscriptions:
         finally:
             self._relays += 1
         raise _with_cursor(InterlockError(Reason.UNAVAILABLE, "The orchestrator ended its feed."), cursor)
+
+
+@contextmanager
+def _within(seconds: float, otherwise: Callable[[], None]) -> Iterator[None]:
+    timer = asyncio.get_running_loop().call_later(seconds, otherwise)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def cancel_later(seconds: float) -> Callable[[], None]:
