@@ -189,6 +189,7 @@ def _runs(world: World) -> None:
     world.ask("GetPolicy", rules_pb2.GetPolicyRequest(run_id=made))
     tried = rules_pb2.BacktestPolicyRequest(document=POLICY, run_ids=[made])
     world.ask("BacktestPolicy", tried)
+    world.ask("ListAnchors", o.ListAnchorsRequest(page_size=1))
     world.ask("CollectStorage", o.CollectStorageRequest(dry_run=True))
     gone = world.workspace().workspace_id
     world.ask("RemoveWorkspace", o.RemoveWorkspaceRequest(workspace_id=gone, request_id=world.fresh()))
