@@ -21,6 +21,7 @@ from interlock.v1 import (
     export_pb2,
     fork_pb2,
     policy_pb2,
+    replay_pb2,
     role_pb2,
     rules_pb2,
     workspace_pb2,
@@ -189,6 +190,8 @@ def _runs(world: World) -> None:
     world.ask("GetPolicy", rules_pb2.GetPolicyRequest(run_id=made))
     tried = rules_pb2.BacktestPolicyRequest(document=POLICY, run_ids=[made])
     world.ask("BacktestPolicy", tried)
+    world.ask("ReplayRun", replay_pb2.ReplayRunRequest(run_id=made, all_steps=True))
+    world.ask("EraseFromRun", o.EraseFromRunRequest(run_id=failed, everything=True, reason="asked for"))
     world.ask("ListAnchors", o.ListAnchorsRequest(page_size=1))
     world.ask("CollectStorage", o.CollectStorageRequest(dry_run=True))
     gone = world.workspace().workspace_id
