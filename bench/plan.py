@@ -13,7 +13,7 @@ from bench.results import Results
 
 STEPS = 10
 SLOW_COMMIT_US = 2000
-_LOAD = {"steps": STEPS, "warm": 1.0, "seconds": 3.0}
+_LOAD = {"steps": STEPS, "warm": 1.0, "seconds": 2.5}
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ _QUICK_LEADERS = ("Absurd", "Restate")
 
 QUICK = (
     Part("throughput_50", "throughput", {**_LOAD, "runs": 50}, rounds=3),
-    Part("throughput_20", "throughput", {**_LOAD, "runs": 20}),
-    Part("throughput_200", "throughput", {**_LOAD, "runs": 200}),
+    Part("throughput_20", "throughput", {**_LOAD, "runs": 20}, leaders=_QUICK_LEADERS),
+    Part("throughput_200", "throughput", {**_LOAD, "runs": 200}, leaders=_QUICK_LEADERS),
     Part("idle", "idle", {"steps": 300}),
     Part("approval", "approval", {"decisions": 40}, leaders=("Restate", "LangGraph", "DBOS")),
     Part("growth", "growth", {"steps": 5000, "kilobyte": True}, limit=120, leaders=("Restate",)),

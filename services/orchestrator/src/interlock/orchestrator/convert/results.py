@@ -42,7 +42,9 @@ def effect(
         effect_digest=message.effect_digest if with_result else "",
         result_tree=message.result_tree if with_result else "",
         exit_code=message.exit_code if message.HasField("exit_code") else None,
-        limits=json_format.MessageToDict(limits, preserving_proto_field_name=True),
+        limits=json_format.MessageToDict(limits, preserving_proto_field_name=True)
+        if limits.ListFields()
+        else {},
     )
     return facts, [kept]
 

@@ -63,6 +63,8 @@ def _plain(value: Any) -> Any:
     kind = type(value)
     if kind is str or kind is int:
         return value
+    if kind in _DEFAULTS:
+        return _object(value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, (tuple, list)):

@@ -89,21 +89,23 @@ _SAME_ATTEMPT = (
     e.StepFailed,
 )
 _NEXT_ATTEMPT = (e.StepStarted, e.StepEdited, e.PreviewSuperseded)
+_COMPARED: dict[type[e.Event], Callable[[Step, Any], tuple[object, object]]] = {
+    **dict.fromkeys(
+        _OF_APPROVAL, lambda s, ev: (s.approval.approval_id if s.approval else "", ev.approval_id)
+    ),
+    e.ApprovalRequested: lambda s, ev: (s.attempt, ev.approval.attempt),
+    **dict.fromkeys(_SAME_ATTEMPT, lambda s, ev: (s.attempt, ev.attempt)),
+    **dict.fromkeys(_NEXT_ATTEMPT, lambda s, ev: (s.attempt + 1, ev.attempt)),
+}
+"""What an event must name, and what it names, by its type."""
 
 
 def _consistent(step: Step, event: e.Event) -> None:
     """Refuses an event that is about another attempt or another approval than the step's."""
-    if isinstance(event, _OF_APPROVAL):
-        expected: object = step.approval.approval_id if step.approval else ""
-        named: object = event.approval_id
-    elif isinstance(event, e.ApprovalRequested):
-        expected, named = step.attempt, event.approval.attempt
-    elif isinstance(event, _SAME_ATTEMPT):
-        expected, named = step.attempt, event.attempt
-    elif isinstance(event, _NEXT_ATTEMPT):
-        expected, named = step.attempt + 1, event.attempt
-    else:
+    compared = _COMPARED.get(type(event))
+    if compared is None:
         return
+    expected, named = compared(step, event)
     if named != expected:
         raise IllegalTransitionError(
             f"{event.type} names {named!r}, but step {step.number} is at {expected!r}"

@@ -320,7 +320,13 @@ def after_event(old: Step, state: StepState, event: e.Event, seq: int, at: datet
     return changes
 
 
+_TOUCHES = frozenset({e.StepSucceeded, e.StepReverted, e.StepRetried})
+"""Events that change what of a step is in the workspace, or are refused for what is."""
+
+
 def _effects_after(step: Step, event: e.Event, seq: int, at: datetime) -> Effects:
+    if type(event) not in _TOUCHES:
+        return step.effects
     if isinstance(event, e.StepSucceeded) and step.prepared is not None and step.prepared.changes_tree:
         prepared = step.prepared
         published = Published(seq, at, event.attempt, prepared.base_tree, prepared.result_tree)

@@ -21,6 +21,20 @@ from interlock.orchestrator.store.records import (
     WorkspaceChange,
 )
 
+_ASKING = frozenset(
+    {
+        e.ApprovalRequested,
+        e.ApprovalVoted,
+        e.ApprovalReminded,
+        e.ApprovalEscalated,
+        e.PreviewSuperseded,
+        e.ApprovalDecided,
+        e.ApprovalExpired,
+        e.ApprovalCancelled,
+    }
+)
+"""Events that change rows of approvals."""
+
 
 @dataclass(slots=True)
 class Change:
@@ -63,6 +77,8 @@ class Change:
         return self.after
 
     def _approval(self, before: Run | None, event: e.Event, at: datetime) -> None:
+        if type(event) not in _ASKING:
+            return
         if isinstance(event, e.ApprovalRequested):
             assert self.after is not None
             step = self.after.steps[event.step - 1]

@@ -75,7 +75,8 @@ class Performer:
 
     async def perform(self, run: Run, action: a.Action, epoch: int) -> Done:
         """The action's result. Raises EPOCH_STALE when another orchestrator drives the run."""
-        with telemetry.span(_span(action), traceparent=run.traceparent, attributes=_attributes(run, action)):
+        about = _attributes(run, action) if telemetry.enabled() else None
+        with telemetry.span(_span(action), traceparent=run.traceparent, attributes=about):
             try:
                 return await self._tried(run, action, epoch)
             finally:
