@@ -192,7 +192,6 @@ async def growth(interlock: Interlock, given: dict[str, Any]) -> dict[str, Any]:
 
 async def approval(interlock: Interlock, given: dict[str, Any]) -> dict[str, Any]:
     told, decided = [], {}
-    run_id = ""
     stream = interlock.stub.WatchApprovals(o.WatchApprovalsRequest())
     creating = asyncio.create_task(interlock.create("ws-ask", [edit()] * given["decisions"]))
 
@@ -204,12 +203,11 @@ async def approval(interlock: Interlock, given: dict[str, Any]) -> dict[str, Any
         )
 
     async for message in stream:
-        found = message.approval
-        if not message.HasField("approval") or found.state != decision_pb2.APPROVAL_STATE_PENDING:
-            continue
-        told.append(time.time() - found.requested_at.ToDatetime().replace(tzinfo=None).timestamp())
-        await asyncio.sleep(0.02)
-        await decide(found)
+        for found in (event.approval for event in message.events):
+            if found.state == decision_pb2.APPROVAL_STATE_PENDING and found.step not in decided:
+                told.append(time.time() - found.requested_at.ToNanoseconds() / 1e9)
+                await asyncio.sleep(0.02)
+                await decide(found)
         if len(decided) == given["decisions"]:
             break
     run_id = await creating

@@ -6,6 +6,7 @@ Batching is natural: a frame carries whatever was answered while the one before 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
@@ -34,10 +35,11 @@ async def run_session(
     """
     session = _Session(service)
     reader = asyncio.create_task(session.read(requests))
+    reader.add_done_callback(lambda _: session.news.set())
     end = asyncio.create_task(_stop_reading(reader, draining))
     try:
         while not (reader.done() and session.idle):
-            frame = await session.frame(reader, heartbeat)
+            frame = await session.frame(heartbeat)
             if frame is not None:
                 yield frame
         if not draining.is_set():
@@ -62,7 +64,8 @@ class _Session:
             "apply": service.Apply,
             "discard": service.Discard,
         }
-        self._answers: asyncio.Queue[pb.SessionResult] = asyncio.Queue()
+        self._answers: deque[pb.SessionResult] = deque()
+        self.news = asyncio.Event()
         self._room = asyncio.Semaphore(_UNDER_WAY)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids: set[int] = set()
@@ -72,7 +75,7 @@ class _Session:
     @property
     def idle(self) -> bool:
         """Nothing is under way and everything was taken."""
-        return not self._tasks and self._answers.empty()
+        return not self._tasks and not self._answers
 
     async def read(self, requests: AsyncIterator[pb.SessionRequest]) -> None:
         """Start the calls of every frame."""
@@ -87,7 +90,11 @@ class _Session:
                 self._ids.add(item.id)
                 task = asyncio.create_task(self._answer(item))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self.news.set()  # it may have been the last one
 
     async def _answer(self, item: pb.SessionItem) -> None:
         result = await self._result(item)
@@ -99,7 +106,8 @@ class _Session:
                     self._taken.clear()
                     await self._taken.wait()
         self._bytes += result.ByteSize()
-        self._answers.put_nowait(result)
+        self._answers.append(result)
+        self.news.set()
 
     def _fits(self, result: pb.SessionResult) -> bool:
         return self._bytes == 0 or self._bytes + result.ByteSize() <= _WAITING_BYTES
@@ -118,26 +126,23 @@ class _Session:
             result.error.CopyFrom(_internal())
         return result
 
-    async def frame(self, reader: asyncio.Task[None], heartbeat: float) -> pb.SessionResponse | None:
+    async def frame(self, heartbeat: float) -> pb.SessionResponse | None:
         """The next answers; an empty frame after a silence; None when the caller has ended and nothing is left."""
-        getter = asyncio.create_task(self._answers.get())
-        waiting: set[asyncio.Task[Any]] = {getter} if reader.done() else {getter, reader}
-        try:
-            done, _ = await asyncio.wait(waiting, timeout=heartbeat, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            getter.cancel()
-            raise
-        if getter not in done:
-            getter.cancel()
-            return None if reader in done else pb.SessionResponse()
-        return self._gather(getter.result())
+        self.news.clear()
+        if not self._answers:
+            try:
+                async with asyncio.timeout(heartbeat):
+                    await self.news.wait()
+            except TimeoutError:
+                return pb.SessionResponse()
+        return self._gather(self._answers.popleft()) if self._answers else None
 
     def _gather(self, first: pb.SessionResult) -> pb.SessionResponse:
         """What is taken makes room: a caller that does not read is not read from either."""
         frame = pb.SessionResponse(results=[first])
         size = first.ByteSize()
-        while len(frame.results) < _PER_FRAME and size < _FRAME_BYTES and not self._answers.empty():
-            result = self._answers.get_nowait()
+        while len(frame.results) < _PER_FRAME and size < _FRAME_BYTES and self._answers:
+            result = self._answers.popleft()
             size += result.ByteSize()
             frame.results.append(result)
         self._bytes -= size
