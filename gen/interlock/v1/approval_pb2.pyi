@@ -80,7 +80,8 @@ class ApprovalFilter(_message.Message):
     """Only this workspace."""
     for_me: _builtins.bool
     """Only what the caller may approve, now or in a later stage: it has the role approver, is among those whom a stage
-    names where stages name anybody, and is not kept apart as who asked (`ApprovalRecord.excluded`).
+    names where stages name anybody, and is not kept apart as who asked (`ApprovalRecord.excluded`); or somebody is who
+    lets the caller decide for them by a delegation, in force when a list or a subscription begins.
     """
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_step_pb2.StepKind.ValueType]:

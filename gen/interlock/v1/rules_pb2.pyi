@@ -479,7 +479,10 @@ class PolicyObserved(_message.Message):
 
     @_builtins.property
     def limits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Limits that were reached though the step went on: `output` (its output was cut), `network` (attempts uncounted)."""
+        """Limits that were reached though the step went on: `output` (what it wrote, or read, was kept in part), `network`
+        (attempts uncounted), `traffic` (it was cut off after as many bytes as it may move), `paths` (more than are listed),
+        `diff` (the difference is not shown in full). Passing any other limit fails the step, and rules are not asked.
+        """
 
     @_builtins.property
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -7,13 +7,14 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from tests.integration.access.conftest import Services
 from tests.support.orchestrator import command, create, until
 
 from interlock.common.client import error_from_rpc, rpc_errors
 from interlock.common.errors import InterlockError, Reason
+from interlock.v1 import access_pb2, approval_pb2_grpc, decision_pb2, orchestrator_pb2_grpc, policy_pb2
 from interlock.v1 import approval_pb2 as a
-from interlock.v1 import approval_pb2_grpc, decision_pb2, orchestrator_pb2_grpc, policy_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
 TWO_OF_THREE = policy_pb2.Policy(
@@ -174,6 +175,29 @@ async def test_whose_agent_asked_cannot_approve_and_is_not_asked(services: Servi
     await until(stub, run.run_id, "COMPLETED")
     events = (await stub.ListEvents(o.ListEventsRequest(run_id=run.run_id))).events
     assert [event.type for event in events].count("run.agent_named") == 1
+
+
+async def test_in_whose_place_one_may_approve_is_asked_for_too(services: Services) -> None:
+    record = await waiting(services, policy_pb2.Policy(stages=[policy_pb2.ApprovalStage(approvers=["ada"])]))
+    dan = await voter(services, "dan")
+    chosen = a.ApprovalFilter(run_id=record.run_id, for_me=True)
+
+    async def first() -> str:
+        async for message in dan.Subscribe(a.SubscribeRequest(filter=chosen)):
+            if message.HasField("event") or message.caught_up:
+                return str(message.event.approval.approval_id)
+        raise AssertionError("the stream ended")
+
+    assert not (await dan.ListApprovals(a.ListApprovalsRequest(filter=chosen))).approvals
+    assert await first() == ""
+    ada = await services.access((await services.issue("approver", subject="ada")).text)
+    request = access_pb2.DelegateRequest(to_subject="dan", lifetime=Duration(seconds=60))
+    given = (await ada.Delegate(request)).delegation
+    (listed,) = (await dan.ListApprovals(a.ListApprovalsRequest(filter=chosen))).approvals
+    assert listed.approval_id == record.approval_id == await first()
+    await ada.RevokeDelegation(access_pb2.RevokeDelegationRequest(delegation_id=given.delegation_id))
+    assert not (await dan.ListApprovals(a.ListApprovalsRequest(filter=chosen))).approvals
+    assert await first() == ""
 
 
 async def test_an_agents_vote_is_its_owners(services: Services) -> None:

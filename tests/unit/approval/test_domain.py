@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.approval.convert import chosen
-from interlock.approval.domain.changes import Change, Filter, Item, Kind
+from interlock.approval.domain.changes import Change, Filter, Item, Kind, Place
 from interlock.approval.domain.cursor import Cursor, decode
 from interlock.approval.domain.log import Entry, Log
 from interlock.approval.domain.view import View
@@ -62,7 +62,7 @@ class TestChosen:
         assert refused.value.reason is Reason.PERMISSION_DENIED
 
 
-class TestForMe:
+class TestWhoMay:
     """What a person may approve, by their name, by the provider's groups, and as whose agent."""
 
     ASKED = replace(ITEM, stages=(frozenset({"provider:leads", "bob"}),), excluded=frozenset({"alice"}))
@@ -82,6 +82,17 @@ class TestForMe:
     )
     def test_who_may(self, who: Identity, may: bool) -> None:
         assert Filter(approver=who).matches(self.ASKED) is may
+
+    def test_in_whose_place(self) -> None:
+        bob = Place("bob")
+        assert Filter(approver=self.ADA, places=(bob,)).matches(self.ASKED)
+        assert not Filter(approver=self.ADA, places=(Place("bob", (("team", "web"),)),)).matches(self.ASKED)
+        web = replace(self.ASKED, workspace_labels={"team": "web"})
+        assert Filter(approver=self.ADA, places=(Place("bob", (("team", "web"),)),)).matches(web)
+        assert not Filter(approver=self.ADA, places=(bob,)).matches(
+            replace(self.ASKED, excluded=frozenset({"Bob"}))
+        )
+        assert Filter(approver=self.ADA, places=(bob,)).key != Filter(approver=self.ADA).key
 
     def test_others_are_told_other_things(self) -> None:
         keys = {Filter(approver=replace(self.ADA, groups=frozenset(g))).key for g in (["leads"], ["sec"], [])}

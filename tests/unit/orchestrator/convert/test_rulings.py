@@ -9,6 +9,7 @@ from interlock.common.policy.language import activation, compile_expression, eva
 from interlock.orchestrator.convert import rulings
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.model import StepKind, StepSpec
+from interlock.v1 import step_pb2
 
 READ = StepSpec(StepKind.READ_FILE, {"path": "a"})
 RUN = StepSpec(StepKind.RUN_COMMAND, {"command": "make"})
@@ -43,3 +44,25 @@ def test_rules_see_whose_agent_asks() -> None:
     seen = rulings.inputs(journal.run, journal.run.steps[0], {"path": "a"}, None)
     assert (seen.run.requester, seen.run.owner) == ("agent-7", "alice")
     assert (seen.caller.subject, seen.caller.owner) == ("bob", "")
+
+
+@pytest.mark.parametrize(
+    ("effect", "reached"),
+    [
+        (step_pb2.Effect(), []),
+        (step_pb2.Effect(stderr=step_pb2.Output(truncated=True)), ["output"]),
+        (step_pb2.Effect(content=step_pb2.Output(truncated=True)), ["output"]),
+        (step_pb2.Effect(network=step_pb2.NetworkReport(attempts_total=1)), ["network"]),
+        (step_pb2.Effect(changes_total=1, diff_truncated=True), ["paths", "diff"]),
+        (
+            step_pb2.Effect(
+                network=step_pb2.NetworkReport(
+                    attempts=[step_pb2.NetworkAttempt(allowed=True, reason="byte_limit")], attempts_total=1
+                )
+            ),
+            ["traffic"],
+        ),
+    ],
+)
+def test_limits_that_were_reached(effect: step_pb2.Effect, reached: list[str]) -> None:
+    assert list(rulings.observed(effect).limits) == reached

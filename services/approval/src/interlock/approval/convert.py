@@ -7,12 +7,12 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind
+from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind, Place
 from interlock.approval.ports import Answer
 from interlock.approval.queries.subscribe import Message
 from interlock.common.access.scope import outside
 from interlock.common.identity import Identity
-from interlock.v1 import approval_pb2, decision_pb2, orchestrator_pb2, step_pb2
+from interlock.v1 import access_pb2, approval_pb2, decision_pb2, orchestrator_pb2, step_pb2
 
 _KINDS = {
     decision_pb2.APPROVAL_EVENT_KIND_PENDING: Kind.PENDING,
@@ -69,14 +69,22 @@ def item(record: decision_pb2.ApprovalRecord) -> Item:
     )
 
 
-def chosen(wire: approval_pb2.ApprovalFilter, caller: Identity) -> Filter:
+def places(answer: access_pb2.ListDelegationsResponse, subject: str) -> tuple[Place, ...]:
+    """Who lets the subject decide for them."""
+    mine = (each for each in answer.delegations if each.to_subject == subject)
+    return tuple(
+        sorted({Place(each.from_subject, tuple(sorted(each.scope.items()))) for each in mine}, key=repr)
+    )
+
+
+def chosen(wire: approval_pb2.ApprovalFilter, caller: Identity, given: tuple[Place, ...] = ()) -> Filter:
     """A subscriber's filter, within its scope. Raises PERMISSION_DENIED for workspaces that are not within it."""
     kinds, wanted = frozenset(wire.kinds), dict(wire.workspace_labels)
     approver = caller if wire.for_me else None
     if any(caller.scope.get(key, value) != value for key, value in wanted.items()):
         raise outside(caller, "what the filter chooses")
     return Filter(
-        wire.run_id, wire.workspace_id, kinds, dict(wire.labels), {**wanted, **caller.scope}, approver
+        wire.run_id, wire.workspace_id, kinds, dict(wire.labels), {**wanted, **caller.scope}, approver, given
     )
 
 

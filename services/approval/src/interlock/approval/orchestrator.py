@@ -9,14 +9,14 @@ from typing import Any, cast
 import grpc
 
 from interlock.approval import convert
-from interlock.approval.domain.changes import Batch
+from interlock.approval.domain.changes import Batch, Place
 from interlock.approval.ports import Answer, Page
 from interlock.common.auth import on_behalf_of
 from interlock.common.client import Channel, error_from_rpc
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
+from interlock.v1 import access_pb2, access_pb2_grpc, orchestrator_pb2_grpc
 from interlock.v1 import orchestrator_pb2 as pb
-from interlock.v1 import orchestrator_pb2_grpc
 
 RETRIED = tuple(
     f"interlock.v1.Orchestrator/{method}"
@@ -30,6 +30,7 @@ class GrpcOrchestrator:
 
     def __init__(self, channel: Channel) -> None:
         self._stub = cast(Any, orchestrator_pb2_grpc.OrchestratorStub(channel))
+        self._access = cast(Any, access_pb2_grpc.AccessStub(channel))
 
     async def watch(self, cursor: str) -> AsyncGenerator[Batch | None, None]:
         """Follow the feed; see the port."""
@@ -56,6 +57,14 @@ class GrpcOrchestrator:
         with _errors():
             request = pb.GetApprovalRecordRequest(approval_id=approval_id)
             return (await self._stub.GetApprovalRecord(request, metadata=_as_caller())).approval
+
+    async def places(self) -> tuple[Place, ...]:
+        """Return who lets the current caller decide for them; at most 1,000."""
+        subject = current_identity().subject
+        request = access_pb2.ListDelegationsRequest(subject=subject, page_size=1000)
+        with _errors():
+            answer = await self._access.ListDelegations(request, metadata=_as_caller())
+        return convert.places(answer, subject)
 
     async def page(self, page: Page) -> Any:
         """Return one page of approvals without previews."""

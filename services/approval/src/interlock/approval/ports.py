@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from interlock.approval.domain.changes import Batch
+from interlock.approval.domain.changes import Batch, Place
 from interlock.common.identity import Identity
 
 
@@ -42,6 +42,10 @@ class Orchestrator(Protocol):
 
     async def get(self, approval_id: str) -> Any:
         """Return one approval with its preview."""
+        ...
+
+    async def places(self) -> tuple[Place, ...]:
+        """Return who lets the current caller decide for them, by delegations that are in force."""
         ...
 
     async def page(self, page: Page) -> Any:

@@ -65,7 +65,8 @@ class ApprovalService(approval_pb2_grpc.ApprovalServicer):
     async def Subscribe(self, request: approval_pb2.SubscribeRequest, context: Any) -> None:  # type: ignore[override]
         """What is open, then everything that happens: SubscribeResponse."""
         caller = current_identity()
-        chosen, share = convert.chosen(request.filter, caller), share_of(caller)
+        places = await self._orchestrator.places() if request.filter.for_me else ()
+        chosen, share = convert.chosen(request.filter, caller, places), share_of(caller)
         with self._shares.one(share):
             messages = self._subscriptions.messages(chosen, request.cursor, cancel_later(_CUT_SECONDS), share)
             # At once, so that a client of a quiet stream knows that it is connected and allowed.

@@ -96,11 +96,19 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Somebody who lets the caller decide for them, on workspaces with all of these labels."""
+
+    subject: str
+    scope: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """Which approvals a subscriber wants. Every non-empty field narrows.
 
     `workspace_labels` are those asked for and the caller's scope; `approver` is the caller, where only what it may
-    approve is wanted.
+    approve is wanted, and `places` who lets it decide for them.
     """
 
     run_id: str = ""
@@ -109,12 +117,13 @@ class Filter:
     labels: Mapping[str, str] = field(default_factory=dict)
     workspace_labels: Mapping[str, str] = field(default_factory=dict)
     approver: Identity | None = None
+    places: tuple[Place, ...] = ()
 
     @property
     def key(self) -> Hashable:
         """Equal for filters that choose the same."""
         asks = self.approver
-        who = (asks.subject, asks.roles, asks.owner, asks.groups) if asks is not None else None
+        who = (asks.subject, asks.roles, asks.owner, asks.groups, self.places) if asks is not None else None
         labels, scope = frozenset(self.labels.items()), frozenset(self.workspace_labels.items())
         return self.run_id, self.workspace_id, self.step_kinds, labels, scope, who
 
@@ -126,5 +135,11 @@ class Filter:
             and (not self.step_kinds or item.step_kind in self.step_kinds)
             and all(item.labels.get(key) == value for key, value in self.labels.items())
             and covers(self.workspace_labels, item.workspace_labels)
-            and (self.approver is None or may_approve(self.approver, item.stages, item.excluded))
+            and (
+                self.approver is None
+                or may_approve(self.approver, item.stages, item.excluded, self._here(item))
+            )
         )
+
+    def _here(self, item: Item) -> list[str]:
+        return [place.subject for place in self.places if covers(dict(place.scope), item.workspace_labels)]

@@ -30,6 +30,7 @@ from interlock.v1 import policy_pb2, rules_pb2, step_pb2
 
 Effect = step_pb2.Effect
 INPUTS: Final = "application/protobuf; type=interlock.v1.PolicyInputs"
+_BYTE_LIMIT: Final = "byte_limit"  # the executor's word: docs/sandbox.md
 _GATES = {gate: policy_pb2.Gate.Value(f"GATE_{gate.name}") for gate in Gate}
 
 
@@ -197,12 +198,22 @@ def observed(effect: step_pb2.Effect) -> rules_pb2.PolicyObserved:
         read=[effect.read_path] if effect.read_path else (),
         complete=effect.changes_total <= len(effect.changes) and not _uncounted(network),
     )
-    if effect.stdout.truncated or effect.stderr.truncated:
-        out.limits.append("output")
-    if _uncounted(network):
-        out.limits.append("network")
+    out.limits.extend(_reached(effect))
     summarise(out)
     return out
+
+
+def _reached(effect: step_pb2.Effect) -> list[str]:
+    """Limits that were reached though the step went on; every other one that a command passes fails it."""
+    network = effect.network
+    reached = {
+        "output": any(each.truncated for each in (effect.stdout, effect.stderr, effect.content)),
+        "network": _uncounted(network),
+        "traffic": any(each.reason == _BYTE_LIMIT for each in network.attempts),
+        "paths": effect.changes_total > len(effect.changes),
+        "diff": effect.diff_truncated,
+    }
+    return [name for name, yes in reached.items() if yes]
 
 
 def _uncounted(network: step_pb2.NetworkReport) -> bool:

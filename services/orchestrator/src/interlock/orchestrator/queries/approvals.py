@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing
 
 from interlock.common.access.deciding import may_approve
@@ -23,6 +23,7 @@ from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.model import Verdict
 from interlock.orchestrator.queries import anchors
 from interlock.orchestrator.runs.transaction import Outcome
+from interlock.orchestrator.store import delegations
 from interlock.orchestrator.store.readers import approvals, events, runs
 from interlock.orchestrator.store.records import FeedRow
 from interlock.v1 import approval_pb2, decision_pb2, step_pb2
@@ -79,16 +80,33 @@ async def list_records(deps: Deps, message: o.ListApprovalRecordsRequest) -> o.L
         deps.database, states=states, run_id=given.run_id or None, after=after, limit=size
     )
     views = [await record_view(deps, row, with_preview=False) for row in rows]
-    within = current_identity().scope
+    within, places = current_identity().scope, await _places(deps) if given.for_me else []
     token = encode_page_token(scope, {"after": rows[-1].id}) if len(rows) == size else ""
     return o.ListApprovalRecordsResponse(
-        approvals=[v for v in views if matches(given, v) and covers(within, v.workspace_labels)],
+        approvals=[
+            view
+            for view in views
+            if matches(given, view, _here(places, view)) and covers(within, view.workspace_labels)
+        ],
         next_page_token=token,
     )
 
 
-def matches(given: approval_pb2.ApprovalFilter, view: decision_pb2.ApprovalRecord) -> bool:
-    """Whether an approval passes a filter; every set field narrows."""
+async def _places(deps: Deps) -> list[delegations.DelegationRow]:
+    """Delegations to the caller that can be used now."""
+    me = current_identity().subject
+    rows = await delegations.page(deps.database, everything=False, subject=me, before=None, limit=100)
+    return [row for row in rows if row.to_subject == me]
+
+
+def _here(places: list[delegations.DelegationRow], view: decision_pb2.ApprovalRecord) -> list[str]:
+    return [row.from_subject for row in places if covers(row.scope, view.workspace_labels)]
+
+
+def matches(
+    given: approval_pb2.ApprovalFilter, view: decision_pb2.ApprovalRecord, place_of: Collection[str] = ()
+) -> bool:
+    """Whether an approval passes a filter; every set field narrows. `place_of`: who lets the caller decide for them."""
     if given.run_id and view.run_id != given.run_id:
         return False
     if given.workspace_id and view.workspace_id != given.workspace_id:
@@ -96,7 +114,7 @@ def matches(given: approval_pb2.ApprovalFilter, view: decision_pb2.ApprovalRecor
     if given.kinds and approval_kind(view) not in given.kinds:
         return False
     if given.for_me and not may_approve(
-        current_identity(), [stage.approvers for stage in view.stages], view.excluded
+        current_identity(), [stage.approvers for stage in view.stages], view.excluded, place_of
     ):
         return False
     return covers(given.labels, view.labels) and covers(given.workspace_labels, view.workspace_labels)
