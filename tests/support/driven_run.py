@@ -13,7 +13,7 @@ from tests.support.executor_double import Executor, Result, call, digest, error
 from tests.support.run_laws import Laws
 
 from interlock.orchestrator.domain import actions as a
-from interlock.orchestrator.domain import decide_approval, decide_run, decide_step, undo
+from interlock.orchestrator.domain import decide_approval, decide_plan, decide_run, decide_step, undo
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.advance import budget_left
 from interlock.orchestrator.domain.chain import parse_time, seal
@@ -75,6 +75,8 @@ class DrivenRun:
         policy: Policy | None = None,
         budget: Budget | None = None,
         start: bool = False,
+        steps_at_a_time: int = 0,
+        most_steps: int = 0,
     ) -> None:
         self.now = START
         self._ids = itertools.count(1)
@@ -93,6 +95,8 @@ class DrivenRun:
                 policy=policy,
                 budget=budget,
                 start=start,
+                steps_at_a_time=steps_at_a_time,
+                most_steps=most_steps,
             )
         )
 
@@ -168,8 +172,9 @@ class DrivenRun:
         return self.decide("edit", kind=self.current.spec.kind, input=fields)
 
     def command(self, name: str, *args: Any, **kwargs: Any) -> list[e.Event]:
-        """A command of `decide_run` or `undo` by name."""
-        decide = getattr(decide_run, name, None) or getattr(undo, name)
+        """A command of `decide_run`, `decide_plan` or `undo` by name."""
+        homes = (decide_run, decide_plan, undo)
+        decide = next(getattr(home, name) for home in homes if hasattr(home, name))
         return self.tx(decide(self.run, self.ctx(), *args, **kwargs))
 
     # -- the outside ------------------------------------------------------------------------------------------

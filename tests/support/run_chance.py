@@ -26,7 +26,7 @@ class Chance:
         policy = Policy("any", gates[0], gates[1], True, self.dice.choice([None, None, 60_000_000]))
         budget = self.dice.choice([Budget(), Budget(), Budget(0, 6)])
         specs = [self.spec() for _ in range(self.dice.randint(1, 8))]
-        self.machine.create(specs=specs, policy=policy, budget=budget, start=True)
+        self.machine.create(specs=specs, policy=policy, budget=budget, start=True, few=0)
 
     def spec(self) -> Any:
         options = {"retries": self.dice.choice([0, 0, 2]), "on_failure": self.dice.choice(list(OnFailure))}

@@ -16,6 +16,7 @@ from tests.support.executor_double import Result
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.domain import actions as a
+from interlock.orchestrator.domain.advance import next_pending
 from interlock.orchestrator.domain.effects import in_place, undone
 from interlock.orchestrator.domain.model import (
     Budget,
@@ -69,9 +70,17 @@ class RunMachine(RuleBasedStateMachine):
         ),
         budget=st.sampled_from([Budget(), Budget(), Budget(0, 3), Budget(12, 0)]),
         start=st.sampled_from([True, True, True, False]),
+        few=st.sampled_from([0, 0, 0, 1, 2]),
     )
-    def create(self, specs: list[Any], policy: Policy, budget: Budget, start: bool) -> None:
-        self.run = DrivenRun(specs, policy=policy, budget=budget, start=start and bool(specs))
+    def create(self, specs: list[Any], policy: Policy, budget: Budget, start: bool, few: int) -> None:
+        self.run = DrivenRun(
+            specs,
+            policy=policy,
+            budget=budget,
+            start=start and bool(specs),
+            steps_at_a_time=few,
+            most_steps=8,
+        )
         self.in_flight: dict[a.Action, Result | None] = {}
         self.delivered: list[tuple[a.Action, Result]] = []
         self.dispatch()
@@ -91,7 +100,11 @@ class RunMachine(RuleBasedStateMachine):
 
     # -- people -----------------------------------------------------------------------------------------------
 
-    @rule(name=st.sampled_from(["start", "start", "plan", "pause", "resume", "resume", "execute_next"]))
+    @rule(
+        name=st.sampled_from(
+            ["start", "start", "plan", "pause", "resume", "resume", "execute_next", "replan"]
+        )
+    )
     def command(self, name: str) -> None:
         self.attempt(name)
 
@@ -284,6 +297,8 @@ class RunMachine(RuleBasedStateMachine):
             elif run.state is RunState.FAILED or (step and step.state is StepState.OUTCOME_UNKNOWN):
                 assert step is not None
                 self.run.command("skip_step", step.number)
+            elif run.state is RunState.PAUSED and run.steps_at_a_time and next_pending(run) is None:
+                self._end()
             elif run.state is RunState.PAUSED:
                 self._resume()
             else:
@@ -298,9 +313,13 @@ class RunMachine(RuleBasedStateMachine):
                 raise
             self.run.act(a.Due)
 
-    def _resume(self) -> None:
+    def _end(self) -> None:
+        """The model would decide on more steps; it is not asked."""
+        self._resume("execute_next")
+
+    def _resume(self, how: str = "resume") -> None:
         try:
-            self.run.command("resume")
+            self.run.command(how)
         except InterlockError as refused:
             if refused.reason is Reason.RUN_WRONG_STATE and "step" in refused.metadata:
                 # It had failed when the run was cancelled: the refusal says which one to decide about first.

@@ -435,6 +435,23 @@ SAMPLES: tuple[e.Event, ...] = (
         ),
         step=2,
     ),
+    e.RunCreated(
+        "A few steps at a time",
+        "ws-3",
+        "ann",
+        _POLICY,
+        Budget(1_000_000, 20),
+        {"team": "core"},
+        "00-ab-cd-01",
+        ForkOf("run-01jd9x5m7qv4s2k8t6w3y1z0aa", 17, _digest("2"), _digest("0"), 2),
+        left_out=("run/sock", "pipe"),
+        left_out_total=102,
+        workspace_labels={"team": "web", "env": "prod"},
+        replay_from="run-01jd9x5m7qv4s2k8t6w3y1z0aa",
+        steps_at_a_time=2,
+        most_steps=50,
+    ),
+    e.PlanningStarted("be careful", 2, "not so many", "ann", going_on=True, then="planned"),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -93,6 +93,8 @@ class CreateRunRequest(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     ON_BUSY_FIELD_NUMBER: _builtins.int
     REPLAY_FROM_FIELD_NUMBER: _builtins.int
+    STEPS_AT_A_TIME_FIELD_NUMBER: _builtins.int
+    MAX_STEPS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeated call return the first result. At most 128 characters."""
     goal: _builtins.str
@@ -107,6 +109,12 @@ class CreateRunRequest(_message.Message):
     """A run whose recorded model replies answer in place of a model; empty = models are asked. What its record does not
     hold is MODEL_REPLY_NOT_RECORDED.
     """
+    steps_at_a_time: _builtins.int
+    """The model decides on so many steps at a time, from the results so far, until it says that the goal is reached.
+    0 = it plans all at once. PlanRun gets the first ones.
+    """
+    max_steps: _builtins.int
+    """With `steps_at_a_time`: steps after which the run is PAUSED with `step_limit`; 0 = 50."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[_step_pb2.StepSpec]:
         """The plan, at most 10,000 steps; may come later."""
@@ -136,10 +144,12 @@ class CreateRunRequest(_message.Message):
         start: _builtins.bool = ...,
         on_busy: Global___OnBusy.ValueType = ...,
         replay_from: _builtins.str = ...,
+        steps_at_a_time: _builtins.int = ...,
+        max_steps: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "goal", b"goal", "labels", b"labels", "on_busy", b"on_busy", "policy", b"policy", "replay_from", b"replay_from", "request_id", b"request_id", "start", b"start", "steps", b"steps", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "goal", b"goal", "labels", b"labels", "max_steps", b"max_steps", "on_busy", b"on_busy", "policy", b"policy", "replay_from", b"replay_from", "request_id", b"request_id", "start", b"start", "steps", b"steps", "steps_at_a_time", b"steps_at_a_time", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -538,6 +548,64 @@ class PlanRunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlanRunResponse: _TypeAlias = PlanRunResponse  # noqa: Y015
+
+@_typing.final
+class ReplanRunRequest(_message.Message):
+    """Request of ReplanRun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    MAX_STEPS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeated call return the first result. At most 128 characters."""
+    run_id: _builtins.str
+    """The run: PLANNED, PAUSED or FAILED, with no step under way."""
+    comment: _builtins.str
+    """Why, and what is wanted instead; told to the model. Empty = the step that failed is named."""
+    max_steps: _builtins.int
+    """Most new steps, 1 to 1,000. 0 = 20."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        comment: _builtins.str = ...,
+        max_steps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "max_steps", b"max_steps", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplanRunRequest: _TypeAlias = ReplanRunRequest  # noqa: Y015
+
+@_typing.final
+class ReplanRunResponse(_message.Message):
+    """Response of ReplanRun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> _run_pb2.Run:
+        """The run after it: steps that had not run are SKIPPED, the new ones come after them."""
+
+    def __init__(
+        self,
+        *,
+        run: _run_pb2.Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplanRunResponse: _TypeAlias = ReplanRunResponse  # noqa: Y015
 
 @_typing.final
 class StartRunRequest(_message.Message):

@@ -81,6 +81,11 @@ class OrchestratorStub:
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.PlanRunRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.PlanRunResponse.FromString,
                 _registered_method=True)
+        self.ReplanRun = channel.unary_unary(
+                '/interlock.v1.Orchestrator/ReplanRun',
+                request_serializer=interlock_dot_v1_dot_orchestrator__pb2.ReplanRunRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ReplanRunResponse.FromString,
+                _registered_method=True)
         self.StartRun = channel.unary_unary(
                 '/interlock.v1.Orchestrator/StartRun',
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.StartRunRequest.SerializeToString,
@@ -285,6 +290,15 @@ class OrchestratorServicer:
     def PlanRun(self, request, context):
         """Asks the planner for steps towards the run's goal and adds them. Returns when the plan is there.
         Errors: those of Planner.Plan; the run is then as it was before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplanRun(self, request, context):
+        """Has the steps that have not run planned again; steps that ended stay. A PLANNED run stays so, any other is PAUSED
+        when the new steps are there, so that they can be looked at. Errors: RUN_WRONG_STATE, RUN_BUDGET_REACHED, those of
+        the planner.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -567,6 +581,11 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.PlanRun,
                     request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.PlanRunRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_orchestrator__pb2.PlanRunResponse.SerializeToString,
+            ),
+            'ReplanRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplanRun,
+                    request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ReplanRunRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_orchestrator__pb2.ReplanRunResponse.SerializeToString,
             ),
             'StartRun': grpc.unary_unary_rpc_method_handler(
                     servicer.StartRun,
@@ -910,6 +929,33 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/PlanRun',
             interlock_dot_v1_dot_orchestrator__pb2.PlanRunRequest.SerializeToString,
             interlock_dot_v1_dot_orchestrator__pb2.PlanRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplanRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/ReplanRun',
+            interlock_dot_v1_dot_orchestrator__pb2.ReplanRunRequest.SerializeToString,
+            interlock_dot_v1_dot_orchestrator__pb2.ReplanRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -64,6 +64,11 @@ class OrchestratorStub:
     """Asks the planner for steps towards the run's goal and adds them. Returns when the plan is there.
     Errors: those of Planner.Plan; the run is then as it was before.
     """
+    ReplanRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ReplanRunRequest, _orchestrator_pb2.ReplanRunResponse]
+    """Has the steps that have not run planned again; steps that ended stay. A PLANNED run stays so, any other is PAUSED
+    when the new steps are there, so that they can be looked at. Errors: RUN_WRONG_STATE, RUN_BUDGET_REACHED, those of
+    the planner.
+    """
     StartRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.StartRunRequest, _orchestrator_pb2.StartRunResponse]
     """Starts a planned run. Errors: RUN_EMPTY_PLAN, WORKSPACE_BUSY when another run has the workspace, or
     waits for it, and this one is not to wait.
@@ -210,6 +215,11 @@ class OrchestratorAsyncStub(OrchestratorStub):
     PlanRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.PlanRunRequest, _orchestrator_pb2.PlanRunResponse]  # type: ignore[assignment]
     """Asks the planner for steps towards the run's goal and adds them. Returns when the plan is there.
     Errors: those of Planner.Plan; the run is then as it was before.
+    """
+    ReplanRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ReplanRunRequest, _orchestrator_pb2.ReplanRunResponse]  # type: ignore[assignment]
+    """Has the steps that have not run planned again; steps that ended stay. A PLANNED run stays so, any other is PAUSED
+    when the new steps are there, so that they can be looked at. Errors: RUN_WRONG_STATE, RUN_BUDGET_REACHED, those of
+    the planner.
     """
     StartRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.StartRunRequest, _orchestrator_pb2.StartRunResponse]  # type: ignore[assignment]
     """Starts a planned run. Errors: RUN_EMPTY_PLAN, WORKSPACE_BUSY when another run has the workspace, or
@@ -396,6 +406,17 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_orchestrator_pb2.PlanRunResponse, _abc.Awaitable[_orchestrator_pb2.PlanRunResponse]]:
         """Asks the planner for steps towards the run's goal and adds them. Returns when the plan is there.
         Errors: those of Planner.Plan; the run is then as it was before.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplanRun(
+        self,
+        request: _orchestrator_pb2.ReplanRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.ReplanRunResponse, _abc.Awaitable[_orchestrator_pb2.ReplanRunResponse]]:
+        """Has the steps that have not run planned again; steps that ended stay. A PLANNED run stays so, any other is PAUSED
+        when the new steps are there, so that they can be looked at. Errors: RUN_WRONG_STATE, RUN_BUDGET_REACHED, those of
+        the planner.
         """
 
     @_abc_1.abstractmethod

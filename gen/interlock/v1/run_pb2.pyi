@@ -218,6 +218,8 @@ class Run(_message.Message):
     STEPS_UNDONE_FIELD_NUMBER: _builtins.int
     ENVELOPES_FIELD_NUMBER: _builtins.int
     WORKSPACE_LABELS_FIELD_NUMBER: _builtins.int
+    STEPS_AT_A_TIME_FIELD_NUMBER: _builtins.int
+    MAX_STEPS_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     SET_ASIDE_FIELD_NUMBER: _builtins.int
     REPLAY_FROM_FIELD_NUMBER: _builtins.int
@@ -230,8 +232,8 @@ class Run(_message.Message):
     state: Global___RunState.ValueType
     """Where it is in its life."""
     pause_reason: _builtins.str
-    """Why it is PAUSED: `requested`, `budget_reached`, `outcome_unknown`, `single_step`,
-    `reopened`; else empty.
+    """Why it is PAUSED: `requested`, `budget_reached`, `outcome_unknown`, `single_step`, `reopened`,
+    `planned_again` (the new steps are there to be looked at), `planning_failed`, `step_limit`; else empty.
     """
     steps_total: _builtins.int
     """Number of steps in all."""
@@ -253,6 +255,10 @@ class Run(_message.Message):
     """How many of its steps, inherited ones too, have published something that is not in the workspace any more: it was
     rolled back or reverted, by this run or by another one's rollback (`undone` of the step says which).
     """
+    steps_at_a_time: _builtins.int
+    """How many steps the model decides on at a time; 0 = it plans all at once."""
+    max_steps: _builtins.int
+    """With `steps_at_a_time`: steps after which the run is PAUSED."""
     owner: _builtins.str
     """Whose agent `created_by` is: they answer for what it asks for. Empty = nobody's."""
     replay_from: _builtins.str
@@ -338,13 +344,15 @@ class Run(_message.Message):
         steps_undone: _builtins.int = ...,
         envelopes: _abc.Iterable[_envelope_pb2.Envelope] | None = ...,
         workspace_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        steps_at_a_time: _builtins.int = ...,
+        max_steps: _builtins.int = ...,
         owner: _builtins.str = ...,
         set_aside: Global___SetAside | None = ...,
         replay_from: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cost", b"cost", "created_at", b"created_at", "failure", b"failure", "origin", b"origin", "policy", b"policy", "set_aside", b"set_aside", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "envelopes", b"envelopes", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "origin", b"origin", "owner", b"owner", "pause_reason", b"pause_reason", "policy", b"policy", "replay_from", b"replay_from", "run_id", b"run_id", "set_aside", b"set_aside", "state", b"state", "steps", b"steps", "steps_done", b"steps_done", "steps_total", b"steps_total", "steps_undone", b"steps_undone", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "envelopes", b"envelopes", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "max_steps", b"max_steps", "origin", b"origin", "owner", b"owner", "pause_reason", b"pause_reason", "policy", b"policy", "replay_from", b"replay_from", "run_id", b"run_id", "set_aside", b"set_aside", "state", b"state", "steps", b"steps", "steps_at_a_time", b"steps_at_a_time", "steps_done", b"steps_done", "steps_total", b"steps_total", "steps_undone", b"steps_undone", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

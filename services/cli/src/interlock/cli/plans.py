@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from interlock.client import Plan, run_request
-from interlock.common.errors import InterlockError
+from interlock.common.errors import InterlockError, Reason
 from interlock.common.interceptors.validation import validate
 from interlock.common.plan import Problem, check_plan
 
@@ -26,6 +28,19 @@ def check_for_run(document: bytes) -> tuple[Plan | None, tuple[Problem, ...]]:
     except InterlockError as error:
         return None, tuple(_problems(error))
     return (None, wrong) if wrong else (plan, ())
+
+
+def write_plan(path: str, text: str) -> None:
+    """Write a plan file. Raises INVALID_ARGUMENT when it cannot be written."""
+    try:
+        Path(path).expanduser().write_text(text, "utf-8")
+    except OSError as error:
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            f"Cannot write {path}: {error.strerror}.",
+            field="out",
+            fix="Choose another place.",
+        ) from None
 
 
 def _rules(plan: Plan) -> tuple[Problem, ...]:

@@ -36,6 +36,8 @@ class Wanted:
     labels: dict[str, str] = field(default_factory=dict)
     wait: bool = False
     replay_from: str = ""
+    few: int = 0
+    most: int = 0
 
     @classmethod
     def read(
@@ -47,13 +49,24 @@ class Wanted:
         *,
         wait: bool = False,
         replay_from: str = "",
+        few: int = 0,
+        most: int = 0,
     ) -> Wanted:
-        """From the options; the plan file is read and checked before anything is started."""
+        """From the options; the plan file is read and checked before anything is started.
+
+        `few`: how many steps the model decides on at a time, until there are `most`.
+        """
+        if (few and plan) or (most and not few):
+            raise bad_value(
+                "steps_at_a_time",
+                "A plan file has all its steps; only towards a goal are they decided a few at a time.",
+                "Give --goal and --steps-at-a-time, or a plan alone.",
+            )
         if bool(plan) == bool(goal):
             raise bad_value("plan", "Give either --plan or --goal.", "A plan file carries its goal.")
         given = parse_labels(labels)
         if not plan:
-            return cls(workspace, goal, None, given, wait, replay_from)
+            return cls(workspace, goal, None, given, wait, replay_from, few, most)
         parsed = parse_plan(read_document(plan, "plan"), for_run=True)
         merged = replace(parsed, labels={**parsed.labels, **given})
         return cls(workspace, parsed.goal, merged, wait=wait, replay_from=replay_from)
@@ -78,7 +91,14 @@ async def begin(client: Client, wanted: Wanted) -> Run:
 
 async def _planned(client: Client, wanted: Wanted, workspace_id: str) -> Run:
     source = await _source(client, wanted)
-    run = await client.create_run(wanted.goal, workspace_id, labels=wanted.labels, replay_from=source)
+    run = await client.create_run(
+        wanted.goal,
+        workspace_id,
+        labels=wanted.labels,
+        replay_from=source,
+        steps_at_a_time=wanted.few,
+        max_steps=wanted.most,
+    )
     notice = (await client.planner_capabilities()).notice
     progress(f"Planning … {notice}".rstrip())
     try:

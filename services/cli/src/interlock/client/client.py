@@ -7,21 +7,19 @@ from interlock.client.approvals import ApprovalCalls
 from interlock.client.envelopes import EnvelopeCalls
 from interlock.client.exports import ExportCalls
 from interlock.client.forks import ForkCalls
-from interlock.client.journals import PlannerCalls
+from interlock.client.planning import PlanningCalls
 from interlock.client.policies import PolicyCalls
 from interlock.client.watching import WatchCalls
 from interlock.client.webhooks import WebhookCalls
-from interlock.client.workspaces import WorkspaceCalls
 
 
 class Client(
     WatchCalls,
     ApprovalCalls,
     EnvelopeCalls,
-    WorkspaceCalls,
     ForkCalls,
     ExportCalls,
-    PlannerCalls,
+    PlanningCalls,
     PolicyCalls,
     AccessCalls,
     WebhookCalls,

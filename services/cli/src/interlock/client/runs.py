@@ -36,11 +36,16 @@ class RunCalls(Connection):
         start: bool = False,
         wait_for_workspace: bool = False,
         replay_from: str = "",
+        steps_at_a_time: int = 0,
+        max_steps: int = 0,
         request_id: str = "",
     ) -> Run:
         """Create a run, with or without steps (at most 10,000), and start it where asked.
 
         With `replay_from`, the replies recorded for that run answer in place of models.
+        With `steps_at_a_time` the model decides on so many at once from the results so far, until the goal is reached
+        or there are `max_steps` (0 = 50); `plan_run` gets the first ones.
+
         While another run has the workspace, the start is refused (WORKSPACE_BUSY), or waits: see `start_run`.
         """
         request = pb.CreateRunRequest(
@@ -54,6 +59,8 @@ class RunCalls(Connection):
             start=start,
             on_busy=_on_busy(wait_for_workspace),
             replay_from=replay_from,
+            steps_at_a_time=steps_at_a_time,
+            max_steps=max_steps,
         )
         return (await self.call(self.orchestrator.CreateRun, request)).run
 
@@ -95,6 +102,19 @@ class RunCalls(Connection):
             max_steps=max_steps,
         )
         return (await self.call(self.orchestrator.PlanRun, request, seconds=PLANNING_TIMEOUT)).run
+
+    async def replan_run(
+        self, run_id: str, comment: str = "", *, max_steps: int = 0, request_id: str = ""
+    ) -> Run:
+        """Have the steps that have not run planned again; those that ended stay. Returns when the new ones are there.
+
+        A PLANNED run stays so; a PAUSED or FAILED one is PAUSED then, so that they can be looked at before
+        `resume_run`.
+        """
+        request = pb.ReplanRunRequest(
+            request_id=self.request_id(request_id), run_id=run_id, comment=comment, max_steps=max_steps
+        )
+        return (await self.call(self.orchestrator.ReplanRun, request, seconds=PLANNING_TIMEOUT)).run
 
     async def start_run(self, run_id: str, *, wait_for_workspace: bool = False, request_id: str = "") -> Run:
         """Start a planned run. With `wait_for_workspace`, it may come back PLANNED, with `waiting` set.

@@ -35,15 +35,17 @@ from interlock.orchestrator.store.migrate import check_revision
 from interlock.orchestrator.store.notifier import Notifier
 from interlock.orchestrator.webhooks.worker import WebhookWorker
 from interlock.orchestrator.worker.anchorer import Anchorer
+from interlock.orchestrator.worker.asking import Asking
 from interlock.orchestrator.worker.collector import Collector
 from interlock.orchestrator.worker.drivers import Drivers
 from interlock.orchestrator.worker.executing import Executing
 from interlock.orchestrator.worker.judging import Judging
 from interlock.orchestrator.worker.looking import Looking
 from interlock.orchestrator.worker.performer import Performer
+from interlock.orchestrator.worker.planning import PlanAsking
 from interlock.orchestrator.worker.thinking import Thinking
 from interlock.orchestrator.worker.troubles import Troubles
-from interlock.v1 import access_pb2_grpc, orchestrator_pb2_grpc, webhook_pb2_grpc
+from interlock.v1 import access_pb2_grpc, orchestrator_pb2_grpc, planner_pb2_grpc, webhook_pb2_grpc
 
 _NAME = "interlock.v1.Orchestrator"
 
@@ -109,10 +111,14 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         known = (database, journal, book, payloads, asked, clock, ids)
         transactions = Transactions(*known, owner=owner, policy=policies.digest, on_lease=drivers.own)
         executing = Executing(executor, payloads, keys, policies)
-        thinking = Thinking(planner_channel, executor, payloads, book, seconds=config.model_seconds)
+        asking = Asking(
+            planner_pb2_grpc.PlannerStub(planner_channel), payloads, book, seconds=config.model_seconds
+        )
+        thinking = Thinking(asking, executor, payloads)
+        planning = PlanAsking(asking, executor, payloads, policies)
         judging = Judging(policies, payloads)
         troubles = Troubles()
-        performer = Performer(executing, thinking, judging, policies, drivers.line, clock, troubles)
+        performer = Performer(executing, thinking, planning, judging, policies, drivers.line, clock, troubles)
         await drivers.start(feed, transactions, performer)
         stack.push_async_callback(drivers.close)
         retention = timedelta(days=config.retention_days)

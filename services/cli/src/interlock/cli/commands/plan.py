@@ -49,39 +49,43 @@ async def create(
     settings: Settings,
     goal: Annotated[str, typer.Option(help="What is to be reached.")],
     workspace: Annotated[
-        str, typer.Option(help="Workspace or directory whose file names the model sees.")
+        str, typer.Option(help="Workspace or directory whose files the model sees: all names, some contents.")
     ] = "",
     context: Annotated[str, typer.Option(help="Anything else the model should know.")] = "",
     max_steps: Annotated[int, typer.Option(min=0, max=1000, help="Most steps; 0 = 20.")] = 0,
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", metavar="FILE", help="Write the plan file here, and print a table of its steps."
+        ),
+    ] = "",
 ) -> None:
-    """Ask the model for a plan and print it as a plan file. Nothing is executed."""
+    """Ask the model for a plan and print it as a plan file. Nothing is made and nothing is executed.
+
+    What is printed can be edited and run: `interlock run exec --plan FILE`.
+    """
     from interlock.cli.output import message_dict, progress, write_json
+    from interlock.cli.plans import write_plan
     from interlock.cli.safe import escape_block
     from interlock.cli.session import connect
-    from interlock.cli.values import find_workspace
+    from interlock.cli.show.plans import plan_table
+    from interlock.cli.values import workspace_id
     from interlock.client import plan_from_specs
     from interlock.common.plan import dump_yaml
-    from interlock.v1.planner_pb2 import PlanRequest
 
-    request = PlanRequest(goal=goal, additional_context=context, max_steps=max_steps)
     async with connect(settings) as client:
-        if workspace:
-            found = await find_workspace(client, workspace)
-            async for entry in client.list_files(found.workspace_id):
-                if len(request.files) == _MAX_FILES:
-                    progress(f"Only the first {_MAX_FILES} files are shown to the model.")
-                    break
-                if entry.type == _REGULAR:
-                    request.files.add(path=entry.path, size=entry.size)
+        known = await workspace_id(client, workspace)
+        request = await client.plan_request(goal, known, additional_context=context, max_steps=max_steps)
         notice = (await client.planner_capabilities()).notice
         if notice:
             progress(notice)
         answer = await client.plan(request)
-    if settings.output is Output.TABLE:
-        print(escape_block(dump_yaml(plan_from_specs(goal, answer.steps))), end="")
-    else:
+    text = dump_yaml(plan_from_specs(goal, answer.steps))
+    if out:
+        write_plan(out, text)
+    if settings.output is not Output.TABLE:
         write_json({"steps": [message_dict(step) for step in answer.steps]}, settings.output)
-
-
-_MAX_FILES = 20_000
-_REGULAR = 1  # FILE_TYPE_REGULAR
+    elif out:
+        plan_table(answer.steps)
+    else:
+        print(escape_block(text), end="")

@@ -39,6 +39,21 @@ REPLAY_FROM = Annotated[
         help="Use the model replies recorded for this run; no model is asked, and one that is missing is an error.",
     ),
 ]
+AT_A_TIME = Annotated[
+    int,
+    typer.Option(
+        "--steps-at-a-time",
+        min=0,
+        max=100,
+        help="With --goal: the model decides on N steps at once, from the results so far. 0 = it plans all.",
+    ),
+]
+STEP_LIMIT = Annotated[
+    int,
+    typer.Option(
+        "--max-steps", min=0, max=MAX_STEPS, help="With --steps-at-a-time: pause after so many steps; 0 = 50."
+    ),
+]
 WORKSPACE = Annotated[
     str,
     typer.Option("--workspace", "-w", help="Directory to work on (made a workspace if needed), or `ws-…`."),
@@ -62,6 +77,8 @@ async def execute(
     label: LABEL = None,
     wait_for_workspace: IN_LINE = False,
     replay_from: REPLAY_FROM = "",
+    steps_at_a_time: AT_A_TIME = 0,
+    max_steps: STEP_LIMIT = 0,
 ) -> int:
     """Execute a plan, or a goal the model plans, and follow it to its end.
 
@@ -69,7 +86,16 @@ async def execute(
     """
     from interlock.cli.runs import Wanted, execute_run
 
-    wanted = Wanted.read(workspace, plan, goal, label, wait=wait_for_workspace, replay_from=replay_from)
+    wanted = Wanted.read(
+        workspace,
+        plan,
+        goal,
+        label,
+        wait=wait_for_workspace,
+        replay_from=replay_from,
+        few=steps_at_a_time,
+        most=max_steps,
+    )
     return await execute_run(settings, wanted, approve, within)
 
 
@@ -83,6 +109,8 @@ async def start(
     label: LABEL = None,
     wait_for_workspace: IN_LINE = False,
     replay_from: REPLAY_FROM = "",
+    steps_at_a_time: AT_A_TIME = 0,
+    max_steps: STEP_LIMIT = 0,
 ) -> None:
     """Start a planned run, or create and start one, without following it."""
     from interlock.cli.beginnings import find_run
@@ -96,7 +124,16 @@ async def start(
             "run", "Give either a run id or --workspace.", "For a new run: --workspace and --plan."
         )
     wanted = (
-        Wanted.read(workspace, plan, goal, label, wait=wait_for_workspace, replay_from=replay_from)
+        Wanted.read(
+            workspace,
+            plan,
+            goal,
+            label,
+            wait=wait_for_workspace,
+            replay_from=replay_from,
+            few=steps_at_a_time,
+            most=max_steps,
+        )
         if workspace
         else None
     )
@@ -216,6 +253,31 @@ async def resume(settings: Settings, run: RUN) -> None:
     async with connect(settings) as client:
         run = await find_run(client, run)
         show_run(settings, await client.resume_run(run))
+
+
+@command(app, "replan")
+async def replan(
+    settings: Settings,
+    run: RUN,
+    comment: Annotated[
+        str, typer.Option("--comment", "-m", help="What is wrong and wanted instead; told to the model.")
+    ] = "",
+    max_steps: Annotated[int, typer.Option(min=0, max=1000, help="Most new steps; 0 = 20.")] = 0,
+) -> None:
+    """Have the steps that have not run planned again, and show how the plan differs. Steps that ended stay.
+
+    A run that had begun is paused then: `run resume` goes on with the new steps. A failed one can go on so, too.
+    """
+    from interlock.cli.beginnings import find_run
+    from interlock.cli.output import progress
+    from interlock.cli.session import connect
+    from interlock.cli.show.plans import show_replanned
+
+    async with connect(settings) as client:
+        before = await client.get_run(await find_run(client, run))
+        progress(f"Planning … {(await client.planner_capabilities()).notice}".rstrip())
+        await client.replan_run(before.run_id, comment, max_steps=max_steps)
+        show_replanned(settings, before, await client.get_run(before.run_id))
 
 
 @command(app, "cancel")

@@ -13,6 +13,8 @@ from interlock.v1.step_pb2 import StepState
 
 _HELD = {
     "budget_reached": "its budget is reached; raise it or cancel the run",
+    "step_limit": "it has as many steps as it may; add steps, or cancel it",
+    "planning_failed": "there is no plan; resume it to ask the model again",
     "outcome_unknown": "a step may or may not have acted outside the workspace: retry or skip it",
 }
 

@@ -40,6 +40,8 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
         left_out_total=workspace.left_out_total,
         workspace_labels=dict(workspace.labels),
         replay_from=await replayed(deps, message.replay_from),
+        steps_at_a_time=message.steps_at_a_time,
+        most_steps=message.max_steps,
     )
     new = new_workspace(deps, workspace)
     create = partial(

@@ -244,6 +244,8 @@ def run(value: Run, steps: Iterable[step_pb2.Step] = ()) -> run_pb2.Run:
         waiting=waiting(value),
         steps_undone=steps_undone(value),
         set_aside=set_aside(value),
+        steps_at_a_time=value.steps_at_a_time,
+        max_steps=value.most_steps,
     )
 
 

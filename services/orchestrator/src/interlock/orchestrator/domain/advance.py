@@ -65,13 +65,24 @@ def _next_step(run: Run, policy: str) -> e.Event:
     if step is None:
         if run.steps_allowed == 0:
             return e.RunPaused(PauseReason.SINGLE_STEP.value)
-        return e.RunCompleted()
+        return _decide_more(run) if run.steps_at_a_time else e.RunCompleted()
     if run.steps_allowed == 0:
         return e.RunPaused(PauseReason.SINGLE_STEP.value)
     if lacks_budget(run, step):
         return e.RunPaused(PauseReason.BUDGET_REACHED.value)
     gate = gate_of(step.spec, run.policy)
     return e.StepStarted(step.attempt + 1, gate.value, has_rules(run, policy), step=step.number)
+
+
+def _decide_more(run: Run) -> e.Event:
+    """A run whose steps are decided a few at a time: the next ones, from the results so far."""
+    left = run.most_steps - len(run.steps)
+    if left <= 0:
+        return e.RunPaused(PauseReason.STEP_LIMIT.value)
+    if not budget_left(run):
+        return e.RunPaused(PauseReason.BUDGET_REACHED.value)
+    by = run.planned_for or run.created_by
+    return e.PlanningStarted(max_steps=min(left, run.steps_at_a_time), by=by, going_on=True)
 
 
 def _approved(step: Step) -> e.Event:

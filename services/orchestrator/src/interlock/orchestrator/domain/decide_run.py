@@ -35,6 +35,9 @@ from interlock.orchestrator.domain.votes import check_stages
 EVENT_STEPS = 200
 """Most steps in one `run.steps_added` event, so that no event grows without bound."""
 
+MOST_DECIDED = 50
+"""Steps after which a run whose steps are decided a few at a time is PAUSED, unless it says another number."""
+
 OPEN = frozenset(RunState) - RUN_FINAL
 REOPENABLE = (StepState.FAILED, StepState.REJECTED, StepState.OUTCOME_UNKNOWN)
 
@@ -54,6 +57,8 @@ def create(
     left_out_total: int = 0,
     workspace_labels: Json | None = None,
     replay_from: str = "",
+    steps_at_a_time: int = 0,
+    most_steps: int = 0,
 ) -> list[e.Event]:
     """A new run, with its steps and started if asked for. Raises RUN_EMPTY_PLAN, RUN_TOO_MANY_STEPS."""
     policy = policy or Policy()
@@ -73,6 +78,8 @@ def create(
         left_out_total=left_out_total,
         workspace_labels=dict(workspace_labels or {}),
         replay_from=replay_from,
+        steps_at_a_time=steps_at_a_time,
+        most_steps=(most_steps or MOST_DECIDED) if steps_at_a_time else 0,
     )
     named = [e.AgentNamed(ctx.subject, ctx.owner)] if ctx.owner else []
     events = [created, *named, *_added(specs, first=1, policy=policy, by=ctx.subject)]
@@ -99,6 +106,9 @@ def plan(run: Run, ctx: Context, *, additional_context: str = "", max_steps: int
         raise _waits(run, "plan it")
     if not budget_left(run):
         raise budget_reached(run, "planning")
+    if run.steps_at_a_time:
+        few = min(run.steps_at_a_time, max_steps or run.steps_at_a_time)
+        return [e.PlanningStarted(additional_context, few, by=ctx.subject, going_on=True, then="planned")]
     return [e.PlanningStarted(additional_context, max_steps, by=ctx.subject)]
 
 
@@ -117,14 +127,17 @@ def planned(
     called: list[e.Event] = [e.ModelCalled(call) for call in calls]
     if run.planning is None or run.cancelling or planning not in (None, run.planning):
         return called
-    replan = bool(run.planning.feedback)
+    asked = run.planning
     try:
-        if not specs:
+        if not specs and asked.going_on and asked.then != "planned":
+            return [*called, e.Planned(0), e.RunCompleted()]
+        if not specs and asked.then != "paused":
             raise _empty_plan("The planner's answer")
         added = _added(specs, first=len(run.steps) + 1, policy=run.policy, by=PLANNER)
     except InterlockError as error:
         return [*called, *_planning_failed(run, failure_of(error))]
-    return [*called, e.Planned(len(specs), replaces_pending=replan), *added]
+    paused = [e.RunPaused(PauseReason.PLANNED_AGAIN.value)] if asked.then == "paused" else []
+    return [*called, e.Planned(len(specs), replaces_pending=asked.again), *added, *paused]
 
 
 def planning_failed(
@@ -135,7 +148,8 @@ def planning_failed(
     *,
     planning: Planning | None = None,
 ) -> list[e.Event]:
-    """Records that there is no plan. A run that was being re-planned fails, a new one is as it was before."""
+    """Records that there is no plan. A run that was being re-planned after a rejection fails, any other is as it was
+    before, or waits for somebody to look at it."""
     called: list[e.Event] = [e.ModelCalled(call) for call in calls]
     if run.planning is None or run.cancelling or planning not in (None, run.planning):
         return called
@@ -285,8 +299,12 @@ def _added(specs: Sequence[StepSpec], *, first: int, policy: Policy, by: str) ->
 
 
 def _planning_failed(run: Run, failure: Failure) -> list[e.Event]:
-    replan = run.planning is not None and bool(run.planning.feedback)
-    return [e.RunFailed(failure)] if replan else [e.PlanningFailed(failure)]
+    asked = run.planning
+    if asked is None or asked.then == "planned" or not asked.again:
+        return [e.PlanningFailed(failure)]
+    if asked.going_on or asked.then == "paused":
+        return [e.PlanningFailed(failure), e.RunPaused(PauseReason.PLANNING_FAILED.value)]
+    return [e.RunFailed(failure)]
 
 
 def _reopened(run: Run, ctx: Context, step: Step) -> list[e.Event]:
@@ -318,7 +336,7 @@ def _require_resumable(run: Run) -> None:
 
 def _require_none_failed(run: Run) -> None:
     """A run that was cancelled while a step failed, and reopened since, does not pass over that step."""
-    for step in run.steps:
+    for step in run.steps[run.settled :]:
         if step.state is StepState.FAILED and step.spec.on_failure is OnFailure.STOP:
             raise InterlockError(
                 Reason.RUN_WRONG_STATE,

@@ -76,6 +76,8 @@ def _created(record: Recorded) -> Run:
         traceparent=event.traceparent,
         replay_from=event.replay_from,
         fork=event.fork,
+        steps_at_a_time=event.steps_at_a_time,
+        most_steps=event.most_steps,
         base_tree=event.fork.tree if event.fork else "",
         head_tree=event.fork.tree if event.fork else "",
         seq=1,

@@ -39,10 +39,15 @@ def _resumed_state(run: Run, event: Any) -> RunState:
 
 
 def _planned_state(run: Run, event: Any) -> RunState:
-    return RunState.RUNNING if run.planning is not None and run.planning.feedback else RunState.PLANNED
+    asked = run.planning
+    goes_on = asked is not None and asked.again and asked.then != "planned"
+    return RunState.RUNNING if goes_on else RunState.PLANNED
 
 
 def _unplanned_state(run: Run, event: Any) -> RunState:
+    asked = run.planning
+    if asked is not None and asked.again and asked.then != "planned":
+        return RunState.RUNNING
     return RunState.PLANNED if len(run.steps) > run.inherited else RunState.CREATED
 
 
@@ -78,8 +83,9 @@ def _steps_inherited(run: Run, event: e.StepsInherited, at: datetime) -> dict[st
 
 
 def _planned(run: Run, event: e.Planned, at: datetime) -> dict[str, Any]:
-    ended = _end_pending(run, StepState.SKIPPED, at) if event.replaces_pending else {}
-    return {"planning": None, **ended}
+    if not event.replaces_pending:
+        return {"planning": None}
+    return {"planning": None, "settled": len(run.steps), **_end_pending(run, StepState.SKIPPED, at)}
 
 
 def _cancel_requested(run: Run, event: e.CancelRequested, at: datetime) -> dict[str, Any]:
@@ -165,7 +171,9 @@ FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]] = {
     },
     e.DecisionKept: lambda run, ev, at: {"keeping": tuple(sorted({*run.keeping, ev.step}))},
     e.PlanningStarted: lambda run, ev, at: {
-        "planning": Planning(ev.additional_context, ev.max_steps, ev.feedback, asked=run.seq + 1),
+        "planning": Planning(
+            ev.additional_context, ev.max_steps, ev.feedback, run.seq + 1, ev.going_on, ev.then
+        ),
         "planned_for": ev.by,
     },
     e.Planned: _planned,

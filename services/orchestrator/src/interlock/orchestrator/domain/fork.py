@@ -172,6 +172,8 @@ def fork(
         traceparent,
         origin,
         workspace_labels=dict(workspace_labels or {}),
+        steps_at_a_time=parent.steps_at_a_time,
+        most_steps=parent.most_steps,
     )
     inherited = [
         e.StepsInherited(at + 1, begin.inherited[at : at + EVENT_STEPS])

@@ -28,7 +28,7 @@ RUN: dict[str, dict[R, tuple[R, ...]]] = {
     "run.steps_inherited": _stay(R.CREATED),
     "run.planning_started": {R.CREATED: (R.PLANNING,), R.PLANNED: (R.PLANNING,), R.RUNNING: (R.PLANNING,)},
     "run.planned": {R.PLANNING: (R.PLANNED, R.RUNNING)},
-    "run.planning_failed": {R.PLANNING: (R.CREATED, R.PLANNED)},
+    "run.planning_failed": {R.PLANNING: (R.CREATED, R.PLANNED, R.RUNNING)},
     "run.started": {R.PLANNED: (R.RUNNING,)},
     "run.waiting": _stay(R.PLANNED),
     "run.paused": {R.RUNNING: (R.PAUSED,), R.AWAITING_APPROVAL: (R.PAUSED,)},

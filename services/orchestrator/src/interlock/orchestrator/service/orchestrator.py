@@ -13,7 +13,7 @@ from interlock.orchestrator.commands.erase import erase
 from interlock.orchestrator.commands.execute_next import execute_next
 from interlock.orchestrator.commands.fork_run import fork_run
 from interlock.orchestrator.commands.mutate import mutate
-from interlock.orchestrator.commands.plan_run import plan_run
+from interlock.orchestrator.commands.plan_run import plan_run, replan_run
 from interlock.orchestrator.commands.record_decision import record_decision
 from interlock.orchestrator.commands.remove_workspace import remove_workspace
 from interlock.orchestrator.commands.revert_step import revert_step
@@ -72,6 +72,9 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
 
     async def PlanRun(self, request: o.PlanRunRequest, context: Any) -> o.PlanRunResponse:
         return await plan_run(self._deps, request)
+
+    async def ReplanRun(self, request: o.ReplanRunRequest, context: Any) -> o.ReplanRunResponse:
+        return await replan_run(self._deps, request)
 
     async def StartRun(self, request: o.StartRunRequest, context: Any) -> o.StartRunResponse:
         return await start_run(self._deps, request)

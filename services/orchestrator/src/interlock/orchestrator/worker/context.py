@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
+from interlock.common import relevance
 from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.convert import texts, views
 from interlock.orchestrator.domain.model import STEP_FINAL, Run, Step, StepKind
@@ -14,6 +16,8 @@ RESULT_CHARS = 64_000
 TOTAL_CHARS = 400_000
 MAX_FILES = 2000
 MAX_FILE_BYTES = 1 << 20
+READ: Final = {"most": 40, "file_bytes": 64 * 1024, "total_bytes": 256 * 1024}
+"""Bounds of what a planner is shown of files' contents."""
 
 
 async def results(
@@ -51,14 +55,31 @@ def cut(text: str, limit: int) -> str:
     return f"{text[:half]}\n[… {len(text) - 2 * half} characters cut …]\n{text[len(text) - half :]}"
 
 
-async def files(executor: ExecutorClient, workspace_id: str) -> list[planner_pb2.ContextFile]:
-    """Names and sizes of the workspace's regular files, at most MAX_FILES."""
+async def files(executor: ExecutorClient, workspace_id: str, goal: str = "") -> list[planner_pb2.ContextFile]:
+    """Names and sizes of the workspace's regular files, at most MAX_FILES, and what is in the likeliest ones.
+
+    A file that changes size in between, or is not UTF-8 text, is told by its name only.
+    """
     entries = await executor.files(workspace_id, MAX_FILES)
-    return [
-        planner_pb2.ContextFile(path=entry.path, size=entry.size)
+    found = {
+        entry.path: planner_pb2.ContextFile(path=entry.path, size=entry.size)
         for entry in entries
         if entry.type == workspace_pb2.FILE_TYPE_REGULAR
-    ]
+    }
+    sizes = {path: file.size for path, file in found.items()}
+    for path in relevance.worth_reading(sizes, goal, **READ):
+        raw = await executor.read(workspace_id, path, READ["file_bytes"])
+        if len(raw) == sizes[path] and (text := _text(raw)):
+            found[path].content = text
+    return list(found.values())
+
+
+def _text(raw: bytes) -> str:
+    """What is in a text file; empty for any other."""
+    try:
+        return "" if b"\0" in raw else raw.decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 async def instruction(payloads: Payloads, step: Step) -> str:

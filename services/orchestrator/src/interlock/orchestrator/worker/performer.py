@@ -18,11 +18,13 @@ from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import Failure, ModelCall, Run
 from interlock.orchestrator.policies import Policies
+from interlock.orchestrator.worker.asking import QuestionFailedError
 from interlock.orchestrator.worker.done import Done
 from interlock.orchestrator.worker.executing import Executing
 from interlock.orchestrator.worker.judging import Judging
 from interlock.orchestrator.worker.line import Line
-from interlock.orchestrator.worker.thinking import QuestionFailedError, Thinking
+from interlock.orchestrator.worker.planning import PlanAsking
+from interlock.orchestrator.worker.thinking import Thinking
 from interlock.orchestrator.worker.troubles import Troubles
 
 _log = logs.get("worker")
@@ -48,6 +50,7 @@ class Performer:
         self,
         executing: Executing,
         thinking: Thinking,
+        planning: PlanAsking,
         judging: Judging,
         policies: Policies,
         line: Line,
@@ -68,7 +71,7 @@ class Performer:
             a.TakeOut: executing.take_out,
             a.AskModel: thinking.ask,
             a.Draft: thinking.draft,
-            a.AskPlan: thinking.plan,
+            a.AskPlan: planning.plan,
             a.Due: self._due,
             a.Begin: self._begin,
         }

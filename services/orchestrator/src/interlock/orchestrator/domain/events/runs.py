@@ -23,7 +23,8 @@ class RunCreated(Event):
 
     `left_out` (at most 100 of `left_out_total`) are sockets, fifos and devices in the directory when it was made the
     workspace: they are no part of it. `labels` are those that whoever created the run gave it, `workspace_labels` those
-    that the workspace had by then. `replay_from` is the run whose recorded replies answer in place of models.
+    that the workspace had by then. `replay_from` is the run whose recorded replies answer in place of models. With
+    `steps_at_a_time` the model decides on so many at once, until there are `most_steps`.
     """
 
     type = "run.created"
@@ -39,6 +40,8 @@ class RunCreated(Event):
     left_out_total: int = 0
     workspace_labels: Json = field(default_factory=dict)
     replay_from: str = ""
+    steps_at_a_time: int = 0
+    most_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +74,18 @@ class StepsAdded(Event):
 
 @dataclass(frozen=True, slots=True)
 class PlanningStarted(Event):
-    """The planner is asked for steps; `feedback` marks a re-plan of the rest."""
+    """The planner is asked for steps; `feedback` marks a re-plan of the rest, `going_on` the next few steps.
+
+    `then` is what the run is afterwards: `planned`, `paused`, or, where it is empty, what follows by itself.
+    """
 
     type = "run.planning_started"
     additional_context: str = ""
     max_steps: int = 0
     feedback: str = ""
     by: str = ""
+    going_on: bool = False
+    then: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,12 +65,23 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """What the planner was asked for; `feedback` marks a re-plan, `asked` is the event that asked."""
+    """What the planner was asked for; `asked` is the event that asked.
+
+    `feedback` marks a re-plan, `going_on` the next steps of a run whose steps are decided a few at a time. `then`:
+    what becomes of the run afterwards, `planned`, `paused`, or by itself.
+    """
 
     additional_context: str = ""
     max_steps: int = 0
     feedback: str = ""
     asked: int = 0
+    going_on: bool = False
+    then: str = ""
+
+    @property
+    def again(self) -> bool:
+        """Whether its steps come in place of those that did not run, after those that did."""
+        return bool(self.feedback) or self.going_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +92,9 @@ class Run:
     attempts (step, attempt) that the executor has yet to throw away, `steps_allowed` how many steps may still
     start (None = all), `state_since` when it came into its state, `owners` whose agents those are who have acted in
     it, `planned_for` who last asked for a plan, `keeping` the steps for which decisions were ever kept,
-    `spent` the sum over the model calls of the run and its steps, `undone` whether anything of it was ever rolled back
-    or reverted.
+    `steps_at_a_time` how many the model decides on at once (0 = all), until there are `most_steps`; failures of steps
+    up to `settled` were dealt with by the last re-plan; `spent` the sum over the model calls of the run and its steps,
+    `undone` whether anything of it was ever rolled back or reverted.
     """
 
     run_id: str
@@ -105,6 +117,9 @@ class Run:
     state_since: datetime | None = None
     pause_reason: str = ""
     steps_allowed: int | None = None
+    steps_at_a_time: int = 0
+    most_steps: int = 0
+    settled: int = 0
     cancelling: bool = False
     planning: Planning | None = None
     waiting: Waiting | None = None

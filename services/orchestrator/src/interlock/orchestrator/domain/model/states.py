@@ -94,6 +94,9 @@ class PauseReason(StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"
     SINGLE_STEP = "single_step"
     REOPENED = "reopened"
+    PLANNED_AGAIN = "planned_again"
+    PLANNING_FAILED = "planning_failed"
+    STEP_LIMIT = "step_limit"
 
 
 RUN_FINAL = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED})
