@@ -45,7 +45,7 @@ from interlock.orchestrator.worker.performer import Performer
 from interlock.orchestrator.worker.planning import PlanAsking
 from interlock.orchestrator.worker.thinking import Thinking
 from interlock.orchestrator.worker.troubles import Troubles
-from interlock.v1 import access_pb2_grpc, orchestrator_pb2_grpc, planner_pb2_grpc, webhook_pb2_grpc
+from interlock.v1 import access_pb2_grpc, orchestrator_pb2_grpc, webhook_pb2_grpc
 
 _NAME = "interlock.v1.Orchestrator"
 
@@ -84,8 +84,7 @@ def guarded(config: Config, deps: Deps) -> AbstractAsyncContextManager[Guard]:
 async def parts(config: Config) -> AsyncIterator[Deps]:
     """Starts the parts in the order in which they need each other, and ends them the other way round."""
     await asyncio.to_thread(check_revision, config.database_url)
-    clock = SystemClock()
-    ids = UlidIds(clock)
+    ids = UlidIds(clock := SystemClock())
     owner = ids.new("orchestrator")
     async with AsyncExitStack() as stack:
         database = Database(config.database_url, pool=config.pool)
@@ -111,14 +110,11 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         known = (database, journal, book, payloads, asked, clock, ids)
         transactions = Transactions(*known, owner=owner, policy=policies.digest, on_lease=drivers.own)
         executing = Executing(executor, payloads, keys, policies)
-        asking = Asking(
-            planner_pb2_grpc.PlannerStub(planner_channel), payloads, book, seconds=config.model_seconds
-        )
-        thinking = Thinking(asking, executor, payloads)
-        planning = PlanAsking(asking, executor, payloads, policies)
-        judging = Judging(policies, payloads)
         troubles = Troubles()
-        performer = Performer(executing, thinking, planning, judging, policies, drivers.line, clock, troubles)
+        asking = Asking(planner_channel, payloads, book, seconds=config.model_seconds)
+        thinkers = Thinking(asking, executor, payloads), PlanAsking(asking, executor, payloads, policies)
+        does = executing, *thinkers, Judging(policies, payloads)
+        performer = Performer(*does, policies, drivers.line, clock, troubles)
         await drivers.start(feed, transactions, performer)
         stack.push_async_callback(drivers.close)
         retention = timedelta(days=config.retention_days)

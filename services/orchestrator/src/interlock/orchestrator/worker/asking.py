@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from interlock.common.client import rpc_errors
+from interlock.common.client import Channel, rpc_errors
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.convert import results
 from interlock.orchestrator.domain.model import Failure, ModelCall, Run
@@ -29,13 +29,13 @@ class Asking:
 
     def __init__(
         self,
-        stub: planner_pb2_grpc.PlannerStub,
+        channel: Channel,
         payloads: Payloads,
         book: RunBook,
         *,
         seconds: float = 600.0,
     ) -> None:
-        self.stub = stub
+        self.stub = planner_pb2_grpc.PlannerStub(channel)
         self._payloads = payloads
         self._book = book
         self._seconds = seconds
