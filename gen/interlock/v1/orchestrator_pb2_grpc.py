@@ -146,6 +146,11 @@ class OrchestratorStub:
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalResponse.FromString,
                 _registered_method=True)
+        self.ArchiveRun = channel.unary_unary(
+                '/interlock.v1.Orchestrator/ArchiveRun',
+                request_serializer=interlock_dot_v1_dot_orchestrator__pb2.ArchiveRunRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ArchiveRunResponse.FromString,
+                _registered_method=True)
         self.ReplayRun = channel.unary_stream(
                 '/interlock.v1.Orchestrator/ReplayRun',
                 request_serializer=interlock_dot_v1_dot_replay__pb2.ReplayRunRequest.SerializeToString,
@@ -393,6 +398,16 @@ class OrchestratorServicer:
     def ExportJournal(self, request, context):
         """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
         described in docs/journal-format.md, with every payload the events refer to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ArchiveRun(self, request, context):
+        """Takes a run that has ended out of the database: its events, approvals and payloads go, and what remains says when,
+        by whom and as which bundle. The bundle is made again here and must have that digest, so whoever calls has
+        exactly what goes. Repeated with the same bundle it changes nothing. Errors: RUN_WRONG_STATE (not ended, or so
+        short a time ago that followers of the feed may still come back for it), RUN_CONFLICT (another bundle).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -646,6 +661,11 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.ExportJournal,
                     request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_orchestrator__pb2.ExportJournalResponse.SerializeToString,
+            ),
+            'ArchiveRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ArchiveRun,
+                    request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ArchiveRunRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_orchestrator__pb2.ArchiveRunResponse.SerializeToString,
             ),
             'ReplayRun': grpc.unary_stream_rpc_method_handler(
                     servicer.ReplayRun,
@@ -1280,6 +1300,33 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/ExportJournal',
             interlock_dot_v1_dot_orchestrator__pb2.ExportJournalRequest.SerializeToString,
             interlock_dot_v1_dot_orchestrator__pb2.ExportJournalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ArchiveRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/ArchiveRun',
+            interlock_dot_v1_dot_orchestrator__pb2.ArchiveRunRequest.SerializeToString,
+            interlock_dot_v1_dot_orchestrator__pb2.ArchiveRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

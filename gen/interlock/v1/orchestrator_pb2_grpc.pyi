@@ -112,6 +112,12 @@ class OrchestratorStub:
     """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
     described in docs/journal-format.md, with every payload the events refer to.
     """
+    ArchiveRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ArchiveRunRequest, _orchestrator_pb2.ArchiveRunResponse]
+    """Takes a run that has ended out of the database: its events, approvals and payloads go, and what remains says when,
+    by whom and as which bundle. The bundle is made again here and must have that digest, so whoever calls has
+    exactly what goes. Repeated with the same bundle it changes nothing. Errors: RUN_WRONG_STATE (not ended, or so
+    short a time ago that followers of the feed may still come back for it), RUN_CONFLICT (another bundle).
+    """
     ReplayRun: _grpc.UnaryStreamMultiCallable[_replay_pb2.ReplayRunRequest, _replay_pb2.ReplayRunResponse]
     """Carries out a run's steps again, each on the tree it had stood on, in a workspace of its own that is removed
     afterwards, and compares trees, outputs and exit codes with what was recorded. Models are not asked: their
@@ -263,6 +269,12 @@ class OrchestratorAsyncStub(OrchestratorStub):
     ExportJournal: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.ExportJournalRequest, _orchestrator_pb2.ExportJournalResponse]  # type: ignore[assignment]
     """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
     described in docs/journal-format.md, with every payload the events refer to.
+    """
+    ArchiveRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ArchiveRunRequest, _orchestrator_pb2.ArchiveRunResponse]  # type: ignore[assignment]
+    """Takes a run that has ended out of the database: its events, approvals and payloads go, and what remains says when,
+    by whom and as which bundle. The bundle is made again here and must have that digest, so whoever calls has
+    exactly what goes. Repeated with the same bundle it changes nothing. Errors: RUN_WRONG_STATE (not ended, or so
+    short a time ago that followers of the feed may still come back for it), RUN_CONFLICT (another bundle).
     """
     ReplayRun: _aio.UnaryStreamMultiCallable[_replay_pb2.ReplayRunRequest, _replay_pb2.ReplayRunResponse]  # type: ignore[assignment]
     """Carries out a run's steps again, each on the tree it had stood on, in a workspace of its own that is removed
@@ -532,6 +544,18 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_orchestrator_pb2.ExportJournalResponse], _abc.AsyncIterator[_orchestrator_pb2.ExportJournalResponse]]:
         """Streams a run's journal as a bundle that `interlock journal verify` checks offline: JSON lines,
         described in docs/journal-format.md, with every payload the events refer to.
+        """
+
+    @_abc_1.abstractmethod
+    def ArchiveRun(
+        self,
+        request: _orchestrator_pb2.ArchiveRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.ArchiveRunResponse, _abc.Awaitable[_orchestrator_pb2.ArchiveRunResponse]]:
+        """Takes a run that has ended out of the database: its events, approvals and payloads go, and what remains says when,
+        by whom and as which bundle. The bundle is made again here and must have that digest, so whoever calls has
+        exactly what goes. Repeated with the same bundle it changes nothing. Errors: RUN_WRONG_STATE (not ended, or so
+        short a time ago that followers of the feed may still come back for it), RUN_CONFLICT (another bundle).
         """
 
     @_abc_1.abstractmethod

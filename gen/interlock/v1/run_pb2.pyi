@@ -223,6 +223,7 @@ class Run(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     SET_ASIDE_FIELD_NUMBER: _builtins.int
     REPLAY_FROM_FIELD_NUMBER: _builtins.int
+    ARCHIVED_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """`run-…`."""
     goal: _builtins.str
@@ -315,6 +316,10 @@ class Run(_message.Message):
     def set_aside(self) -> Global___SetAside:
         """Set while it is set aside. In lists only of runs that are RUNNING or PLANNING."""
 
+    @_builtins.property
+    def archived(self) -> Global___RunArchive:
+        """Set when its journal was archived: what it did is in that bundle, and steps and events are not here any more."""
+
     def __init__(
         self,
         *,
@@ -349,14 +354,51 @@ class Run(_message.Message):
         owner: _builtins.str = ...,
         set_aside: Global___SetAside | None = ...,
         replay_from: _builtins.str = ...,
+        archived: Global___RunArchive | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cost", b"cost", "created_at", b"created_at", "failure", b"failure", "origin", b"origin", "policy", b"policy", "set_aside", b"set_aside", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["archived", b"archived", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "failure", b"failure", "origin", b"origin", "policy", b"policy", "set_aside", b"set_aside", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "envelopes", b"envelopes", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "max_steps", b"max_steps", "origin", b"origin", "owner", b"owner", "pause_reason", b"pause_reason", "policy", b"policy", "replay_from", b"replay_from", "run_id", b"run_id", "set_aside", b"set_aside", "state", b"state", "steps", b"steps", "steps_at_a_time", b"steps_at_a_time", "steps_done", b"steps_done", "steps_total", b"steps_total", "steps_undone", b"steps_undone", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived", b"archived", "base_tree", b"base_tree", "budget", b"budget", "cost", b"cost", "created_at", b"created_at", "created_by", b"created_by", "envelopes", b"envelopes", "failure", b"failure", "goal", b"goal", "head_tree", b"head_tree", "journal_head", b"journal_head", "journal_length", b"journal_length", "labels", b"labels", "max_steps", b"max_steps", "origin", b"origin", "owner", b"owner", "pause_reason", b"pause_reason", "policy", b"policy", "replay_from", b"replay_from", "run_id", b"run_id", "set_aside", b"set_aside", "state", b"state", "steps", b"steps", "steps_at_a_time", b"steps_at_a_time", "steps_done", b"steps_done", "steps_total", b"steps_total", "steps_undone", b"steps_undone", "trace_id", b"trace_id", "updated_at", b"updated_at", "waiting", b"waiting", "workspace_id", b"workspace_id", "workspace_labels", b"workspace_labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class RunArchive(_message.Message):
+    """Where the journal of a run went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    BUNDLE_DIGEST_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    by: _builtins.str
+    """Who archived it."""
+    bundle_digest: _builtins.str
+    """SHA-256 of the bundle, as `sha256:` and 64 hex digits."""
+    place: _builtins.str
+    """Where whoever archived it put the bundle: a note, at most 4,096 characters."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        by: _builtins.str = ...,
+        bundle_digest: _builtins.str = ...,
+        place: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "bundle_digest", b"bundle_digest", "by", b"by", "place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunArchive: _TypeAlias = RunArchive  # noqa: Y015
 
 @_typing.final
 class RunOrigin(_message.Message):

@@ -125,6 +125,7 @@ def test_any_changed_byte_is_found(path: Path) -> None:
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", GOLDEN, ids=NAMES)
 def test_ten_thousand_changed_bytes_are_found(path: Path) -> None:
     assert [each for each in changed(path.read_bytes(), 10_000, 3) if whole(each)] == []

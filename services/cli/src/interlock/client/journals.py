@@ -9,6 +9,7 @@ from interlock.client.runs import PLANNING_TIMEOUT
 from interlock.v1 import orchestrator_pb2 as pb
 from interlock.v1 import planner_pb2 as planner_pb
 from interlock.v1.journal_pb2 import Anchor, JournalEvent
+from interlock.v1.run_pb2 import Run
 
 
 class JournalCalls(Connection):
@@ -30,6 +31,11 @@ class JournalCalls(Connection):
         request = pb.ExportJournalRequest(run_id=run_id)
         async for message in self.stream(self.orchestrator.ExportJournal, request):
             yield message.data
+
+    async def archive_run(self, run_id: str, bundle_digest: str, place: str = "") -> Run:
+        """Takes a run out of the database whose bundle, with this digest, the caller has verified and keeps."""
+        request = pb.ArchiveRunRequest(run_id=run_id, bundle_digest=bundle_digest, place=place)
+        return (await self.call(self.orchestrator.ArchiveRun, request)).run
 
     async def erase_from_run(
         self,

@@ -148,3 +148,35 @@ async def erase(
             found, reason, fields=field or [], payloads=payload or [], everything=everything
         )
         show_erased(settings, done)
+
+
+@command(app, "archive")
+async def archive(
+    settings: Settings,
+    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Where the bundles go: DIR/RUN.bundle.")],
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Only these, by id; default: all that are old enough.")
+    ] = None,
+    older_than: Annotated[
+        str, typer.Option(metavar="30d", help="Only runs that ended at least so long ago.")
+    ] = "30d",
+    key: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Public key (PEM): bundles must be signed with it; repeatable."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which, and do nothing.")] = False,
+) -> None:
+    """Move runs that have ended out of the database, each as a bundle that was verified before anything is removed."""
+    from pathlib import Path
+
+    from interlock.cli.archiving import due
+    from interlock.cli.session import connect
+    from interlock.cli.show.archives import archive_all
+    from interlock.cli.show.proofs import public_keys
+    from interlock.cli.values import parse_duration
+
+    seconds = parse_duration(older_than, "older-than") or 0.0
+    keys = public_keys(key or [])
+    async with connect(settings) as client:
+        found = await due(client, seconds, runs or ())
+        await archive_all(settings, client, found, Path(to), keys, dry_run=dry_run)

@@ -92,6 +92,8 @@ def show_cost(settings: Settings, cost: GetCostResponse) -> None:
 
 def _state(run: Run) -> str:
     """The state, and whether it was set aside, and whether what the run did is still there."""
+    if run.HasField("archived"):
+        return f"{run_state(run)}, archived at {time_text(run.archived.at)}"
     if run.HasField("set_aside"):
         return f"{run_state(run)}, set aside"
     if not run.steps_undone:
@@ -109,6 +111,13 @@ def _waits_for(run: Run) -> str:
         return ""
     ahead = f", and {run.waiting.ahead} before it" if run.waiting.ahead else ""
     return f"its workspace, which {run.waiting.holder_run_id or 'nobody'} has{ahead}"
+
+
+def _bundle(run: Run) -> str:
+    """Where the journal of an archived run went."""
+    if not run.HasField("archived"):
+        return ""
+    return f"{run.archived.bundle_digest}, put at {run.archived.place or '?'} by {run.archived.by}"
 
 
 def _aside(run: Run) -> str:
@@ -132,6 +141,7 @@ def _people(run: Run) -> None:
             ("run", run.run_id),
             ("goal", first_line(run.goal)),
             ("state", _state(run)),
+            ("bundle", _bundle(run)),
             ("paused for", run.pause_reason),
             ("waits for", _waits_for(run)),
             ("set aside", _aside(run)),

@@ -116,7 +116,12 @@ async def _ancestors(deps: Deps, run: Run) -> list[str]:
     found: list[str] = []
     while run.fork is not None and run.fork.run_id not in found:
         found.append(run.fork.run_id)
-        run = await deps.book.get(run.fork.run_id)
+        try:
+            run = await deps.book.get(run.fork.run_id)
+        except InterlockError as error:
+            if error.reason is not Reason.RUN_NOT_FOUND:
+                raise
+            break  # it was archived: its bundle is a matter of whoever has it
     return found
 
 

@@ -27,6 +27,8 @@ async def export(
 ) -> AsyncGenerator[o.ExportJournalResponse, None]:
     """The bundle as JSON lines: a header, the events, the payloads they refer to, an end line."""
     row = await runs.get(deps.database, message.run_id)
+    if not row.seq:
+        await deps.book.refresh(message.run_id)  # says that it was archived
     lines, buffer, before = 0, bytearray(), hashlib.sha256()
     head = "sha256:" + row.head_hash.hex() if row.seq else ZERO_DIGEST
     proofs = await _proofs(deps, message.run_id, row.seq, head)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
+from interlock.common.digests import digest_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
 from interlock.common.paging import decode_page_token, encode_page_token, page_size
 from interlock.orchestrator.convert import texts, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.model import Run, Step
+from interlock.orchestrator.store import archives
+from interlock.orchestrator.store.archives import ArchiveRow
 from interlock.orchestrator.store.readers import later, others, runs
 from interlock.v1 import cost_pb2, run_pb2, step_pb2
 from interlock.v1 import orchestrator_pb2 as o
@@ -25,6 +28,10 @@ _STEPS_AT_ONCE = 25
 
 async def get_run(deps: Deps, message: o.GetRunRequest) -> o.GetRunResponse:
     """The run with its steps, large outputs cut."""
+    archived = await archives.of(deps.database, [message.run_id])
+    if archived:
+        row = await runs.get(deps.database, message.run_id)
+        return o.GetRunResponse(run=_row_view(row, {}, archived))
     run = await deps.book.refresh(message.run_id)
     steps = [] if message.without_steps else await step_views(deps, run, run.steps)
     view = views.run(run, steps)
@@ -80,7 +87,8 @@ async def list_runs(deps: Deps, message: o.ListRunsRequest) -> o.ListRunsRespons
     )
     token = encode_page_token(scope, {"before": rows[-1].id}) if len(rows) == size else ""
     undone = await _undone(deps, [row.id for row in rows])
-    found = [_row_view(row, undone) for row in rows]
+    gone = await archives.of(deps.database, [row.id for row in rows if not row.seq])
+    found = [_row_view(row, undone, gone) for row in rows]
     for row, view in zip(rows, found, strict=True):
         if row.state in _DRIVEN and not row.needs_driver:
             view.set_aside.MergeFrom(views.set_aside(await deps.book.refresh(row.id)) or run_pb2.SetAside())
@@ -148,7 +156,8 @@ def _references(step: Step) -> Sequence[str]:
     return [*texts.references(step.spec.input), step.reply_payload, *shown]
 
 
-def _row_view(row: runs.RunRow, undone: Mapping[str, int]) -> run_pb2.Run:
+def _row_view(row: runs.RunRow, undone: Mapping[str, int], archived: Mapping[str, ArchiveRow]) -> run_pb2.Run:
+    gone = archived.get(row.id)
     total = None if row.cost_micros is None else cost_pb2.Money(micros=row.cost_micros)
     return run_pb2.Run(
         run_id=row.id,
@@ -159,9 +168,15 @@ def _row_view(row: runs.RunRow, undone: Mapping[str, int]) -> run_pb2.Run:
         steps_done=row.steps_done,
         labels=dict(row.labels),
         cost=cost_pb2.Cost(total=total),
-        journal_length=row.seq,
+        journal_length=gone.seq if gone else row.seq,
         journal_head="sha256:" + row.head_hash.hex(),
         created_at=views.timestamp(row.created_at),
         updated_at=views.timestamp(row.updated_at),
         steps_undone=undone.get(row.id, 0),
+        archived=_archive(gone) if gone else None,
     )
+
+
+def _archive(gone: ArchiveRow) -> run_pb2.RunArchive:
+    digest = digest_text(gone.bundle)
+    return run_pb2.RunArchive(at=views.timestamp(gone.at), by=gone.by, bundle_digest=digest, place=gone.place)

@@ -6,11 +6,13 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from interlock.common.digests import digest_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.convert import salted
 from interlock.orchestrator.domain.events import decode
 from interlock.orchestrator.domain.evolve import Recorded, fold
 from interlock.orchestrator.domain.model import Run
+from interlock.orchestrator.store import archives
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.readers import events
 from interlock.orchestrator.store.records import FeedRow
@@ -66,8 +68,21 @@ class RunBook:
             if len(rows) < _PAGE:
                 break
         if run is None:
-            raise InterlockError(Reason.RUN_NOT_FOUND, f"There is no run {run_id[:80]}.", field="run_id")
+            raise await self._missing(run_id)
         return self.put(run)
+
+    async def _missing(self, run_id: str) -> InterlockError:
+        gone = (await archives.of(self._database, [run_id])).get(run_id)
+        if gone is None:
+            return InterlockError(Reason.RUN_NOT_FOUND, f"There is no run {run_id[:80]}.", field="run_id")
+        bundle = digest_text(gone.bundle)
+        return InterlockError(
+            Reason.RUN_NOT_FOUND,
+            f"{run_id} was archived at {gone.at:%Y-%m-%d %H:%M} UTC; its events are in the bundle {bundle}.",
+            field="run_id",
+            fix=f"`interlock journal verify FILE` reads it; it was put at {gone.place or 'a place that was not told'}.",
+            metadata={"archived_at": gone.at.isoformat(), "bundle_digest": bundle, "place": gone.place},
+        )
 
     def put(self, run: Run) -> Run:
         """Takes in a newer state; an older one changes nothing. Returns what is known now."""

@@ -168,7 +168,11 @@ class Transactions:
                 try:
                     return await self._append(change, epoch, payloads, request)
                 except Conflict:  # of this run, or of one that it went back over
-                    run = await self._book.refresh(run_id)
+                    newest = await self._book.refresh(run_id)
+                    if newest.seq == run.seq:  # nothing followed: it may have been archived
+                        self._book.forget(run_id)
+                        newest = await self._book.refresh(run_id)
+                    run = newest
         raise InterlockError(
             Reason.RUN_CONFLICT,
             f"Run {run_id} is being changed by many at once.",

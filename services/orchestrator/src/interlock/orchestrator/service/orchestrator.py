@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 from interlock.orchestrator.commands import envelopes
+from interlock.orchestrator.commands.archive_run import archive_run
 from interlock.orchestrator.commands.collect_storage import collect_storage
 from interlock.orchestrator.commands.create_run import create_run
 from interlock.orchestrator.commands.erase import erase
@@ -145,6 +146,9 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
         async with aclosing(bundle.export(self._deps, request)) as responses:
             async for response in responses:
                 yield response
+
+    async def ArchiveRun(self, request: o.ArchiveRunRequest, context: Any) -> o.ArchiveRunResponse:
+        return await archive_run(self._deps, request)
 
     async def ReplayRun(
         self, request: replay_pb2.ReplayRunRequest, context: Any

@@ -33,9 +33,9 @@ from interlock.orchestrator.store.schema_base import EMPTY as _EMPTY
 from interlock.orchestrator.store.schema_base import Id as _Id
 from interlock.orchestrator.store.schema_base import Time as _Time
 from interlock.orchestrator.store.schema_base import metadata
-from interlock.orchestrator.store.schema_proofs import anchored_heads, anchors
+from interlock.orchestrator.store.schema_proofs import anchored_heads, anchors, archives
 
-__all__ = ["anchored_heads", "anchors", "metadata"]
+__all__ = ["anchored_heads", "anchors", "archives", "metadata"]
 
 feed = Table(
     "feed",
@@ -327,6 +327,7 @@ PROGRAMS: Final = (
     "0005_denials.sql",
     "0009_anchors.sql",
     "0012_erasure.sql",
+    "0013_archives.sql",
 )
 """Functions and triggers: for each, the file of the migration that last changed it."""
 

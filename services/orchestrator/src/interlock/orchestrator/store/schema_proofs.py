@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, text
 
 from interlock.orchestrator.store.schema_base import Id, Time, metadata
 
@@ -30,4 +30,17 @@ anchored_heads = Table(
     Column("head", LargeBinary, nullable=False),
     Index("ix_anchored_heads_run_id_anchor", "run_id", "anchor"),
     comment="Append-only: the leaves of the anchors' trees.",
+)
+
+archives = Table(
+    "archives",
+    metadata,
+    Column("run_id", Id, primary_key=True),
+    Column("seq", BigInteger, nullable=False, comment="Number of the last event"),
+    Column("head", LargeBinary, nullable=False, comment="Its hash"),
+    Column("bundle", LargeBinary, nullable=False, comment="SHA-256 of the bundle that the journal went into"),
+    Column("place", Text, nullable=False, comment="Where whoever archived it has put it"),
+    Column("at", Time, nullable=False, server_default=text("now()")),
+    Column("by", Text, nullable=False),
+    comment="Append-only: runs whose events are not in the journal any more.",
 )

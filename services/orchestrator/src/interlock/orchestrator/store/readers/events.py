@@ -41,8 +41,12 @@ async def position(database: Database) -> int:
 
 
 async def time_of(database: Database, position: int) -> datetime | None:
-    """When the event at a position was recorded; None if there is none."""
-    row = await database.first(select(journal.c.at).where(journal.c.position == position))
+    """When the first event at or after a position was recorded; None if there is none.
+
+    There may be none at a position itself: its run was archived.
+    """
+    query = select(journal.c.at).where(journal.c.position >= position).order_by(journal.c.position)
+    row = await database.first(query.limit(1))
     return row[0] if row else None
 
 

@@ -15,7 +15,7 @@ _AT = text("SELECT coalesce(max(position), 0) FROM journal WHERE run_id = :run A
 _SINCE = text("""
 SELECT r.id, (SELECT coalesce(max(j.seq), 0) FROM journal j WHERE j.run_id = r.id AND j.position <= :position)
   FROM runs r
- WHERE r.workspace_id = :workspace AND r.id <> :run AND r.position > :position
+ WHERE r.workspace_id = :workspace AND r.id <> :run AND r.position > :position AND r.seq > 0  -- 0: archived
  ORDER BY r.id
 """)
 _UNDONE = text("""
