@@ -192,6 +192,10 @@ def _runs(world: World) -> None:
     world.ask("BacktestPolicy", tried)
     world.ask("ReplayRun", replay_pb2.ReplayRunRequest(run_id=made, all_steps=True))
     world.ask("EraseFromRun", o.EraseFromRunRequest(run_id=failed, everything=True, reason="asked for"))
+    # Refused as long as followers of the feed may come back for it: here, always.
+    archive = o.ArchiveRunRequest(run_id=failed, bundle_digest="sha256:" + "0" * 64, place="elsewhere")
+    assert not world.call("ArchiveRun", archive).ok
+    world.seeds["ArchiveRun"] = [archive]
     world.ask("ListAnchors", o.ListAnchorsRequest(page_size=1))
     world.ask("CollectStorage", o.CollectStorageRequest(dry_run=True))
     gone = world.workspace().workspace_id
