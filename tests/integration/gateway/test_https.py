@@ -109,6 +109,20 @@ async def test_who_does_not_finish_the_handshake_is_sent_away(place: Path) -> No
         slow.close()
 
 
+async def test_a_body_with_two_lengths_is_refused_and_nothing_after_it_is_read() -> None:
+    second = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = b"POST /v1/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with gateway(None) as address, asyncio.timeout(30):
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head + b"0\r\n\r\n" + second)
+        said = await reader.read()
+        writer.close()
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert b'"field":"content-length"' in said
+    assert said.count(b"HTTP/1.1 ") == 1
+
+
 async def test_whether_it_serves_is_asked_the_way_it_speaks(place: Path) -> None:
     async with gateway(of(place)) as address:
         assert await answers_http(address, https=True)

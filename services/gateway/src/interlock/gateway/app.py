@@ -22,7 +22,7 @@ from interlock.gateway.domain.table import Match
 from interlock.gateway.grpcweb.framing import is_grpc_web
 from interlock.gateway.grpcweb.serving import GrpcWeb
 from interlock.gateway.http.exchange import ClientGone, Exchange
-from interlock.gateway.http.guard import Hosts, Turns
+from interlock.gateway.http.guard import Hosts, Turns, check_framing
 from interlock.gateway.problems import HttpError
 from interlock.gateway.streams.streaming import Streaming
 
@@ -85,6 +85,7 @@ class App:
 
     async def _guarded(self, exchange: Exchange) -> None:
         try:
+            check_framing(exchange.headers)
             self._hosts.check(exchange.headers.get("host", ""))
             if page := self._pages.get(exchange.raw_path) if exchange.method in ("GET", "HEAD") else None:
                 await page(exchange)

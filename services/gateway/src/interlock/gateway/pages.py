@@ -50,8 +50,9 @@ def pages() -> dict[str, Page]:
         await exchange.answer(200, JSON, await asyncio.to_thread(document))
 
     async def docs(exchange: Exchange) -> None:
-        policy = [("content-security-policy", _POLICY)]
-        await exchange.answer(200, "text/html; charset=utf-8", _HTML, policy)
+        # Whoever opens this page has no hold on its window: a token may be pasted here.
+        headers = [("content-security-policy", _POLICY), ("cross-origin-opener-policy", "same-origin")]
+        await exchange.answer(200, "text/html; charset=utf-8", _HTML, headers)
 
     async def start(exchange: Exchange) -> None:
         await exchange.answer(200, "text/javascript; charset=utf-8", _START)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from interlock.common.addresses import Address
@@ -44,6 +44,16 @@ class Hosts:
             field="host",
             fix="Use one of its names, or add yours to INTERLOCK_GATEWAY_HOSTS.",
         )
+
+
+def check_framing(headers: Mapping[str, str]) -> None:
+    """Raises a problem of status 400, and the end of the connection, for a body with two lengths.
+
+    A proxy in front may go by the other one, and take the rest for somebody else's request (RFC 9112, 6.1).
+    """
+    if "transfer-encoding" in headers and "content-length" in headers:
+        message = "The request has both Content-Length and Transfer-Encoding."
+        raise HttpError(400, message, field="content-length", headers={"connection": "close"})
 
 
 class Turns:
