@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from typing import Any
 
@@ -46,6 +47,18 @@ async def test_the_link_signs_in_and_leaves_no_trace(browser: Browser, gateway: 
         assert await console.page.evaluate("sessionStorage.length") == 0
         await expect(console.page.get_by_label("Token")).to_be_visible()
     assert gateway.token not in gateway.up.log("gateway")
+
+
+async def test_a_link_says_as_whom_it_signs_in(browser: Browser, gateway: Gateway) -> None:
+    """A page of somebody else can lead here, with a token of theirs: to have others decide in their name."""
+    async with console_page(browser, gateway.url) as console:
+        await console.sign_in(issued(gateway, "ada", "APPROVER")[0])
+        await expect(console.page.locator(".notice")).to_have_text(re.compile("signed in as ada, by a link"))
+        mallory, _ = issued(gateway, "mallory", "APPROVER")
+        await console.page.evaluate("(token) => { location.hash = `token=${token}`; }", mallory)
+        notice = console.page.get_by_role("alert")
+        await expect(notice).to_contain_text("signed in as mallory, by a link, instead of who was")
+        assert mallory not in console.page.url
 
 
 async def test_a_token_that_is_not_accepted_says_so(browser: Browser, gateway: Gateway) -> None:

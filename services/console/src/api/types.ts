@@ -301,6 +301,16 @@ export interface Undoing extends Difference {
   merged?: boolean;
 }
 
+export interface Delegation {
+  delegationId: string;
+  fromSubject: string;
+  toSubject: string;
+  scope?: Record<string, string>;
+  note?: string;
+  expiresAt?: string;
+  revokedAt?: string;
+}
+
 export interface Caller {
   subject: string;
   roles?: string[];

@@ -5,6 +5,7 @@ import { problemOf } from "../api/problem.ts";
 import type { Approval, EnvelopeBounds, StepInput } from "../api/types.ts";
 import { said, VERDICTS } from "../text/words.ts";
 import { notify } from "./announce.ts";
+import { loadDelegations, standsFor } from "./delegations.ts";
 import { isPending, keep } from "./feed.ts";
 import { advance, load, placeOf } from "./inbox.ts";
 
@@ -21,7 +22,13 @@ export async function decide(shown: Approval, answer: Answer, comment: string): 
     const { approval } = await post<{ approval: Approval }>(at`/v1/approvals/${shown.approvalId}:decide`, {
       runId: shown.runId,
       step: shown.step,
-      decision: { ...answer, comment, channel: "console", digest: shown.digest },
+      decision: {
+        ...answer,
+        comment,
+        channel: "console",
+        digest: shown.digest,
+        ...(standsFor.value && { onBehalfOf: standsFor.value }),
+      },
     });
     keep(approval);
     notify(isPending(approval) ? "Your approval counts; others have to approve too." : said(approval));
@@ -30,6 +37,7 @@ export async function decide(shown: Approval, answer: Answer, comment: string): 
   } catch (error) {
     const problem = problemOf(error);
     notify(`Not ${VERDICTS[Object.keys(answer)[0] ?? ""] ?? "recorded"}: ${problem.message} ${problem.fix}`.trim(), true);
+    if (standsFor.value) void loadDelegations();
     if (problem.reason.startsWith("APPROVAL_")) void load(shown.approvalId);
     return false;
   } finally {

@@ -9,6 +9,9 @@ export const token = signal("");
 export const caller = signal<Caller | null>(null);
 export const signedOutBecause = signal("");
 
+/** How this tab came to its token: by a link, which anybody can have made, or another way. */
+export const came = signal<"" | "by a link" | "by a link, instead of who was signed in here before">("");
+
 export const signedIn = computed(() => token.value !== "");
 
 const has = (...roles: string[]): boolean =>
@@ -24,7 +27,9 @@ export function restore(): void {
   const given = /^#token=([^&]+)/.exec(location.hash)?.[1];
   if (given) {
     history.replaceState(null, "", `${location.pathname}#/pending`);
+    const before = sessionStorage.getItem(KEY);
     signIn(decoded(given));
+    came.value = before && before !== token.value ? "by a link, instead of who was signed in here before" : "by a link";
     return;
   }
   token.value = sessionStorage.getItem(KEY) ?? "";
@@ -40,6 +45,7 @@ function decoded(text: string): string {
 
 export function signIn(text: string): void {
   sessionStorage.setItem(KEY, text);
+  came.value = "";
   signedOutBecause.value = "";
   caller.value = null;
   token.value = text;

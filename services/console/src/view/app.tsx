@@ -6,6 +6,8 @@ import { nextTheme, theme } from "../state/look.ts";
 import { route, toPending, toRuns } from "../state/route.ts";
 import { caller, signedIn, signOut } from "../state/session.ts";
 import { helpOpen } from "../keys.ts";
+import { delegationsOpen, mayStandFor } from "../state/delegations.ts";
+import { Delegations } from "./delegations.tsx";
 import { Help } from "./help.tsx";
 import { Inbox } from "./inbox.tsx";
 import { RunPage } from "./run.tsx";
@@ -26,6 +28,7 @@ export function App() {
       </main>
       <Notice />
       <Help />
+      <Delegations />
       <div class="unseen" role="status" aria-live="polite">
         <Text text={spoken.value} />
       </div>
@@ -71,11 +74,24 @@ function Top() {
       <button type="button" class="quiet wide-only" onClick={() => (helpOpen.value = true)} aria-label="Help" title="Help (?)">
         <span aria-hidden="true">?</span>
       </button>
-      <span class="who wide-only">
-        <Text text={caller.value?.subject} />
-      </span>
-      <button type="button" class="quiet" onClick={() => signOut()}>
-        Sign out
+      <button
+        type="button"
+        class="quiet who"
+        onClick={() => (delegationsOpen.value = true)}
+        aria-label={`You are ${caller.value?.subject ?? "signed in"}: who may decide for whom`}
+        title="Who may decide for whom"
+      >
+        <span aria-hidden="true">⇄</span>
+        <span class="wide-only">
+          <Text text={caller.value?.subject} />
+          {mayStandFor.value.length > 0 && <Text text={` +${mayStandFor.value.length}`} />}
+        </span>
+      </button>
+      <button type="button" class="quiet" onClick={() => signOut()} aria-label="Sign out" title="Sign out">
+        <span class="wide-only">Sign out</span>
+        <span class="narrow-only" aria-hidden="true">
+          ⏻
+        </span>
       </button>
     </header>
   );

@@ -8,7 +8,9 @@ import { isPending } from "../state/feed.ts";
 import { current, load, loading, open, problem, selected, stale } from "../state/inbox.ts";
 import { toPending, toRun } from "../state/route.ts";
 import { cannotApprove } from "../state/say.ts";
+import { mayStandFor, standsFor } from "../state/delegations.ts";
 import { caller, mayDecide } from "../state/session.ts";
+import { plain } from "../text/visible.ts";
 import { about, approvalState, gateName, kindOf, said } from "../text/words.ts";
 import { ChangedSince } from "./changed.tsx";
 import { EnvelopeDialog } from "./envelope.tsx";
@@ -39,10 +41,11 @@ function Shown({ approval }: { approval: Approval }) {
   const [settled, setSettled] = useState(false);
   const can = isPending(approval) && !stale.value && mayDecide.value;
   useEffect(() => {
+    standsFor.value = "";
     const timer = setTimeout(() => setSettled(true), SETTLING_MILLIS);
     return () => clearTimeout(timer);
   }, []);
-  const against = cannotApprove(approval, caller.value?.subject ?? "");
+  const against = cannotApprove(approval, caller.value?.subject ?? "", standsFor.value);
   const approve = (): void => void (against || decide(approval, { approve: {} }, comment));
   useEffect(() => {
     if (!can || !settled) return;
@@ -172,11 +175,21 @@ interface BarProps {
 
 function Bar({ approval, can, comment, setComment, approve, ask }: BarProps) {
   const off = !can || sending.value || !open.value;
-  const against = cannotApprove(approval, caller.value?.subject ?? "");
+  const against = cannotApprove(approval, caller.value?.subject ?? "", standsFor.value);
   return (
     <div class="bar" role="group" aria-label="Decision">
       {!mayDecide.value && <p class="fine">You may look, and not decide: that takes the role approver.</p>}
       {mayDecide.value && against && <p class="fine">{against}</p>}
+      {mayStandFor.value.length > 0 && (
+        <select aria-label="In whose place" value={standsFor.value} onChange={(event) => (standsFor.value = event.currentTarget.value)}>
+          <option value="">For yourself</option>
+          {mayStandFor.value.map((subject) => (
+            <option key={subject} value={subject}>
+              For {plain(subject)}
+            </option>
+          ))}
+        </select>
+      )}
       <input
         type="text"
         class="comment"

@@ -42,7 +42,7 @@ _STUBS: Mapping[str, Any] = {
 _SERVED_BY: Mapping[str, str] = {"access": "orchestrator", "webhook": "orchestrator"}
 
 
-def _kept_token(directory: Path, env: Mapping[str, str]) -> str:
+def kept_token(directory: Path, env: Mapping[str, str]) -> str:
     """The environment's, a person's login, or the data directory's own, in this order."""
     found = "" if env_text("INTERLOCK_TOKEN", env=env) else login.current(directory)
     return found or load_token(create=False, env=env)
@@ -87,7 +87,7 @@ class Connection:
         self._certs = Path(running.certs) if running and running.certs else None
         self._tls = tls.from_env(env)
         self._answered = False
-        self._token = token or _kept_token(self._directory, env)
+        self._token = token or kept_token(self._directory, env)
         self._timeout = timeout
         self._ids = UlidIds(SystemClock())
         self._channels: dict[str, grpc.aio.Channel] = {}

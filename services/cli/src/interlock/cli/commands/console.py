@@ -27,9 +27,10 @@ async def console(
 ) -> None:
     """Print a link that signs a browser in to the console, the page to see pending steps and decide on.
 
-    The link carries the token (--token, INTERLOCK_TOKEN or the data directory's) behind `#`, which browsers never send.
-    Whoever has the link has the token: for others, issue one with `interlock token create`. `--open` writes the link
-    to `console.html` in the data directory, readable for you alone, and opens that, so that it is in no process list.
+    The link carries the token (--token, INTERLOCK_TOKEN, your login's or the data directory's) behind `#`, which
+    browsers never send. Whoever has the link has the token: for others, issue one with `interlock token create`.
+    `--open` writes the link to `console.html` in the data directory, readable for you alone, and opens that, so that
+    it is in no process list.
     """
     from interlock.cli.output import progress, write_json
 
@@ -48,12 +49,14 @@ async def console(
 
 async def _url(settings: Settings) -> str:
     """Raises UNAVAILABLE when no gateway answers, UNAUTHENTICATED when there is no token."""
+    import asyncio
     from urllib.parse import quote
 
     from interlock.cli.supervisor.listening import answers_http
+    from interlock.client.connection import kept_token
     from interlock.client.endpoints import resolve
     from interlock.common.addresses import parse_address
-    from interlock.common.config import env_text, load_token
+    from interlock.common.config import env_text
     from interlock.common.errors import InterlockError, Reason
 
     env = settings.env()
@@ -65,9 +68,8 @@ async def _url(settings: Settings) -> str:
             f"No gateway answers at {address}.",
             fix="Start the services with `interlock up`, or name the gateway by INTERLOCK_GATEWAY_ADDRESS.",
         )
-    return (
-        f"http{'s' if https else ''}://{address}/#token={quote(load_token(create=False, env=env), safe='')}"
-    )
+    token = await asyncio.to_thread(kept_token, settings.directory, env)  # it may have to be renewed
+    return f"http{'s' if https else ''}://{address}/#token={quote(token, safe='')}"
 
 
 def _page(path: Path, url: str) -> Path:
