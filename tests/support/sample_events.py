@@ -452,6 +452,7 @@ SAMPLES: tuple[e.Event, ...] = (
         most_steps=50,
     ),
     e.PlanningStarted("be careful", 2, "not so many", "ann", going_on=True, then="planned"),
+    e.StepsAdded(4, (_SPEC,), "bob", ("ann", "eve")),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -11,6 +11,7 @@ from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.actions import AskPlan
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.decide_envelope import Grant, Granter, grant
+from interlock.orchestrator.domain.fork import Prefix, fork, found
 from interlock.orchestrator.domain.model import Bounds, Policy, RejectAction, Stage, StepState
 from interlock.orchestrator.domain.people import everyone, named, same_person
 from interlock.orchestrator.domain.votes import Voter, check_stages
@@ -120,3 +121,21 @@ def test_owners_are_told_once_and_add_up() -> None:
     assert everyone(driven.run, ["bob"]) == ("bob", "carl", "eve")
     assert same_person(driven.run, ["bob"], ["carl"]) is not None
     assert same_person(driven.run, ["carl"], ["eve"]) is None, "two owners of one agent are two people"
+
+
+def test_who_asked_for_a_step_has_asked_for_it_in_a_fork_too() -> None:
+    """Somebody else who forks the run does not make its author a second pair of eyes."""
+    parent = DrivenRun([spec("read_file"), spec()], policy=APART, start=True)
+    parent.tx([e.AgentNamed("ann", "alice")])
+    prefix = Prefix(0, parent.run)
+    for stored in parent.journal:
+        prefix.add(stored.recorded)
+    made = fork(parent.ctx("bob"), found(prefix), tree="", workspace_id="ws-2", labels={}, start=True)
+    child = DrivenRun(policy=APART)
+    child.tx([each for each in made if isinstance(each, e.AgentNamed | e.StepsAdded)])
+    child.command("start")
+    child.settle()
+    assert child.current.authors == ("ann", "bob")
+    for who in ("bob", "ann", "alice"):
+        assert refusal(child, who).reason is Reason.PERMISSION_DENIED
+    child.decide(by="carl")

@@ -65,7 +65,7 @@ STATE_CHOICE: dict[type[e.Event], Callable[[Run, Any], RunState]] = {
 def _steps_added(run: Run, event: e.StepsAdded, at: datetime) -> dict[str, Any]:
     if event.first != len(run.steps) + 1:
         raise IllegalTransitionError(f"steps from {event.first} cannot follow {len(run.steps)} steps")
-    by = (event.by,) if event.by else ()
+    by = (*event.asked_by, event.by) if event.by else event.asked_by
     if event.by == PLANNER and run.planned_for:
         by = (run.planned_for, *by)  # what the planner was told is theirs
     added = [Step(number, spec, authors=by) for number, spec in enumerate(event.specs, event.first)]

@@ -27,6 +27,7 @@ from interlock.orchestrator.domain.model import (
     StepSpec,
     StepState,
 )
+from interlock.orchestrator.domain.people import PLANNER
 from interlock.orchestrator.domain.undo import before_fork, moment_after
 
 EVENT_STEPS = 200
@@ -99,7 +100,10 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Where a fork begins: the event it stands on, the tree (empty: nobody had touched the workspace), the steps."""
+    """Where a fork begins: the event it stands on, the tree (empty: nobody had touched the workspace), the steps.
+
+    `asked_by` are those who asked for the pending ones: whoever forks the run asks for them too, not instead.
+    """
 
     parent: Run
     seq: int
@@ -107,6 +111,7 @@ class Beginning:
     tree: str
     inherited: tuple[InheritedStep, ...]
     pending: tuple[StepSpec, ...]
+    asked_by: tuple[str, ...] = ()
 
 
 def found(prefix: Prefix) -> Beginning:
@@ -133,7 +138,10 @@ def found(prefix: Prefix) -> Beginning:
     steps = tuple(inherited(point, step) for step in point.steps[: prefix.last])
     tree = point.head_tree or run.base_tree
     pending = tuple(spec for number, spec in prefix.pending if number > prefix.last)
-    return Beginning(run, point.seq, point.head, tree, steps, pending)
+    authors = (run.step(number) for number, _ in prefix.pending if number > prefix.last)
+    asked = {run.created_by, *(name for step in authors if step is not None for name in step.authors)}
+    by = tuple(sorted(asked - {PLANNER})) if pending else ()
+    return Beginning(run, point.seq, point.head, tree, steps, pending, by)
 
 
 def fork(
@@ -180,11 +188,13 @@ def fork(
         for at in range(0, at_step, EVENT_STEPS)
     ]
     added = [
-        e.StepsAdded(at_step + at + 1, pending[at : at + EVENT_STEPS], ctx.subject)
+        e.StepsAdded(at_step + at + 1, pending[at : at + EVENT_STEPS], ctx.subject, begin.asked_by)
         for at in range(0, len(pending), EVENT_STEPS)
     ]
     started = [e.RunStarted(ctx.subject)] if start else []
-    named = [e.AgentNamed(ctx.subject, ctx.owner)] if ctx.owner else []
+    known = {(agent, owner) for agent, owners in parent.owners.items() for owner in owners}
+    known |= {(ctx.subject, ctx.owner)} if ctx.owner else set()
+    named = [e.AgentNamed(*pair) for pair in sorted(known)]
     return [created, *named, *inherited, *added, *started]
 
 

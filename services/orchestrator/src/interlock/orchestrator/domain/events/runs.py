@@ -64,12 +64,14 @@ class StepsInherited(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepsAdded(Event):
-    """Steps were appended, numbered from `first`; at most 200 an event."""
+    """Steps were appended, numbered from `first`; at most 200 an event. `asked_by`: those of a fork, who had asked for
+    them in the run that it is of."""
 
     type = "run.steps_added"
     first: int
     specs: tuple[StepSpec, ...]
     by: str = ""
+    asked_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
