@@ -100,10 +100,11 @@ async def crowd(address: str, count: int) -> AsyncIterator[Crowd]:
 
 
 def spread(seconds: Sequence[float]) -> str:
-    """Median and 99th percentile."""
+    """The least, the median and the 99th percentile: the least is what it takes where nothing else runs."""
     ordered = sorted(seconds)
     worst = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    return f"p50 {statistics.median(ordered) * 1000:7.1f} ms   p99 {worst * 1000:7.1f} ms"
+    least = f"least {ordered[0] * 1000:5.1f} ms"
+    return f"{least}   p50 {statistics.median(ordered) * 1000:7.1f} ms   p99 {worst * 1000:7.1f} ms"
 
 
 async def test_one_event_reaches_everyone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
