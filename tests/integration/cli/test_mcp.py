@@ -15,10 +15,12 @@ import pytest
 from mcp import ClientSession, StdioServerParameters, stdio_client
 from tests.support.command_line import Installation
 
+from interlock.cli.mcp.caller import operator_token
 from interlock.cli.mcp.server import make_server
 from interlock.cli.mcp.work import AgentWork
 from interlock.client import Client
 from interlock.common.errors import InterlockError, Reason
+from interlock.v1.role_pb2 import Role
 
 GATE = "awaiting_approval"
 
@@ -165,6 +167,20 @@ async def test_what_it_may_not_do_is_said_with_a_reason(interlock: Installation,
         assert "characters are left out here" in content
         outside = await call(session, "read_file", path="../../etc/passwd")
         assert outside["failure"]["reason"] == "PATH_OUTSIDE_WORKSPACE"
+
+
+async def test_a_persons_agent_names_its_owner_and_its_token_ends_with_the_server(
+    interlock: Installation,
+) -> None:
+    line = ("token", "create", "--subject", "eve", "--role", "admin", "--expires", "1h")
+    text = (await asyncio.to_thread(interlock, *line)).stdout.strip()
+    directory = interlock.home / "data"
+    async with Client(token=text, directory=directory) as eve:
+        async with operator_token(eve, "") as lent, Client(token=lent, directory=directory) as robot:
+            caller = await robot.who_am_i()
+        assert (caller.subject, caller.owner, list(caller.roles)) == ("mcp-eve", "eve", [Role.ROLE_OPERATOR])
+        (token,) = await eve.list_tokens(everything=True, subject="mcp-eve")
+        assert token.HasField("revoked_at")
 
 
 def test_a_token_that_decides_is_not_lent_to_an_agent(interlock: Installation) -> None:

@@ -22,8 +22,12 @@ async def mcp(
         ),
     ] = None,
     subject: Annotated[
-        str, typer.Option("--subject", help="What the agent is called in journals and questions.")
-    ] = "mcp-agent",
+        str,
+        typer.Option(
+            "--subject",
+            help="What the agent is called in journals and questions; default: mcp-YOU, or mcp-agent.",
+        ),
+    ] = "",
 ) -> None:
     """Serve the Model Context Protocol on standard input and output: reads, edits and commands as gated steps.
 

@@ -23,7 +23,10 @@ async def operator_token(client: Client, subject: str) -> AsyncIterator[str]:
     """A token that cannot decide; empty where the client's own cannot.
 
     One that is issued here has the role operator and the client's scope, lives for at most a week, and is revoked on
-    leaving. Raises PERMISSION_DENIED when the client's own token can decide and can issue none.
+    leaving. Where a person starts the server it names them as the agent's owner, so that rules which keep apart who
+    asks and who approves count the two as one. `subject` is the agent's name; empty = `mcp-PERSON`, or `mcp-agent`.
+
+    Raises PERMISSION_DENIED when the client's own token can decide and can issue none.
     """
     caller = await client.who_am_i()
     held = set(caller.roles)
@@ -38,12 +41,14 @@ async def operator_token(client: Client, subject: str) -> AsyncIterator[str]:
             fix="Give `interlock mcp` a token of its own: `interlock token create --subject NAME --role operator`, "
             "then INTERLOCK_TOKEN.",
         )
+    person = "" if caller.authentication == "shared" else caller.owner or caller.subject
     made = await client.create_token(
-        subject,
+        subject or (f"mcp-{person}" if person else "mcp-agent"),
         [Role.ROLE_OPERATOR],
         scope=dict(caller.scope),
         lifetime=TOKEN_SECONDS,
         note="interlock mcp",
+        owner=person,
     )
     try:
         yield made.text
