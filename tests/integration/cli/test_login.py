@@ -11,8 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.support.oidc import AUDIENCE, Provider, provider
+from typer.testing import CliRunner
 
 from interlock.cli.login.flow import SCOPE, log_in
+from interlock.cli.main import app
 from interlock.client import login as logins
 from interlock.client.connection import Connection
 from interlock.common.access.oidc.settings import OidcSettings
@@ -63,6 +65,14 @@ async def test_a_login_gives_a_token_that_the_services_take(started: Provider, t
         assert connection._token == made.token
     assert logins.remove(tmp_path)
     assert logins.current(tmp_path) == ""
+
+
+def test_the_address_is_a_line_of_its_own(started: Provider, tmp_path: Path) -> None:
+    """So that it can be copied, whatever the provider put into it."""
+    env = {"INTERLOCK_DATA_DIR": str(tmp_path), "INTERLOCK_OIDC_AUDIENCE": AUDIENCE}
+    line = ["login", "--issuer", started.issuer, "--no-browser", "--wait", "1s"]
+    done = CliRunner().invoke(app, line, env=env, prog_name="interlock")
+    assert [each for each in done.stderr.splitlines() if each.startswith(f"{started.issuer}/")]
 
 
 async def test_another_ones_code_is_not_taken(started: Provider) -> None:

@@ -51,7 +51,8 @@ async def login(
     tasks: set[asyncio.Future[bool]] = set()
 
     def show(address: str) -> None:
-        progress(f"Open this address in a browser:\n{address}")
+        progress("Open this address in a browser:")
+        progress(address)
         if browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             tasks.add(asyncio.get_running_loop().run_in_executor(None, webbrowser.open, address))
 
