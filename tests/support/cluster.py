@@ -136,8 +136,9 @@ class Cluster:
         )
         log = self.place / f"{service.name}.log"
         service.pid = self.zygote.start(f"interlock.{service.role}", arguments, env, log)
+        ended = os.pidfd_open(service.pid)  # before it can have ended: faults count from when it is ready
         self._wait(service, ready, log)
-        service.ended = os.pidfd_open(service.pid)
+        service.ended = ended
 
     @staticmethod
     def _wait(service: Service, ready: Path, log: Path) -> None:

@@ -81,12 +81,15 @@ def strike(sign: signal.Signals | None, pid: int) -> None:
 
 
 class Fault:
-    """Counts calls; the n-th meets it."""
+    """Counts calls from when the service is ready; the n-th meets it."""
 
     def __init__(self, mode: str, nth: int, victim: int) -> None:
         self.mode, self.left, self.victim = mode, nth, victim or os.getpid()
+        self._ready = Path(os.environ["INTERLOCK_READY_FILE"])
 
     async def pass_by(self, call: Call) -> Any:
+        if not self._ready.exists():
+            return await call()
         self.left -= 1
         return await (getattr(self, f"_{self.mode}")(call) if self.left == 0 else call())
 
