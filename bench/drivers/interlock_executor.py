@@ -31,7 +31,7 @@ class Trivial(executor_pb2_grpc.ExecutorServicer):
     """Answers at once, or after BENCH_PAUSE seconds with a line in the file of effects."""
 
     def __init__(self) -> None:
-        self._prepared: dict[Key, asyncio.Future[x.PrepareResponse]] = {}
+        self._prepared: dict[Key, asyncio.Task[x.PrepareResponse]] = {}
         self._pause = float(os.environ.get("BENCH_PAUSE", "0"))
         self._draining = asyncio.Event()
 
@@ -50,12 +50,14 @@ class Trivial(executor_pb2_grpc.ExecutorServicer):
         key = (request.key.run_id, request.key.step, request.key.attempt)
         known = self._prepared.get(key)
         if known is None:
-            known = self._prepared[key] = asyncio.get_running_loop().create_future()
-            if self._pause:
-                visible(request.key.run_id, request.key.step)
-                await asyncio.sleep(self._pause)
-            known.set_result(_prepared(request))
-        return await asyncio.shield(known)
+            known = self._prepared[key] = asyncio.create_task(self._work(request))
+        return await asyncio.shield(known)  # a caller that goes away does not end what was begun
+
+    async def _work(self, request: x.PrepareRequest) -> x.PrepareResponse:
+        if self._pause:
+            visible(request.key.run_id, request.key.step)
+            await asyncio.sleep(self._pause)
+        return _prepared(request)
 
     async def Apply(self, request: x.ApplyRequest, context: Any) -> x.ApplyResponse:
         key = (request.key.run_id, request.key.step, request.key.attempt)

@@ -51,6 +51,8 @@ class Interlock:
             "INTERLOCK_DATA_DIR": str(SCRATCH / "data"),
             "INTERLOCK_ORCHESTRATOR_ADDRESS": "127.0.0.1:0",
             "INTERLOCK_LOG_LEVEL": "ERROR",
+            # Who takes over after a kill waits for the lease to end: the default is 6 seconds.
+            "INTERLOCK_LEASE_SECONDS": "2",
             "BENCH_PAUSE": str(pause),
         }
         os.environ["INTERLOCK_DATA_DIR"] = self.environment["INTERLOCK_DATA_DIR"]
