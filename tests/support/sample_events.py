@@ -453,6 +453,8 @@ SAMPLES: tuple[e.Event, ...] = (
     ),
     e.PlanningStarted("be careful", 2, "not so many", "ann", going_on=True, then="planned"),
     e.StepsAdded(4, (_SPEC,), "bob", ("ann", "eve")),
+    e.BudgetReached("caller", "ann", "2026-11-22", 5_000_000, 4_900_000, 200_000, "m-1", step=2),
+    e.BudgetSet(Budget(2_000_000, 30, 10_000), "ann"),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -57,6 +57,30 @@ first served.
 """
 Global___OnBusy: _TypeAlias = OnBusy  # noqa: Y015
 
+class _BudgetScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BudgetScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BudgetScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BUDGET_SCOPE_UNSPECIFIED: _BudgetScope.ValueType  # 0
+    """Not set."""
+    BUDGET_SCOPE_WORKSPACE: _BudgetScope.ValueType  # 1
+    """All runs on one workspace."""
+    BUDGET_SCOPE_CALLER: _BudgetScope.ValueType  # 2
+    """All runs that one caller creates, on one day (UTC)."""
+
+class BudgetScope(_BudgetScope, metaclass=_BudgetScopeEnumTypeWrapper):
+    """What a budget is of."""
+
+BUDGET_SCOPE_UNSPECIFIED: BudgetScope.ValueType  # 0
+"""Not set."""
+BUDGET_SCOPE_WORKSPACE: BudgetScope.ValueType  # 1
+"""All runs on one workspace."""
+BUDGET_SCOPE_CALLER: BudgetScope.ValueType  # 2
+"""All runs that one caller creates, on one day (UTC)."""
+Global___BudgetScope: _TypeAlias = BudgetScope  # noqa: Y015
+
 @_typing.final
 class CreateRunRequest(_message.Message):
     """Request of CreateRun."""
@@ -1423,6 +1447,7 @@ class GetCostResponse(_message.Message):
 
     TOTAL_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def total(self) -> _cost_pb2.Cost:
         """Of the whole run."""
@@ -1431,19 +1456,364 @@ class GetCostResponse(_message.Message):
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepCost]:
         """Per step that made model calls; step 0 is planning."""
 
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelCost]:
+        """Per purpose, gateway and model."""
+
     def __init__(
         self,
         *,
         total: _cost_pb2.Cost | None = ...,
         steps: _abc.Iterable[Global___StepCost] | None = ...,
+        models: _abc.Iterable[Global___ModelCost] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps", b"steps", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "steps", b"steps", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCostResponse: _TypeAlias = GetCostResponse  # noqa: Y015
+
+@_typing.final
+class ModelCost(_message.Message):
+    """What one model cost for one purpose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """Purpose: `plan`, `replan`, `analyze`, `summarize`, `draft`."""
+    gateway: _builtins.str
+    """The gateway."""
+    model: _builtins.str
+    """The model that answered, as the gateway names it."""
+    @_builtins.property
+    def cost(self) -> _cost_pb2.Cost:
+        """What it cost."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        gateway: _builtins.str = ...,
+        model: _builtins.str = ...,
+        cost: _cost_pb2.Cost | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "gateway", b"gateway", "model", b"model", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelCost: _TypeAlias = ModelCost  # noqa: Y015
+
+@_typing.final
+class SetRunBudgetRequest(_message.Message):
+    """Request of SetRunBudget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeated call return the first result. At most 128 characters."""
+    run_id: _builtins.str
+    """The run."""
+    @_builtins.property
+    def budget(self) -> _policy_pb2.Budget:
+        """The whole new budget."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        budget: _policy_pb2.Budget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRunBudgetRequest: _TypeAlias = SetRunBudgetRequest  # noqa: Y015
+
+@_typing.final
+class SetRunBudgetResponse(_message.Message):
+    """Response of SetRunBudget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> _run_pb2.Run:
+        """The run after it."""
+
+    def __init__(
+        self,
+        *,
+        run: _run_pb2.Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRunBudgetResponse: _TypeAlias = SetRunBudgetResponse  # noqa: Y015
+
+@_typing.final
+class SharedBudget(_message.Message):
+    """What runs may spend together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    MAX_COST_MICROS_FIELD_NUMBER: _builtins.int
+    UNPRICED_CALL_MICROS_FIELD_NUMBER: _builtins.int
+    SPENT_MICROS_FIELD_NUMBER: _builtins.int
+    RESERVED_MICROS_FIELD_NUMBER: _builtins.int
+    SET_BY_FIELD_NUMBER: _builtins.int
+    SET_AT_FIELD_NUMBER: _builtins.int
+    scope: Global___BudgetScope.ValueType
+    """What it is of."""
+    key: _builtins.str
+    """The workspace's id or the caller's subject; `*` = every one that has none of its own, each for itself."""
+    max_cost_micros: _builtins.int
+    """Most micro-US-dollars. 0 = nothing that costs."""
+    unpriced_call_micros: _builtins.int
+    """What a call of a model without a known price counts as, in micro-US-dollars. 0 = such a call is not made."""
+    spent_micros: _builtins.int
+    """Spent of it, the day's for a caller; absent for `*`. Calls without a known price count as what was allowed for them."""
+    reserved_micros: _builtins.int
+    """Held back for calls under way; absent for `*`."""
+    set_by: _builtins.str
+    """Who set it."""
+    @_builtins.property
+    def set_at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        scope: Global___BudgetScope.ValueType = ...,
+        key: _builtins.str = ...,
+        max_cost_micros: _builtins.int = ...,
+        unpriced_call_micros: _builtins.int = ...,
+        spent_micros: _builtins.int | None = ...,
+        reserved_micros: _builtins.int | None = ...,
+        set_by: _builtins.str = ...,
+        set_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reserved_micros", b"_reserved_micros", "_spent_micros", b"_spent_micros", "reserved_micros", b"reserved_micros", "set_at", b"set_at", "spent_micros", b"spent_micros"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reserved_micros", b"_reserved_micros", "_spent_micros", b"_spent_micros", "key", b"key", "max_cost_micros", b"max_cost_micros", "reserved_micros", b"reserved_micros", "scope", b"scope", "set_at", b"set_at", "set_by", b"set_by", "spent_micros", b"spent_micros", "unpriced_call_micros", b"unpriced_call_micros"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reserved_micros: _TypeAlias = _typing.Literal["reserved_micros"]  # noqa: Y015
+    _WhichOneofArgType__reserved_micros: _TypeAlias = _typing.Literal["_reserved_micros", b"_reserved_micros"]  # noqa: Y015
+    _WhichOneofReturnType__spent_micros: _TypeAlias = _typing.Literal["spent_micros"]  # noqa: Y015
+    _WhichOneofArgType__spent_micros: _TypeAlias = _typing.Literal["_spent_micros", b"_spent_micros"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reserved_micros) -> _WhichOneofReturnType__reserved_micros | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__spent_micros) -> _WhichOneofReturnType__spent_micros | None: ...
+
+Global___SharedBudget: _TypeAlias = SharedBudget  # noqa: Y015
+
+@_typing.final
+class SetBudgetRequest(_message.Message):
+    """Request of SetBudget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGET_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
+    remove: _builtins.bool
+    """True to remove it."""
+    @_builtins.property
+    def budget(self) -> Global___SharedBudget:
+        """The budget; what was spent and who set it are not read."""
+
+    def __init__(
+        self,
+        *,
+        budget: Global___SharedBudget | None = ...,
+        remove: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "remove", b"remove"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBudgetRequest: _TypeAlias = SetBudgetRequest  # noqa: Y015
+
+@_typing.final
+class SetBudgetResponse(_message.Message):
+    """Response of SetBudget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESUMED_RUN_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resumed_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Runs that go on because of it, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        resumed_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resumed_run_ids", b"resumed_run_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBudgetResponse: _TypeAlias = SetBudgetResponse  # noqa: Y015
+
+@_typing.final
+class ListBudgetsRequest(_message.Message):
+    """Request of ListBudgets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsRequest: _TypeAlias = ListBudgetsRequest  # noqa: Y015
+
+@_typing.final
+class ListBudgetsResponse(_message.Message):
+    """Response of ListBudgets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___SharedBudget]:
+        """All of them, by scope and key."""
+
+    def __init__(
+        self,
+        *,
+        budgets: _abc.Iterable[Global___SharedBudget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsResponse: _TypeAlias = ListBudgetsResponse  # noqa: Y015
+
+@_typing.final
+class GetCostReportRequest(_message.Message):
+    """Request of GetCostReport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BY_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    since: _builtins.str
+    """First day, `2026-11-22`; empty = 30 days ago."""
+    until: _builtins.str
+    """Last day; empty = today (UTC)."""
+    @_builtins.property
+    def by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What to group by, in this order: `day`, `workspace`, `caller`, `model`, `purpose`; empty = `day`."""
+
+    def __init__(
+        self,
+        *,
+        by: _abc.Iterable[_builtins.str] | None = ...,
+        since: _builtins.str = ...,
+        until: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "since", b"since", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCostReportRequest: _TypeAlias = GetCostReportRequest  # noqa: Y015
+
+@_typing.final
+class CostGroup(_message.Message):
+    """One group of a cost report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
+    questions: _builtins.int
+    """Questions asked; one may take several calls."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its values, in the order of `by`."""
+
+    @_builtins.property
+    def cost(self) -> _cost_pb2.Cost:
+        """What it cost."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+        cost: _cost_pb2.Cost | None = ...,
+        questions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "questions", b"questions", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CostGroup: _TypeAlias = CostGroup  # noqa: Y015
+
+@_typing.final
+class GetCostReportResponse(_message.Message):
+    """Response of GetCostReport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___CostGroup]:
+        """By their values, at most 10,000."""
+
+    @_builtins.property
+    def total(self) -> _cost_pb2.Cost:
+        """Of all groups."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[Global___CostGroup] | None = ...,
+        total: _cost_pb2.Cost | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCostReportResponse: _TypeAlias = GetCostReportResponse  # noqa: Y015
 
 @_typing.final
 class RollbackRunRequest(_message.Message):

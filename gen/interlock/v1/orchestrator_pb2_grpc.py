@@ -176,6 +176,26 @@ class OrchestratorStub:
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.GetCostRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.GetCostResponse.FromString,
                 _registered_method=True)
+        self.SetRunBudget = channel.unary_unary(
+                '/interlock.v1.Orchestrator/SetRunBudget',
+                request_serializer=interlock_dot_v1_dot_orchestrator__pb2.SetRunBudgetRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.SetRunBudgetResponse.FromString,
+                _registered_method=True)
+        self.SetBudget = channel.unary_unary(
+                '/interlock.v1.Orchestrator/SetBudget',
+                request_serializer=interlock_dot_v1_dot_orchestrator__pb2.SetBudgetRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.SetBudgetResponse.FromString,
+                _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/interlock.v1.Orchestrator/ListBudgets',
+                request_serializer=interlock_dot_v1_dot_orchestrator__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ListBudgetsResponse.FromString,
+                _registered_method=True)
+        self.GetCostReport = channel.unary_unary(
+                '/interlock.v1.Orchestrator/GetCostReport',
+                request_serializer=interlock_dot_v1_dot_orchestrator__pb2.GetCostReportRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_orchestrator__pb2.GetCostReportResponse.FromString,
+                _registered_method=True)
         self.RollbackRun = channel.unary_unary(
                 '/interlock.v1.Orchestrator/RollbackRun',
                 request_serializer=interlock_dot_v1_dot_orchestrator__pb2.RollbackRunRequest.SerializeToString,
@@ -455,6 +475,35 @@ class OrchestratorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetRunBudget(self, request, context):
+        """Sets a run's budget, higher or lower. A run that is PAUSED with `budget_reached` goes on where the new one allows it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBudget(self, request, context):
+        """Sets what all runs on a workspace, or all runs of a caller on one day, may spend together. Runs that are PAUSED with
+        `budget_reached` because of it go on where the new one allows it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBudgets(self, request, context):
+        """Returns the budgets of workspaces and callers, and what was spent of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCostReport(self, request, context):
+        """Returns what model calls cost across runs, in groups.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RollbackRun(self, request, context):
         """Takes the workspace back to the tree it was at after a step, or before the first one, as a new journaled
         event. The run must not have a step under way; it is PAUSED or final afterwards as before.
@@ -691,6 +740,26 @@ def add_OrchestratorServicer_to_server(servicer, server):
                     servicer.GetCost,
                     request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.GetCostRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_orchestrator__pb2.GetCostResponse.SerializeToString,
+            ),
+            'SetRunBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRunBudget,
+                    request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.SetRunBudgetRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_orchestrator__pb2.SetRunBudgetResponse.SerializeToString,
+            ),
+            'SetBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBudget,
+                    request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.SetBudgetRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_orchestrator__pb2.SetBudgetResponse.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_orchestrator__pb2.ListBudgetsResponse.SerializeToString,
+            ),
+            'GetCostReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCostReport,
+                    request_deserializer=interlock_dot_v1_dot_orchestrator__pb2.GetCostReportRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_orchestrator__pb2.GetCostReportResponse.SerializeToString,
             ),
             'RollbackRun': grpc.unary_unary_rpc_method_handler(
                     servicer.RollbackRun,
@@ -1462,6 +1531,114 @@ class Orchestrator:
             '/interlock.v1.Orchestrator/GetCost',
             interlock_dot_v1_dot_orchestrator__pb2.GetCostRequest.SerializeToString,
             interlock_dot_v1_dot_orchestrator__pb2.GetCostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRunBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/SetRunBudget',
+            interlock_dot_v1_dot_orchestrator__pb2.SetRunBudgetRequest.SerializeToString,
+            interlock_dot_v1_dot_orchestrator__pb2.SetRunBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/SetBudget',
+            interlock_dot_v1_dot_orchestrator__pb2.SetBudgetRequest.SerializeToString,
+            interlock_dot_v1_dot_orchestrator__pb2.SetBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/ListBudgets',
+            interlock_dot_v1_dot_orchestrator__pb2.ListBudgetsRequest.SerializeToString,
+            interlock_dot_v1_dot_orchestrator__pb2.ListBudgetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCostReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.Orchestrator/GetCostReport',
+            interlock_dot_v1_dot_orchestrator__pb2.GetCostReportRequest.SerializeToString,
+            interlock_dot_v1_dot_orchestrator__pb2.GetCostReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

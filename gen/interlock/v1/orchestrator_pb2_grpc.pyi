@@ -138,6 +138,16 @@ class OrchestratorStub:
     """
     GetCost: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCostRequest, _orchestrator_pb2.GetCostResponse]
     """Returns what a run cost, per step."""
+    SetRunBudget: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.SetRunBudgetRequest, _orchestrator_pb2.SetRunBudgetResponse]
+    """Sets a run's budget, higher or lower. A run that is PAUSED with `budget_reached` goes on where the new one allows it."""
+    SetBudget: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.SetBudgetRequest, _orchestrator_pb2.SetBudgetResponse]
+    """Sets what all runs on a workspace, or all runs of a caller on one day, may spend together. Runs that are PAUSED with
+    `budget_reached` because of it go on where the new one allows it.
+    """
+    ListBudgets: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListBudgetsRequest, _orchestrator_pb2.ListBudgetsResponse]
+    """Returns the budgets of workspaces and callers, and what was spent of them."""
+    GetCostReport: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCostReportRequest, _orchestrator_pb2.GetCostReportResponse]
+    """Returns what model calls cost across runs, in groups."""
     RollbackRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RollbackRunRequest, _orchestrator_pb2.RollbackRunResponse]
     """Takes the workspace back to the tree it was at after a step, or before the first one, as a new journaled
     event. The run must not have a step under way; it is PAUSED or final afterwards as before.
@@ -296,6 +306,16 @@ class OrchestratorAsyncStub(OrchestratorStub):
     """
     GetCost: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCostRequest, _orchestrator_pb2.GetCostResponse]  # type: ignore[assignment]
     """Returns what a run cost, per step."""
+    SetRunBudget: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.SetRunBudgetRequest, _orchestrator_pb2.SetRunBudgetResponse]  # type: ignore[assignment]
+    """Sets a run's budget, higher or lower. A run that is PAUSED with `budget_reached` goes on where the new one allows it."""
+    SetBudget: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.SetBudgetRequest, _orchestrator_pb2.SetBudgetResponse]  # type: ignore[assignment]
+    """Sets what all runs on a workspace, or all runs of a caller on one day, may spend together. Runs that are PAUSED with
+    `budget_reached` because of it go on where the new one allows it.
+    """
+    ListBudgets: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListBudgetsRequest, _orchestrator_pb2.ListBudgetsResponse]  # type: ignore[assignment]
+    """Returns the budgets of workspaces and callers, and what was spent of them."""
+    GetCostReport: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCostReportRequest, _orchestrator_pb2.GetCostReportResponse]  # type: ignore[assignment]
+    """Returns what model calls cost across runs, in groups."""
     RollbackRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RollbackRunRequest, _orchestrator_pb2.RollbackRunResponse]  # type: ignore[assignment]
     """Takes the workspace back to the tree it was at after a step, or before the first one, as a new journaled
     event. The run must not have a step under way; it is PAUSED or final afterwards as before.
@@ -607,6 +627,40 @@ class OrchestratorServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.GetCostResponse, _abc.Awaitable[_orchestrator_pb2.GetCostResponse]]:
         """Returns what a run cost, per step."""
+
+    @_abc_1.abstractmethod
+    def SetRunBudget(
+        self,
+        request: _orchestrator_pb2.SetRunBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.SetRunBudgetResponse, _abc.Awaitable[_orchestrator_pb2.SetRunBudgetResponse]]:
+        """Sets a run's budget, higher or lower. A run that is PAUSED with `budget_reached` goes on where the new one allows it."""
+
+    @_abc_1.abstractmethod
+    def SetBudget(
+        self,
+        request: _orchestrator_pb2.SetBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.SetBudgetResponse, _abc.Awaitable[_orchestrator_pb2.SetBudgetResponse]]:
+        """Sets what all runs on a workspace, or all runs of a caller on one day, may spend together. Runs that are PAUSED with
+        `budget_reached` because of it go on where the new one allows it.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBudgets(
+        self,
+        request: _orchestrator_pb2.ListBudgetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.ListBudgetsResponse, _abc.Awaitable[_orchestrator_pb2.ListBudgetsResponse]]:
+        """Returns the budgets of workspaces and callers, and what was spent of them."""
+
+    @_abc_1.abstractmethod
+    def GetCostReport(
+        self,
+        request: _orchestrator_pb2.GetCostReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.GetCostReportResponse, _abc.Awaitable[_orchestrator_pb2.GetCostReportResponse]]:
+        """Returns what model calls cost across runs, in groups."""
 
     @_abc_1.abstractmethod
     def RollbackRun(

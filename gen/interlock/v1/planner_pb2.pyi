@@ -162,9 +162,20 @@ class ModelTerms(_message.Message):
 
     RECORD_FIELD_NUMBER: _builtins.int
     FAILURE_AS_DATA_FIELD_NUMBER: _builtins.int
+    MAX_COST_MICROS_FIELD_NUMBER: _builtins.int
+    UNPRICED_CALL_MICROS_FIELD_NUMBER: _builtins.int
     failure_as_data: _builtins.bool
     """True to get a failure after model calls in `failure`, with the exchanges, instead of as an error: so that what was
     paid for can be journaled.
+    """
+    max_cost_micros: _builtins.int
+    """Most micro-US-dollars that the calls may cost together, in the worst case; absent = no limit. A call that could
+    exceed it is not made: RUN_BUDGET_REACHED, whose metadata has `needed_micros` (for the next call, with those that
+    were made) and `worst_micros` (with every repair), or `unpriced_model`.
+    """
+    unpriced_call_micros: _builtins.int
+    """What a call of a model without a known price counts as, in micro-US-dollars; 0 = where there is a limit, such a
+    call is not made.
     """
     @_builtins.property
     def record(self) -> Global___ReplyRecord:
@@ -175,12 +186,16 @@ class ModelTerms(_message.Message):
         *,
         record: Global___ReplyRecord | None = ...,
         failure_as_data: _builtins.bool = ...,
+        max_cost_micros: _builtins.int | None = ...,
+        unpriced_call_micros: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_micros", b"_max_cost_micros", "max_cost_micros", b"max_cost_micros", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure_as_data", b"failure_as_data", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_micros", b"_max_cost_micros", "failure_as_data", b"failure_as_data", "max_cost_micros", b"max_cost_micros", "record", b"record", "unpriced_call_micros", b"unpriced_call_micros"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_cost_micros: _TypeAlias = _typing.Literal["max_cost_micros"]  # noqa: Y015
+    _WhichOneofArgType__max_cost_micros: _TypeAlias = _typing.Literal["_max_cost_micros", b"_max_cost_micros"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost_micros) -> _WhichOneofReturnType__max_cost_micros | None: ...
 
 Global___ModelTerms: _TypeAlias = ModelTerms  # noqa: Y015
 

@@ -320,19 +320,25 @@ class Budget(_message.Message):
 
     MAX_COST_MICROS_FIELD_NUMBER: _builtins.int
     MAX_MODEL_CALLS_FIELD_NUMBER: _builtins.int
+    UNPRICED_CALL_MICROS_FIELD_NUMBER: _builtins.int
     max_cost_micros: _builtins.int
     """Most micro-US-dollars of model cost. 0 = no limit."""
     max_model_calls: _builtins.int
     """Most model calls. 0 = no limit."""
+    unpriced_call_micros: _builtins.int
+    """What a call of a model without a known price counts as, in micro-US-dollars. 0 = where there is a limit of money,
+    such a call is not made.
+    """
     def __init__(
         self,
         *,
         max_cost_micros: _builtins.int = ...,
         max_model_calls: _builtins.int = ...,
+        unpriced_call_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_cost_micros", b"max_cost_micros", "max_model_calls", b"max_model_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_cost_micros", b"max_cost_micros", "max_model_calls", b"max_model_calls", "unpriced_call_micros", b"unpriced_call_micros"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

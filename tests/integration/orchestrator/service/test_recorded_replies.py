@@ -22,12 +22,12 @@ def analyze(text: str) -> step_pb2.StepSpec:
     return step_pb2.StepSpec(input=step_pb2.StepInput(analyze=step_pb2.AnalyzeInput(instruction=text)))
 
 
-def planner_on(server: ScriptedServer) -> Any:
+def planner_on(server: ScriptedServer, model: str = MODEL) -> Any:
     env = {
         "INTERLOCK_PLANNER_ADDRESS": "127.0.0.1:0",
         "INTERLOCK_MODEL_GATEWAY": "openai",
         "INTERLOCK_MODEL_BASE_URL": f"{server.url}/v1",
-        "INTERLOCK_MODEL_NAME": MODEL,
+        "INTERLOCK_MODEL_NAME": model,
         "INTERLOCK_MODEL_API_KEY": KEY,
         "INTERLOCK_MODEL_ATTEMPTS": "1",
     }

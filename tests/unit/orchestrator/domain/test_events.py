@@ -105,7 +105,11 @@ def test_what_the_defaults_stand_for_is_frozen_too() -> None:
         "escalate_us": 0,
         "escalate_to": (),
     }
-    assert dataclasses.asdict(created.budget) == {"max_cost_micros": 0, "max_model_calls": 0}
+    assert dataclasses.asdict(created.budget) == {
+        "max_cost_micros": 0,
+        "max_model_calls": 0,
+        "unpriced_call_micros": 0,
+    }
     added = e.decode(
         "run.steps_added", 0, {"first": 1, "specs": [{"kind": "read_file", "input": {"path": "a"}}]}
     )

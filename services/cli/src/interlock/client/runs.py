@@ -193,6 +193,27 @@ class RunCalls(Connection):
         )
         return await self.call(self.orchestrator.RevertStep, request)
 
+    async def set_run_budget(self, run_id: str, budget: Budget, *, request_id: str = "") -> Run:
+        """Give a run another budget; one that holds for want of it goes on."""
+        request = pb.SetRunBudgetRequest(request_id=self.request_id(request_id), run_id=run_id, budget=budget)
+        return (await self.call(self.orchestrator.SetRunBudget, request)).run
+
+    async def set_budget(self, budget: pb.SharedBudget, *, remove: bool = False) -> pb.SetBudgetResponse:
+        """Set, or remove, what runs on a workspace, or a caller's of one day, may spend together."""
+        request = pb.SetBudgetRequest(budget=budget, remove=remove)
+        return await self.call(self.orchestrator.SetBudget, request)
+
+    async def list_budgets(self) -> list[pb.SharedBudget]:
+        """Budgets of workspaces and callers, with what is spent of them."""
+        return list((await self.call(self.orchestrator.ListBudgets, pb.ListBudgetsRequest())).budgets)
+
+    async def cost_report(
+        self, by: Iterable[str] = (), *, since: str = "", until: str = ""
+    ) -> pb.GetCostReportResponse:
+        """What model calls cost across runs, grouped by `day`, `workspace`, `caller`, `model`, `purpose`."""
+        request = pb.GetCostReportRequest(by=by, since=since, until=until)
+        return await self.call(self.orchestrator.GetCostReport, request)
+
     async def get_cost(self, run_id: str) -> pb.GetCostResponse:
         """What the run cost so far, in all and per step that asked a model."""
         return await self.call(self.orchestrator.GetCost, pb.GetCostRequest(run_id=run_id))

@@ -190,8 +190,8 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
         "Split the plan into several runs."),
     _R.RUN_BUDGET_REACHED: ReasonInfo(_PRE, False,
         "Going on could exceed the run's budget; nothing was spent.",
-        "Skip the steps that ask a model, `interlock step skip RUN STEP`, or start another run with a "
-        "larger budget."),
+        "Raise the budget, `interlock budget set`, and the run goes on; or skip the steps that ask a model: "
+        "`interlock step skip RUN STEP`."),
     _R.STEP_NOT_FOUND: ReasonInfo(_NOT, False,
         "The run has no step with this number.",
         "`interlock step list RUN` shows the steps; they count from 1."),

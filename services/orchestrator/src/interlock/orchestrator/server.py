@@ -43,6 +43,7 @@ from interlock.orchestrator.worker.judging import Judging
 from interlock.orchestrator.worker.looking import Looking
 from interlock.orchestrator.worker.performer import Performer
 from interlock.orchestrator.worker.planning import PlanAsking
+from interlock.orchestrator.worker.spending import Spending
 from interlock.orchestrator.worker.thinking import Thinking
 from interlock.orchestrator.worker.troubles import Troubles
 from interlock.v1 import access_pb2_grpc, orchestrator_pb2_grpc, webhook_pb2_grpc
@@ -111,7 +112,9 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         transactions = Transactions(*known, owner=owner, policy=policies.digest, on_lease=drivers.own)
         executing = Executing(executor, payloads, keys, policies)
         troubles = Troubles()
-        asking = Asking(planner_channel, payloads, book, seconds=config.model_seconds)
+        asking = Asking(
+            planner_channel, payloads, book, Spending(database, ids, owner), seconds=config.model_seconds
+        )
         thinkers = Thinking(asking, executor, payloads), PlanAsking(asking, executor, payloads, policies)
         does = executing, *thinkers, Judging(policies, payloads)
         performer = Performer(*does, policies, drivers.line, clock, troubles)

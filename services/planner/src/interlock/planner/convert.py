@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from interlock.common.digests import sha256_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.plan import wire
+from interlock.planner.commands.asking import Allowance
 from interlock.planner.commands.models import Terms
 from interlock.planner.domain.model import (
     DEFAULT_MAX_STEPS,
@@ -90,6 +91,9 @@ def terms(message: planner_pb2.ModelTerms) -> Terms:
     return Terms(
         record=_record(message.record) if message.HasField("record") else None,
         failure_as_data=message.failure_as_data,
+        allowance=Allowance(message.max_cost_micros, message.unpriced_call_micros)
+        if message.HasField("max_cost_micros")
+        else None,
     )
 
 

@@ -86,6 +86,9 @@ def show_cost(settings: Settings, cost: GetCostResponse) -> None:
         ]
         if rows:
             write_table(("STEP", "KIND", "COST"), rows)
+        models = [(m.purpose, m.gateway, m.model, cost_text(m.cost)) for m in cost.models]
+        if models:
+            write_table(("PURPOSE", "GATEWAY", "MODEL", "COST"), models)
 
     show_one(settings, cost, people)
 

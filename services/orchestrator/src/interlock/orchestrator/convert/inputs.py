@@ -112,7 +112,7 @@ def policy(message: policy_pb2.Policy) -> Policy:
 
 def budget(message: policy_pb2.Budget) -> Budget:
     """Bounds on spending."""
-    return Budget(message.max_cost_micros, message.max_model_calls)
+    return Budget(message.max_cost_micros, message.max_model_calls, message.unpriced_call_micros)
 
 
 def decision(message: decision_pb2.Decision, *, by: Identity) -> tuple[Decision, list[Payload]]:

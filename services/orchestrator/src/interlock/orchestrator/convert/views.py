@@ -79,7 +79,11 @@ def policy(value: Policy) -> policy_pb2.Policy:
 
 def budget(value: Budget) -> policy_pb2.Budget:
     """Bounds on spending."""
-    return policy_pb2.Budget(max_cost_micros=value.max_cost_micros, max_model_calls=value.max_model_calls)
+    return policy_pb2.Budget(
+        max_cost_micros=value.max_cost_micros,
+        max_model_calls=value.max_model_calls,
+        unpriced_call_micros=value.unpriced_call_micros,
+    )
 
 
 def failure(run: Run, value: Failure | None, step: int) -> step_pb2.StepFailure | None:

@@ -16,6 +16,7 @@ from interlock.orchestrator.domain.model import (
     Planning,
     Rollback,
     Run,
+    RunState,
     Step,
     StepKind,
     StepSpec,
@@ -133,7 +134,7 @@ def actions(run: Run) -> tuple[Action, ...]:
         wanted.append(TakeOut(revert.operation_id, revert.step, revert.from_tree, revert.to_tree))
     if run.waiting is not None and not run.cancelling:
         wanted.append(Begin())
-    if run.planning is not None and not run.cancelling:
+    if run.planning is not None and run.state is RunState.PLANNING and not run.cancelling:
         wanted.append(AskPlan(run.planning))
     current = run.current
     action = step_action(current) if current is not None else None

@@ -65,7 +65,7 @@ def create(
     check_stages(policy)
     if start and not specs:
         raise _empty_plan("The run")
-    _check_budget(budget or Budget())
+    check_budget(budget or Budget())
     created = e.RunCreated(
         goal,
         workspace_id,
@@ -351,10 +351,12 @@ def _require_none_failed(run: Run) -> None:
             )
 
 
-def _check_budget(budget: Budget) -> None:
+def check_budget(budget: Budget) -> None:
+    """Raises INVALID_ARGUMENT for what no budget is."""
     for name, value in (
         ("max_cost_micros", budget.max_cost_micros),
         ("max_model_calls", budget.max_model_calls),
+        ("unpriced_call_micros", budget.unpriced_call_micros),
     ):
         if not 0 <= value <= SAFE_INTEGER:
             raise InterlockError(

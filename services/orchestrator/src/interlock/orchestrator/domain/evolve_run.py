@@ -17,6 +17,7 @@ from interlock.orchestrator.domain.model import (
     Envelope,
     EnvelopeState,
     EnvelopeUse,
+    PauseReason,
     Planning,
     Run,
     RunState,
@@ -33,6 +34,8 @@ from interlock.orchestrator.domain.transitions import IllegalTransitionError
 
 
 def _resumed_state(run: Run, event: Any) -> RunState:
+    if run.planning is not None:
+        return RunState.PLANNING
     current = run.current
     waits = current is not None and current.state is StepState.AWAITING_APPROVAL
     return RunState.AWAITING_APPROVAL if waits else RunState.RUNNING
@@ -181,6 +184,10 @@ FIELDS: dict[type[e.Event], Callable[[Run, Any, datetime], dict[str, Any]]] = {
     e.RunStarted: lambda run, ev, at: {"steps_allowed": 1 if ev.single_step else None, "waiting": None},
     e.RunWaiting: lambda run, ev, at: {"waiting": Waiting(ev.by, at, ev.holder_run)},
     e.RunPaused: lambda run, ev, at: {"pause_reason": ev.reason},
+    e.BudgetReached: lambda run, ev, at: (
+        {} if run.state is RunState.PAUSED else {"pause_reason": PauseReason.BUDGET_REACHED.value}
+    ),
+    e.BudgetSet: lambda run, ev, at: {"budget": ev.budget},
     e.RunResumed: _resumed,
     e.RunSetAside: lambda run, ev, at: {"set_aside": SetAside(ev.action, ev.failure, ev.tries, at)},
     e.RunTakenUp: lambda run, ev, at: {"set_aside": None},
@@ -267,4 +274,6 @@ def _allowance(event: e.Event) -> int:
     """How an event changes the number of steps that may still start; a step's own retries are the same step."""
     if isinstance(event, e.StepFailed):
         return 1 if event.will_retry else 0
+    if isinstance(event, e.BudgetReached):
+        return 1 if event.step else 0
     return -1 if isinstance(event, e.StepStarted) else 0

@@ -103,8 +103,8 @@ def budget_reached(run: Run, what: str) -> InterlockError:
     return InterlockError(
         Reason.RUN_BUDGET_REACHED,
         f"The budget of {run.run_id} is used up; {what} would need another model call.",
-        fix="Skip the steps that need a model, `interlock step skip RUN STEP`, or start another run with a larger "
-        "budget.",
+        fix=f"Raise it, `interlock budget set --run {run.run_id} …`, or skip the steps that need a model: "
+        "`interlock step skip RUN STEP`.",
         metadata={
             "run_id": run.run_id,
             "model_calls": str(spent.calls),

@@ -32,7 +32,9 @@ RUN: dict[str, dict[R, tuple[R, ...]]] = {
     "run.started": {R.PLANNED: (R.RUNNING,)},
     "run.waiting": _stay(R.PLANNED),
     "run.paused": {R.RUNNING: (R.PAUSED,), R.AWAITING_APPROVAL: (R.PAUSED,)},
-    "run.resumed": {R.PAUSED: (R.RUNNING, R.AWAITING_APPROVAL), R.FAILED: (R.RUNNING,)},
+    "run.budget_reached": dict.fromkeys((R.PLANNING, R.RUNNING, R.PAUSED), (R.PAUSED,)),
+    "run.budget_set": _stay(*ANY_OPEN),
+    "run.resumed": {R.PAUSED: (R.RUNNING, R.AWAITING_APPROVAL, R.PLANNING), R.FAILED: (R.RUNNING,)},
     "run.completed": {R.RUNNING: (R.COMPLETED,)},
     "run.failed": dict.fromkeys((R.PLANNING, R.RUNNING, R.PAUSED), (R.FAILED,)),
     "run.cancel_requested": _stay(*ANY_OPEN),
@@ -68,6 +70,7 @@ _REOPENABLE = (S.FAILED, S.REJECTED, S.OUTCOME_UNKNOWN)
 
 STEP: dict[str, dict[S, tuple[S, ...]]] = {
     "step.started": {S.PENDING: (S.PREPARING,)},
+    "run.budget_reached": {S.PREPARING: (S.PENDING,)},
     "step.ruled": {S.PREPARING: (S.PREPARING,), S.APPLYING: (S.APPLYING,)},
     "step.drafted": {S.PREPARING: (S.PREPARING,)},
     "step.proposed": {S.PREPARING: (S.PREPARING,)},

@@ -11,7 +11,7 @@ from interlock.common.identity import current_identity
 from interlock.common.paging import decode_page_token, encode_page_token, page_size
 from interlock.orchestrator.convert import texts, views
 from interlock.orchestrator.deps import Deps
-from interlock.orchestrator.domain.model import Run, Step
+from interlock.orchestrator.domain.model import ModelCall, Run, Step
 from interlock.orchestrator.store import archives
 from interlock.orchestrator.store.archives import ArchiveRow
 from interlock.orchestrator.store.readers import later, others, runs
@@ -111,6 +111,11 @@ async def get_cost(deps: Deps, message: o.GetCostRequest) -> o.GetCostResponse:
         if step.model_calls:
             kind = step_pb2.StepKind.Value(f"STEP_KIND_{step.spec.kind.name}")
             response.steps.add(step=step.number, kind=kind, cost=views.cost_of(step.model_calls))
+    groups: dict[tuple[str, str, str], list[ModelCall]] = {}
+    for call in (*run.model_calls, *(call for step in run.steps for call in step.model_calls)):
+        groups.setdefault((call.purpose, call.gateway, call.model), []).append(call)
+    for (purpose, gateway, model), calls in sorted(groups.items()):
+        response.models.add(purpose=purpose, gateway=gateway, model=model, cost=views.cost_of(calls))
     return response
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from interlock.orchestrator.commands import envelopes
+from interlock.orchestrator.commands import envelopes, set_budget
 from interlock.orchestrator.commands.archive_run import archive_run
 from interlock.orchestrator.commands.collect_storage import collect_storage
 from interlock.orchestrator.commands.create_run import create_run
@@ -29,6 +29,7 @@ from interlock.orchestrator.queries import (
     backtest,
     bundle,
     compare,
+    costs,
     explain,
     journal,
     policy,
@@ -167,6 +168,18 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServicer):
         self, request: explain_pb2.ExplainRunRequest, context: Any
     ) -> explain_pb2.ExplainRunResponse:
         return await explain.explain_run(self._deps, request)
+
+    async def SetRunBudget(self, request: o.SetRunBudgetRequest, context: Any) -> o.SetRunBudgetResponse:
+        return await set_budget.set_run_budget(self._deps, request)
+
+    async def SetBudget(self, request: o.SetBudgetRequest, context: Any) -> o.SetBudgetResponse:
+        return await set_budget.set_budget(self._deps, request)
+
+    async def ListBudgets(self, request: o.ListBudgetsRequest, context: Any) -> o.ListBudgetsResponse:
+        return await costs.list_budgets(self._deps, request)
+
+    async def GetCostReport(self, request: o.GetCostReportRequest, context: Any) -> o.GetCostReportResponse:
+        return await costs.get_cost_report(self._deps, request)
 
     async def GetCost(self, request: o.GetCostRequest, context: Any) -> o.GetCostResponse:
         return await runs.get_cost(self._deps, request)

@@ -34,8 +34,9 @@ from interlock.orchestrator.store.schema_base import Id as _Id
 from interlock.orchestrator.store.schema_base import Time as _Time
 from interlock.orchestrator.store.schema_base import metadata
 from interlock.orchestrator.store.schema_proofs import anchored_heads, anchors, archives
+from interlock.orchestrator.store.schema_spending import budgets, spending
 
-__all__ = ["anchored_heads", "anchors", "archives", "metadata"]
+__all__ = ["anchored_heads", "anchors", "archives", "budgets", "metadata", "spending"]
 
 feed = Table(
     "feed",

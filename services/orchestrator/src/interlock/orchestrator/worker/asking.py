@@ -12,6 +12,7 @@ from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.payloads import Payloads
 from interlock.orchestrator.store.records import Payload
 from interlock.orchestrator.worker import recorded
+from interlock.orchestrator.worker.spending import Spending
 from interlock.v1 import planner_pb2_grpc
 
 _PURPOSES = {
@@ -32,25 +33,30 @@ class Asking:
         channel: Channel,
         payloads: Payloads,
         book: RunBook,
+        spending: Spending,
         *,
         seconds: float = 600.0,
     ) -> None:
         self.stub = planner_pb2_grpc.PlannerStub(channel)
         self._payloads = payloads
         self._book = book
+        self._spending = spending
         self._seconds = seconds
 
     async def call(self, method: Any, request: Any, run: Run, step: int) -> Any:
         """Asks the planner on the run's terms: a failed question comes back as data, with what was paid for.
 
-        `step` is 0 for the run's plan. Raises QuestionFailedError, PLANNER_UNAVAILABLE, MODEL_TIMEOUT.
+        `step` is 0 for the run's plan. Raises BudgetReachedError,
+        QuestionFailedError, PLANNER_UNAVAILABLE, MODEL_TIMEOUT.
         """
         request.terms.failure_as_data = True
         if run.replay_from:
             purposes = _PURPOSES[type(request).__name__]
             found = await recorded.record(self._book, self._payloads, run, step, purposes)
             request.terms.record.CopyFrom(found)
-        response = await self._answer(method, request)
+            response = await self._answer(method, request)
+        else:
+            response = await self._spending.ask(run, step, request, lambda: self._answer(method, request))
         if response.HasField("failure"):
             raise QuestionFailedError(results.failure(response.failure), *results.calls(response.exchanges))
         return response

@@ -13,7 +13,7 @@ from interlock.common.clock import Clock
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.convert import results
 from interlock.orchestrator.domain import actions as a
-from interlock.orchestrator.domain import decide_approval, decide_run, decide_step, undo
+from interlock.orchestrator.domain import decide_approval, decide_budget, decide_run, decide_step, undo
 from interlock.orchestrator.domain.chain import parse_time
 from interlock.orchestrator.domain.context import Context
 from interlock.orchestrator.domain.model import Failure, ModelCall, Run
@@ -24,6 +24,7 @@ from interlock.orchestrator.worker.executing import Executing
 from interlock.orchestrator.worker.judging import Judging
 from interlock.orchestrator.worker.line import Line
 from interlock.orchestrator.worker.planning import PlanAsking
+from interlock.orchestrator.worker.spending import BudgetReachedError
 from interlock.orchestrator.worker.thinking import Thinking
 from interlock.orchestrator.worker.troubles import Troubles
 
@@ -129,12 +130,27 @@ def _passes(error: InterlockError, tries: int) -> bool:
 
 
 def _failure(action: a.Action, error: InterlockError) -> Done:
+    if isinstance(error, BudgetReachedError):
+        return _held(action, error)
     if isinstance(error, QuestionFailedError):
         calls, payloads = error.calls, error.payloads
     else:
         calls, payloads = results.failed_calls(error.metadata)
     failure = decide_run.failure_of(error)
     return Done(partial(_failed, action=action, failure=failure, calls=calls), payloads)
+
+
+def _held(action: a.Action, error: BudgetReachedError) -> Done:
+    calls, payloads = results.calls(error.exchanges)
+    decide = partial(
+        decide_budget.budget_held,
+        reached=error.reached,
+        failure=decide_run.failure_of(error),
+        calls=calls,
+        attempt=action.attempt if isinstance(action, a.StepAction) else 0,
+        planning=action.planning if isinstance(action, a.AskPlan) else None,
+    )
+    return Done(decide, payloads)
 
 
 def _failed(

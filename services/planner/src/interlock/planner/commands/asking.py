@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -11,6 +12,7 @@ from interlock.common.errors import Reason
 from interlock.planner import prompts
 from interlock.planner.domain.context import cut, fenced
 from interlock.planner.domain.model import Exchange
+from interlock.planner.gateways import prices
 from interlock.planner.gateways.base import (
     Completion,
     CompletionRequest,
@@ -35,6 +37,23 @@ class Asked(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a question may cost in the worst case; a call without a known price counts as ``unpriced_call_micros``."""
+
+    micros: int
+    unpriced_call_micros: int = 0
+
+    def counted(self, exchange: Exchange) -> int:
+        """What a call counts as that was made."""
+        return self.unpriced_call_micros if exchange.cost_micros is None else exchange.cost_micros
+
+    def less(self, exchanges: Sequence[Exchange]) -> Allowance:
+        """What is left after these calls."""
+        spent = sum(self.counted(each) for each in exchanges)
+        return Allowance(max(0, self.micros - spent), self.unpriced_call_micros)
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """Why an answer cannot be used, in words for the model."""
 
@@ -54,8 +73,16 @@ class Question:
 class Asker:
     """Asks one gateway; ``attempts`` bounds the answers per question, ``timeout_s`` the whole of it."""
 
-    def __init__(self, gateway: Gateway, clock: Clock, attempts: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        clock: Clock,
+        attempts: int,
+        timeout_s: float,
+        allowance: Allowance | None = None,
+    ) -> None:
         self.gateway = gateway
+        self._allowance = allowance
         self._clock = clock
         self._attempts = attempts
         self._timeout_s = timeout_s
@@ -95,6 +122,8 @@ class Asker:
             left = end - self._clock.monotonic()
             if left <= 0:
                 raise self._spent(_timed_out(whole), question, done)
+            if self._allowance is not None and (refused := self._refused(question, request, done)):
+                raise self._spent(refused, question, done)
             try:
                 data, replies = await self._once(question, replace(request, timeout_s=left))
             except ModelError as error:
@@ -112,6 +141,27 @@ class Asker:
                 last = replies[-1]
             request = self._repair(named, last, problems)
         raise self._spent(_unusable(len(done), problems), question, done)
+
+    def _refused(
+        self, question: Question, request: CompletionRequest, done: Sequence[Exchange]
+    ) -> ModelError | None:
+        """RUN_BUDGET_REACHED, where this call could cost more than is left."""
+        assert self._allowance is not None
+        info, allowance = self.gateway.info, self._allowance
+        text = request.system + request.prompt + (json.dumps(question.schema) if question.schema else "")
+        tokens = min(request.max_tokens, info.max_reply_tokens)
+        worst = (
+            0 if info.free else prices.worst(info.model, len(text.encode("utf-8", "replace")) + 500, tokens)
+        )
+        each = allowance.unpriced_call_micros if worst is None else worst * info.calls
+        spent = sum(allowance.counted(exchange) for exchange in done)
+        if worst is None and not each:
+            return _no_price(info.model)
+        return (
+            None
+            if spent + each <= allowance.micros
+            else _too_dear(info.model, spent + each, each, self._attempts)
+        )
 
     async def _once(self, question: Question, request: CompletionRequest) -> tuple[Any, Sequence[Completion]]:
         if question.schema is None:
@@ -148,9 +198,17 @@ class Asker:
             latency_ms=reply.latency_ms,
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
-            cost_micros=reply.cost_micros,
+            cost_micros=self._cost(reply),
             cache_hit=reply.cache_hit,
         )
+
+    def _cost(self, reply: Completion) -> int | None:
+        """What the gateway says, else what the list of prices says of its token counts, else unknown."""
+        if reply.cost_micros is not None or self.gateway.info.name == "recorded":
+            return reply.cost_micros
+        counts = reply.prompt_tokens, reply.completion_tokens
+        found = prices.cost(reply.model, *counts)
+        return found if found is not None else prices.cost(self.gateway.info.model, *counts)
 
     def _spent(self, error: ModelError, question: Question, done: Sequence[Exchange]) -> ModelError:
         """The error with what the failed question has cost and the last raw reply."""
@@ -171,6 +229,24 @@ class Asker:
         error.metadata.update(facts)
         error.exchanges = tuple(done)
         return error
+
+
+def _no_price(model: str) -> ModelError:
+    return ModelError(
+        Reason.RUN_BUDGET_REACHED,
+        f"The price of {model} is not known, and the budget allows nothing for such a call.",
+        fix="Allow a sum for each call without a known price: `interlock budget set … --unpriced-call AMOUNT`.",
+        metadata={"unpriced_model": model},
+    )
+
+
+def _too_dear(model: str, needed: int, each: int, attempts: int) -> ModelError:
+    return ModelError(
+        Reason.RUN_BUDGET_REACHED,
+        f"A call of {model} could cost more than is left of the budget.",
+        fix="Raise the budget with `interlock budget set`; the run goes on then.",
+        metadata={"needed_micros": str(needed), "worst_micros": str(each * attempts)},
+    )
 
 
 def _timed_out(whole: float) -> ModelError:

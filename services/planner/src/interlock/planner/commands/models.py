@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from interlock.common.clock import Clock
 from interlock.common.errors import Reason
-from interlock.planner.commands.asking import Asked, Asker
+from interlock.planner.commands.asking import Allowance, Asked, Asker
 from interlock.planner.domain.model import Exchange
 from interlock.planner.gateways import recorded
 from interlock.planner.gateways.base import Gateway, ModelError
@@ -38,10 +38,11 @@ _NEXT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On which terms models may be asked. With a ``record``, none is."""
+    """On which terms models may be asked. With a ``record``, none is; no ``allowance`` is no limit."""
 
     record: Record | None = None
     failure_as_data: bool = False
+    allowance: Allowance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,10 @@ class Models:
         gateways = self._gateways(purpose, route, terms.record)
         earlier: tuple[Exchange, ...] = ()
         for index, gateway in enumerate(gateways):
-            asker = Asker(gateway, self._clock, route.attempts, route.timeout_s)
+            allowance = None
+            if terms.allowance is not None and terms.record is None:
+                allowance = terms.allowance.less(earlier)
+            asker = Asker(gateway, self._clock, route.attempts, route.timeout_s, allowance)
             left = None if end is None else max(0.05, end - self._clock.monotonic())
             try:
                 asked = await ask(asker, left)

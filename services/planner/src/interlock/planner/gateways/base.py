@@ -66,6 +66,10 @@ class GatewayInfo:
     max_reply_tokens: int = 8_192
     dialect: str = "rich"
     """Which schema of a plan it can be given: ``rich``, ``router`` (a conservative array) or ``tiny``."""
+    free: bool = False
+    """Whether its calls are known to cost nothing."""
+    calls: int = 1
+    """Most calls that have to be paid for when it is asked once."""
 
 
 class Gateway(Protocol):

@@ -28,7 +28,9 @@ def build(config: ModelConfig) -> Gateway:
     if config.gateway == "router":
         headers = {"x-api-key": key} if key else {}
         limited = min(config.max_prompt_chars, router.MAX_PROMPT_CHARS)
-        info = replace(info, model=config.model or "router", dialect="router", max_prompt_chars=limited)
+        info = replace(
+            info, model=config.model or "router", dialect="router", max_prompt_chars=limited, calls=2
+        )
         return router.RouterGateway(info, Transport(base, headers, limits), config.router_tier)
     headers = {"authorization": f"Bearer {key}"} if key else {}
     return OpenAIGateway(info, Transport(base, headers, limits))

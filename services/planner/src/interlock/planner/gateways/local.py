@@ -39,6 +39,7 @@ INFO = GatewayInfo(
     max_prompt_chars=6_000,
     max_reply_tokens=1_024,
     dialect="tiny",
+    free=True,
 )
 
 

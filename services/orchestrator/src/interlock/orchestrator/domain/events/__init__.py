@@ -23,6 +23,8 @@ from interlock.orchestrator.domain.events.envelopes import (
 )
 from interlock.orchestrator.domain.events.runs import (
     AgentNamed,
+    BudgetReached,
+    BudgetSet,
     CancelRequested,
     DriftAdopted,
     Erased,
@@ -84,6 +86,8 @@ __all__ = [
     "ApprovalReminded",
     "ApprovalRequested",
     "ApprovalVoted",
+    "BudgetReached",
+    "BudgetSet",
     "CancelRequested",
     "DecisionKept",
     "DecisionWithdrawn",

@@ -157,6 +157,33 @@ class RunTakenUp(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetReached(Event):
+    """A model was not asked, because the call could exceed a budget; the run holds, its step is to start again.
+
+    `scope` is `run`, `workspace` or `caller` (of a `day`), `key` whose it is. Of `limit_micros`, `taken_micros` are
+    spent or held back, and the call may need `needed_micros`; all 0 where the price of `unpriced_model` is not known.
+    """
+
+    type = "run.budget_reached"
+    scope: str
+    key: str
+    day: str = ""
+    limit_micros: int = 0
+    taken_micros: int = 0
+    needed_micros: int = 0
+    unpriced_model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSet(Event):
+    """Somebody gave the run another budget."""
+
+    type = "run.budget_set"
+    budget: Budget
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunResumed(Event):
     """Steps are carried out again, or one of them only."""
 

@@ -83,10 +83,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Most micro-US-dollars and model calls; 0 = no limit."""
+    """Most micro-US-dollars and model calls; 0 = no limit.
+
+    `unpriced_call_micros` is what a call without a known price counts as; 0 = under a limit of money none is made.
+    """
 
     max_cost_micros: int = 0
     max_model_calls: int = 0
+    unpriced_call_micros: int = 0
 
 
 @dataclass(frozen=True, slots=True)

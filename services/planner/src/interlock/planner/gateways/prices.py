@@ -1,0 +1,36 @@
+"""Prices of models by the list of ``genai-prices`` (US dollars per token), as whole micro-US-dollars.
+
+The list comes with the package and is not fetched. What it does not hold has no known price: ``None``, never 0.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, Decimal
+
+from genai_prices import Usage, calc_price
+
+
+def cost(model: str, prompt_tokens: int | None, completion_tokens: int | None) -> int | None:
+    """What a call cost by its token counts, rounded up; None where a count or the price is not known."""
+    if prompt_tokens is None or completion_tokens is None:
+        return None
+    return _price(model, prompt_tokens, completion_tokens)
+
+
+def worst(model: str, prompt_bytes: int, max_tokens: int) -> int | None:
+    """What a call may cost at most: no tokeniser makes more tokens of a text than it has bytes in UTF-8."""
+    return _price(model, prompt_bytes, max_tokens)
+
+
+def known(model: str) -> bool:
+    """Whether the model's price is known."""
+    return _price(model, 1, 1) is not None
+
+
+def _price(model: str, prompt_tokens: int, completion_tokens: int) -> int | None:
+    try:
+        usage = Usage(input_tokens=prompt_tokens, output_tokens=completion_tokens)
+        total = calc_price(usage, model_ref=model).total_price
+    except (LookupError, ValueError):
+        return None
+    return int((Decimal(total) * 1_000_000).to_integral_value(rounding=ROUND_CEILING))
