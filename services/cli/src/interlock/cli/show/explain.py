@@ -22,6 +22,7 @@ def show_explanation(settings: Settings, said: ExplainRunResponse) -> None:
         if said.options:
             print("\nWhat can be done:")
         for option in said.options:
-            print(escape(f"  {option.command}\n      {option.effect}"))
+            print(escape(f"  {option.command}"))
+            print(escape(f"      {option.effect}"))
 
     show_one(settings, said, people)
