@@ -165,7 +165,9 @@ def _runs(world: World) -> None:
     world.ask("ResumeRun", o.ResumeRunRequest(run_id=made))
     world.reached(made, "COMPLETED")
     world.ask("StartRun", o.StartRunRequest(run_id=world.run(read(), start=False).run_id))
-    world.ask("PlanRun", o.PlanRunRequest(run_id=world.run(start=False).run_id))
+    planned = world.run(start=False).run_id
+    world.ask("PlanRun", o.PlanRunRequest(run_id=planned))
+    world.ask("ReplanRun", o.ReplanRunRequest(run_id=planned, comment="Something else."))
     world.ask("CancelRun", o.CancelRunRequest(run_id=world.run(read(), start=False).run_id))
     failed = world.run(command("exit 3"), until="FAILED").run_id
     world.ask("RetryStep", o.RetryStepRequest(run_id=failed, step=1))
