@@ -217,3 +217,21 @@ async def test_a_closed_database_opens_nothing_again(database_url: str) -> None:
             with pytest.raises(InterlockError) as told:
                 await use(database)
             assert told.value.reason is Reason.DATABASE_UNAVAILABLE
+
+
+async def cancelled_after(database: Database, seconds: float) -> None:
+    """More queries than the pool has places: some wait for one, some open theirs, some are answered."""
+    tasks = [asyncio.create_task(use(database)) for use in (query, write) * 6]
+    await asyncio.sleep(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_many_at_once_are_cancelled_at_any_moment(database_url: str) -> None:
+    async with nothing_left_open(database_url):
+        database = Database(database_url, pool=2)
+        for moment in range(60):
+            await cancelled_after(database, moment / 4000)
+        await database.close()
+        assert database.engine.pool.checkedout() == 0
