@@ -170,6 +170,7 @@ def _runs(world: World) -> None:
     world.ask("ReplanRun", o.ReplanRunRequest(run_id=planned, comment="Something else."))
     world.ask("CancelRun", o.CancelRunRequest(run_id=world.run(read(), start=False).run_id))
     failed = world.run(command("exit 3"), until="FAILED").run_id
+    world.ask("ReplanRun", o.ReplanRunRequest(run_id=world.run(command("exit 3"), until="FAILED").run_id))
     world.ask("RetryStep", o.RetryStepRequest(run_id=failed, step=1))
     world.ask("SkipStep", o.SkipStepRequest(run_id=world.run(read(), start=False).run_id, step=1))
     for name in (
@@ -198,6 +199,13 @@ def _runs(world: World) -> None:
     archive = o.ArchiveRunRequest(run_id=failed, bundle_digest="sha256:" + "0" * 64, place="elsewhere")
     assert not world.call("ArchiveRun", archive).ok
     world.seeds["ArchiveRun"] = [archive]
+    world.ask("GetCostReport", o.GetCostReportRequest(by=["workspace", "model"], since="2026-01-01"))
+    budget = policy_pb2.Budget(max_cost_micros=5_000_000)
+    planned = world.run(read(), start=False).run_id
+    world.ask("SetRunBudget", o.SetRunBudgetRequest(run_id=planned, budget=budget))
+    cap = o.SharedBudget(scope=o.BUDGET_SCOPE_CALLER, key="nobody", max_cost_micros=5_000_000)
+    world.ask("SetBudget", o.SetBudgetRequest(budget=cap))
+    world.ask("ListBudgets", o.ListBudgetsRequest())
     world.ask("ListAnchors", o.ListAnchorsRequest(page_size=1))
     world.ask("CollectStorage", o.CollectStorageRequest(dry_run=True))
     gone = world.workspace().workspace_id
