@@ -22,7 +22,7 @@ COMMANDS = {
     "journal": "Show, export and verify what happened.",
     "workspace": "Create and look at workspaces.",
     "token": "Issue and revoke tokens; see which calls were refused.",
-    "budget": "What model calls may cost: of a run, of a workspace, of a caller and day.",
+    "budget": "Set and list what model calls may cost.",
     "cost": "What model calls cost across runs.",
     "webhook": "Tell URLs what happens to approvals, by signed messages.",
     "certs": "Make and look at certificates for TLS between the services.",

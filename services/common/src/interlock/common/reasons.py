@@ -407,7 +407,7 @@ TABLE: Final[dict[Reason, ReasonInfo]] = {
         "Word the instruction differently or use another model."),
     _R.MODEL_REPLY_NOT_RECORDED: ReasonInfo(_PRE, False,
         "The record that answers in place of a model has no reply to this request.",
-        "Replay on the same tree, goal and steps; or ask models, without `--replay-from`."),
+        "Replay on the same tree, goal and steps, or ask models: `interlock run exec` without `--replay-from`."),
     _R.DATABASE_REVISION_MISMATCH: ReasonInfo(_PRE, False,
         "The database has another schema revision.",
         "Run `interlock db upgrade`."),

@@ -112,9 +112,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         transactions = Transactions(*known, owner=owner, policy=policies.digest, on_lease=drivers.own)
         executing = Executing(executor, payloads, keys, policies)
         troubles = Troubles()
-        asking = Asking(
-            planner_channel, payloads, book, Spending(database, ids, owner), seconds=config.model_seconds
-        )
+        asking = Asking(planner_channel, payloads, book, Spending(database, ids, owner), config.model_seconds)
         thinkers = Thinking(asking, executor, payloads), PlanAsking(asking, executor, payloads, policies)
         does = executing, *thinkers, Judging(policies, payloads)
         performer = Performer(*does, policies, drivers.line, clock, troubles)

@@ -9,6 +9,7 @@ from interlock.common.server import ServerSpec
 from interlock.planner.commands.models import PURPOSES, Models, Route
 from interlock.planner.config import PlannerConfig
 from interlock.planner.gateways import factory
+from interlock.planner.gateways.guarded import GuardedGateway
 from interlock.planner.gateways.traced import TracedGateway
 from interlock.planner.service import FULL_NAME, PlannerService
 from interlock.v1 import planner_pb2_grpc
@@ -18,7 +19,7 @@ _log = logs.get("planner")
 
 def build_spec(config: PlannerConfig, token: str) -> ServerSpec:
     """Everything ``interlock.common.server.serve`` needs. The first call that needs the local model starts it."""
-    gateway = TracedGateway(factory.build(config.model))
+    gateway = TracedGateway(GuardedGateway(factory.build(config.model), SystemClock()))
     route = Route((gateway,), config.model.plan_attempts, config.model.timeout_s)
     models = Models(dict.fromkeys(PURPOSES, route), SystemClock())
 

@@ -9,7 +9,7 @@ import typer
 from interlock.cli.command import command, group
 from interlock.cli.settings import Settings
 
-app = group("What model calls may cost: of a run, of a workspace, of a caller and day.")
+app = group("Set and list what model calls may cost.")
 
 RUN = Annotated[str, typer.Option("--run", help="Of this run.")]
 WORKSPACE = Annotated[

@@ -34,7 +34,6 @@ class Asking:
         payloads: Payloads,
         book: RunBook,
         spending: Spending,
-        *,
         seconds: float = 600.0,
     ) -> None:
         self.stub = planner_pb2_grpc.PlannerStub(channel)
