@@ -131,7 +131,7 @@ async def cancelled(use: Use, database_url: str, *places: int, warm: bool) -> in
 async def test_cancelled_anywhere(use: Use, warm: bool, stride: int, database_url: str) -> None:
     async with nothing_left_open(database_url):
         count = await cancelled(use, database_url, warm=warm)
-    assert count >= 2
+    assert count > 2
     for place in range(1, count + 1, stride):
         async with nothing_left_open(database_url):
             await cancelled(use, database_url, place, warm=warm)
@@ -176,7 +176,7 @@ async def test_the_pool_is_closed_while_a_query_runs(
         return count
 
     count = await closed_at(0)
-    assert count >= 2
+    assert count > 2
     for place in range(1, count + 1, stride):
         async with nothing_left_open(database_url):
             await closed_at(place)

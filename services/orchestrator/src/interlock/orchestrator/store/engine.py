@@ -88,8 +88,6 @@ class Database:
             hide_parameters=True,
             connect_args=self._options,
         )
-        # A query alone is a transaction of its own without being told so: one round trip, not three.
-        self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._borrowed = 0
         self._returned = asyncio.Event()
         self._closed = False
@@ -124,14 +122,14 @@ class Database:
                     await driver.close()
 
     @contextlib.asynccontextmanager
-    async def borrow(self, engine: AsyncEngine | None = None) -> AsyncIterator[PooledConnection]:
+    async def borrow(self) -> AsyncIterator[PooledConnection]:
         """A connection of the pool; it is back in it when the block has ended. Raises DATABASE_UNAVAILABLE."""
         if self._closed:
             raise unavailable()
         self._borrowed += 1
         giving_back: asyncio.Future[None] | None = None
         try:
-            connection = await (engine or self.engine).connect()
+            connection = await self.engine.connect()
             try:
                 yield connection
             finally:
@@ -148,10 +146,14 @@ class Database:
         self._returned.set()
 
     async def all(self, statement: Any) -> list[Any]:
-        """Rows of one query. A connection that had died in the pool is replaced once."""
+        """Rows of a query in a transaction of its own. A connection that had died in the pool is replaced once.
+
+        Not in autocommit, which would be one round trip instead of three: SQLAlchemy sets that on a connection when
+        it is taken and takes it back when it is given back, and a query cancelled between the two is never given back.
+        """
         for attempt in (1, 2):
             try:
-                async with self.borrow(self._reading) as connection:
+                async with self.borrow() as connection:
                     return list((await connection.execute(statement)).all())
             except (DBAPIError, PoolTimeout, OSError) as error:
                 if not is_outage(error):
