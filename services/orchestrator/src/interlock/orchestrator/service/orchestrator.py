@@ -36,7 +36,7 @@ from interlock.orchestrator.queries import (
     runs,
     watch,
 )
-from interlock.orchestrator.replay.steps import replay
+from interlock.orchestrator.queries.replay.steps import replay
 from interlock.v1 import envelope_pb2, explain_pb2, fork_pb2, orchestrator_pb2_grpc, replay_pb2, rules_pb2
 from interlock.v1 import orchestrator_pb2 as o
 

@@ -11,8 +11,8 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.convert import results, texts, views
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.model import Run, Step, StepKind, StepState
-from interlock.orchestrator.replay.comparing import differences, output_diff
-from interlock.orchestrator.replay.scratch import Scratch
+from interlock.orchestrator.queries.replay.comparing import differences, output_diff
+from interlock.orchestrator.queries.replay.scratch import Scratch
 from interlock.v1 import executor_pb2, step_pb2
 from interlock.v1 import replay_pb2 as pb
 
