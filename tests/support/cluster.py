@@ -17,6 +17,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,6 +42,7 @@ class Zygote:
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "GRPC_ENABLE_FORK_SUPPORT": "0",
         }
+        self._asking = threading.Lock()
         with open(log, "wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.zygote"],
@@ -57,9 +59,10 @@ class Zygote:
         """The pid of a new one."""
         wanted = {"module": module, "arguments": arguments, "env": env, "log": str(log)}
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(wanted) + "\n")
-        self._process.stdin.flush()
-        return int(self._read())
+        with self._asking:  # services are started in threads, and each answer belongs to one of them
+            self._process.stdin.write(json.dumps(wanted) + "\n")
+            self._process.stdin.flush()
+            return int(self._read())
 
     def close(self) -> None:
         """End it, and all that it has started."""

@@ -631,7 +631,9 @@ class Ruling(_message.Message):
     always: _builtins.bool
     """Whether a person has to see it, whatever was approved in advance."""
     inputs_digest: _builtins.str
-    """Digest of what the rules were evaluated over (a PolicyInputs, kept as a payload)."""
+    """Digest of what the rules were evaluated over (a PolicyInputs, kept as a payload). Empty in a backtest, which keeps
+    nothing.
+    """
     @_builtins.property
     def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyRef]:
         """Those policies: the installation's, then the run's own."""

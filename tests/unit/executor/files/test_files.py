@@ -107,6 +107,7 @@ def test_what_can_be_read_and_what_cannot(tmp_path: Path, way: str, monkeypatch:
             99,
             6,
             read_regular(root, "d/f", limit=0).mode,
+            "",
         )
         if way == "openat2":
             assert read_regular(root, "rel", limit=100).data == b"inside"

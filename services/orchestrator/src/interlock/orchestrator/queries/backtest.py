@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -121,7 +122,7 @@ class _Replay:
     async def _rule(self, run: Run, step: Step, effect: step_pb2.Effect | None = None) -> Ruling:
         found = await self._deps.payloads.get(texts.references(step.spec.input))
         ruling, _ = self._tried.rule(run, step, texts.inline(step.spec.input, found), effect)
-        return ruling
+        return replace(ruling, inputs_payload="")  # nothing is kept here, and its salt would differ each time
 
     async def _effect(self, prepared: Prepared) -> step_pb2.Effect | None:
         found = await self._deps.payloads.get([prepared.effect_payload])
