@@ -9,9 +9,9 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 # Candidates for making .venv, best first; the first that runs and is 3.11 or newer is taken.
 PYTHON ?= python3.13 python3.12 python3.11 python3
-# Processes pytest uses (half again as many as processors: a test waits for services half of its time), and anything
-# else to hand to it: make test ARGS="-k digest"
-WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
+# Processes pytest uses (two for a processor: a test waits for services more than half of its time), and anything else
+# to hand to it: make test ARGS="-k digest"
+WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 ARGS ?=
 # A goal for the demo's model to plan instead of the written plan.
 GOAL ?=

@@ -82,6 +82,10 @@ async def test_nothing_is_left_of_secrets_when_the_executor_is_killed(
     while holders(lone.state):  # noqa: ASYNC110 - the kernel ends them
         await asyncio.sleep(0.01)
     assert stored(lone.place) == []
+    for states in lone.state.rglob("oci/state"):
+        (
+            states / "interlock-0123456789abcdef"
+        ).mkdir()  # as a runtime leaves it that was killed in its first moment
     await lone.start(**settings)
     assert holders(lone.state) == []
     for directory in ("bundles", "state"):

@@ -99,9 +99,12 @@ class OciSandbox(Confined):
 
     def end_orphans(self) -> int:
         ended = super().end_orphans()
-        for bundle in list((self._home / "bundles").iterdir()):
-            self.runtime.delete(bundle.name)
-            shutil.rmtree(bundle, ignore_errors=True)
+        bundles, states = self._home / "bundles", self._home / "state"
+        # A runtime that is killed while it makes a container may leave a state that it does not know itself.
+        for name in sorted({path.name for path in (*bundles.iterdir(), *states.glob("interlock-*"))}):
+            self.runtime.delete(name)
+            for directory in (bundles / name, states / name):
+                shutil.rmtree(directory, ignore_errors=True)
             ended += 1
         return ended
 
