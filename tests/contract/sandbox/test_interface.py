@@ -278,9 +278,14 @@ keep = bytearray(b'x' * (50 << 20))
 end = time.process_time() + 1.2
 while time.process_time() < end: pass
 """
+    least, held = 1_000_000, 50 * MIB
+    if limited.sandbox.tier.backend == "gvisor":
+        # The program's own clock goes on while its thread waits for a processor, and without a control group not every
+        # page that the engine holds for it is mapped by a process where it could be counted.
+        least, held = 300_000, 30 * MIB
     usage: Any = (await limited.python(code)).usage
-    assert 1_000_000 <= usage.user_us + usage.system_us <= 5_000_000
-    assert 50 * MIB <= usage.max_rss_bytes <= 200 * MIB
+    assert least <= usage.user_us + usage.system_us <= 5_000_000
+    assert held <= usage.max_rss_bytes <= 200 * MIB
     assert usage.wall_us >= 150_000
 
 
