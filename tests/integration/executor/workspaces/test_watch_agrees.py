@@ -17,7 +17,8 @@ from tests.support import outside_changes
 from tests.support.outside_changes import NAMES, OPERATIONS, Outside
 
 from interlock.executor.files.root import Root
-from interlock.executor.snapshots.model import Limits
+from interlock.executor.snapshots import filehash
+from interlock.executor.snapshots.model import Limits, Totals
 from interlock.executor.snapshots.scan import Scanned, StatCache, scan
 from interlock.executor.snapshots.store import Store
 from interlock.executor.workspaces.reading import Reader
@@ -96,6 +97,26 @@ def test_reading_what_changed_gives_what_reading_everything_gives(
 @settings(settings.get_profile("torture"))
 def test_it_does_for_many_programs(program: list[list[tuple[str, str, str, str]]]) -> None:
     check(program)
+
+
+@pytest.mark.parametrize("change", [b"one and more", b""], ids=["grows", "shrinks"])
+def test_a_file_that_changes_while_it_is_read_counts_with_what_was_read(
+    change: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scene() as here:
+        path = here.outside.inside / "a"
+        path.write_bytes(b"one")
+
+        def late(fd: int, size: int) -> bytes:
+            path.write_bytes(change)
+            return os.read(fd, 100)
+
+        with monkeypatch.context() as reading:
+            reading.setattr(filehash, "_read_small", late)
+            assert here.read().totals == Totals(1, len(change))
+        here.agrees()
+        path.unlink()
+        here.agrees()
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files import failpoints
@@ -51,19 +51,22 @@ def open_unlocked(dir_fd: int, name: bytes, path: bytes) -> int:
         os.close(handle)
 
 
-def store_file(fd: int, path: bytes, batch: Batch, limits: Limits) -> tuple[Entry, os.stat_result]:
-    """`read_file` without the bytes."""
-    entry, status, _ = read_file(fd, path, batch, limits)
-    return entry, status
+class FileRead(NamedTuple):
+    """A regular file as it was read.
+
+    `status` is from before the reading: a change during it shows as another status later. So `size`, the bytes that
+    were read, may differ from what `status` says. `data` is None for a file larger than BIG_BYTES.
+    """
+
+    entry: Entry
+    status: os.stat_result
+    size: int
+    data: bytes | None
 
 
-def read_file(
-    fd: int, path: bytes, batch: Batch, limits: Limits
-) -> tuple[Entry, os.stat_result, bytes | None]:
+def read_file(fd: int, path: bytes, batch: Batch, limits: Limits) -> FileRead:
     """Read an open regular file into `batch`.
 
-    Returns its entry, its status from before the reading (a change during it shows as another status), and its
-    bytes, None for one that is larger than BIG_BYTES.
     Raises WORKSPACE_LIMIT_EXCEEDED naming `path` where the file is too large.
     """
     status = os.fstat(fd)
@@ -74,11 +77,11 @@ def read_file(
     if status.st_size <= BIG_BYTES:
         data = _read_small(fd, status.st_size)
         if len(data) <= BIG_BYTES:
-            return file_entry(status.st_mode, batch.put(data)), status, data
+            return FileRead(file_entry(status.st_mode, batch.put(data)), status, len(data), data)
     else:
         data = b""
     object_id = batch.put_stream(_rest(data, fd, path, limits))
-    return file_entry(status.st_mode, object_id), status, None
+    return FileRead(file_entry(status.st_mode, object_id), status, os.lseek(fd, 0, os.SEEK_CUR), None)
 
 
 def link_entry(dir_fd: int, name: bytes) -> Entry:

@@ -17,7 +17,7 @@ from interlock.executor.files.names import MAX_PATH_BYTES, join, shown
 from interlock.executor.files.root import Root
 from interlock.executor.snapshots.batch import Screen
 from interlock.executor.snapshots.builder import Listing, build
-from interlock.executor.snapshots.filehash import link_entry, open_unlocked, store_file
+from interlock.executor.snapshots.filehash import link_entry, open_unlocked, read_file
 from interlock.executor.snapshots.model import (
     DIRECTORY,
     SET_ID,
@@ -143,7 +143,7 @@ class _Walk:
             if may_be_whiteout and "whiteout" in attributes:
                 _delete(listing, name)
                 return
-            entry, status = store_file(fd, path, self.batch, self.limits)
+            entry, status, _, _ = read_file(fd, path, self.batch, self.limits)
             if status.st_mode & SET_ID:
                 self.refused.append((path, SET_ID_FILE))
         finally:

@@ -290,19 +290,19 @@ class Walk:
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise OSError(errno.EINVAL, "changed its type")
-            entry, status, data = read_file(file, here, self.batch, self.limits)
+            entry, status, size, data = read_file(file, here, self.batch, self.limits)
         finally:
             os.close(file)
         tick = _FINE_NS if status.st_ctime_ns % 1_000_000_000 else _COARSE_NS
         # A write in the same clock tick as the last one leaves no trace: such a file is read again next time.
-        if status.st_ctime_ns < started - tick:
+        if status.st_ctime_ns < started - tick and status.st_size == size:
             files[name] = (signature(status), entry.value)
         if status.st_dev != self.root.device:
             raise mount_inside(here)
         if self.copier is not None:
             self.copier.file(name, entry, data, status.st_mtime_ns)
         self.hashed += 1
-        self.bytes += status.st_size
+        self.bytes += size
         return entry, status
 
     def count(self, names: int) -> None:
