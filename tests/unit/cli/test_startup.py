@@ -66,8 +66,6 @@ def test_the_help_of_a_group_imports_only_its_own_module(name: str) -> None:
     code, modules, text = imports_of(name, "--help")
     assert code == 0
     assert heavy(modules, ("interlock.cli.commands", "asyncio")) == []
-    commands = {m for m in modules if m.startswith("interlock.cli.commands.")}
-    assert commands == {
-        f"interlock.cli.commands.{own.replace('-', '_')}" for own in (name, *SUBGROUPS.get(name, ()))
-    }
+    commands = {m.split(".")[3] for m in modules if m.startswith("interlock.cli.commands.")}
+    assert commands == {own.replace("-", "_") for own in (name, *SUBGROUPS.get(name, ()))}
     assert text
