@@ -13,6 +13,9 @@ PYTHON ?= python3.13 python3.12 python3.11 python3
 # to hand to it: make test ARGS="-k digest"
 WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 ARGS ?=
+# What is compiled is kept, also where PYTHONDONTWRITEBYTECODE is set: the tests' many processes would compile it again.
+# Collecting once beside the linters does the same for the tests, which pytest compiles in a way of its own.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -m "not bench and not torture and not interop"
 # A goal for the demo's model to plan instead of the written plan.
 GOAL ?=
 export GOAL
@@ -35,8 +38,9 @@ demo: $(STAMP) ## Run a real plan on a real library, approve, verify, roll back 
 	@$(BIN)/python scripts/demo.py $(if $(GOAL),--goal "$$GOAL")
 
 test: $(STAMP) ## Lint, then run every test (WORKERS=n, ARGS="-k name" or paths)
-	@scripts/runtimes & $(MAKE) lint || { wait; exit 1; }; wait
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not bench and not torture and not interop" $(ARGS)
+	@$(BIN)/python -m compileall -q services/*/src gen tests/support
+	@scripts/runtimes & $(PYTEST) --collect-only -qq $(ARGS) >/dev/null 2>&1 & $(MAKE) lint || { wait; exit 1; }; wait
+	@$(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(STAMP) check-gen ## ruff, mypy --strict, import contracts, buf lint and breaking, generated code, the console's types
 	@$(BIN)/ruff check .
