@@ -72,8 +72,11 @@ async def test_an_owner_that_wakes_late_is_fenced_off(
 async def test_runs_of_a_killed_orchestrator_are_shared_by_the_others(
     zygote: Zygote, place: Path, database_url: str
 ) -> None:
-    """Twenty-four runs whose executor does not answer; their driver is killed and stays away."""
-    async with cluster(zygote, place, database_url) as them:
+    """Twenty-four runs whose executor does not answer; their driver is killed and stays away.
+
+    That it is gone is seen by its connection: its leases would last for long.
+    """
+    async with cluster(zygote, place, database_url, INTERLOCK_LEASE_SECONDS="300") as them:
         await _all(them)
         async with asyncio.timeout(SECONDS), them.client() as client:
             runs = [await _planned(client, place / f"live{number}") for number in range(24)]

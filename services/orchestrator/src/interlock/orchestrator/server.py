@@ -91,11 +91,12 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         database = Database(config.database_url, pool=config.pool)
         stack.push_async_callback(database.close)
         keys = Keys(await installation.secret(database))
-        journal, feed, notifier = Journal(database), Feed(database), Notifier(database)
+        journal, feed = Journal(database), Feed(database)
         book, payloads, asked = RunBook(database), Payloads(database), Asked()
         drivers = Drivers(
             database, book, partial(_forget, payloads, asked), owner=owner, ttl=config.lease_seconds
         )
+        notifier = Notifier(database, heard=lambda: not drivers.alone)
         for subscriber in (feed.on_flush, notifier.hint, drivers.on_flush):
             journal.on_flush(subscriber)
         for part in (journal, notifier, feed):

@@ -2,8 +2,9 @@
 
 One heartbeat row per orchestrator (`drivers`) keeps all its leases, so renewing costs the same for one run and
 for thousands and never touches the rows that the journal updates. A run can be claimed when it needs a driver
-and its owner's heartbeat is absent or over; each claim raises the run's epoch, and the journal refuses appends
-with an older one. Time is the database's, so that only one clock counts.
+and its owner's heartbeat is over, or absent: ended by its owner, or by another one that saw it gone (`presence`).
+Each claim raises the run's epoch, and the journal refuses appends with an older one. Time is the database's, so that
+only one clock counts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Text, bindparam, text
+from sqlalchemy import DateTime, Text, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from interlock.orchestrator.store.engine import Database
@@ -33,7 +34,7 @@ WITH beat AS (
      WHERE r.epoch = seen.epoch AND r.needs_driver
      ORDER BY r.id
      LIMIT (SELECT least(:limit, greatest(:least, ceil(count(*) / greatest(1, (
-                SELECT count(*) FROM drivers WHERE until >= clock_timestamp())::numeric))::int)) FROM seen)
+                SELECT count(*) FROM drivers WHERE until >= clock_timestamp() AND NOT turn)::numeric))::int)) FROM seen)
        FOR UPDATE OF r SKIP LOCKED
 )
 UPDATE runs r SET epoch = r.epoch + 1, lease_owner = :owner FROM free WHERE r.id = free.id
@@ -41,11 +42,12 @@ RETURNING r.id, r.epoch, r.seq, r.state
 """)
 _RENEW = text("""
 WITH beat AS (
-    INSERT INTO drivers (owner, until) VALUES (:owner, clock_timestamp() + make_interval(secs => :ttl))
-    ON CONFLICT (owner) DO UPDATE SET until = excluded.until
+    INSERT INTO drivers (owner, until, server)
+    VALUES (:owner, clock_timestamp() + make_interval(secs => :ttl), :server)
+    ON CONFLICT (owner) DO UPDATE SET until = excluded.until, server = excluded.server
 ), swept AS (DELETE FROM drivers WHERE until < clock_timestamp() - interval '1 hour')
 SELECT id, epoch FROM runs WHERE lease_owner = :owner
-""")
+""").bindparams(bindparam("server", type_=DateTime(timezone=True)))
 # Rows are locked in the order in which the journal locks them, so that the two cannot deadlock.
 _RELEASE = text("""
 WITH mine AS (SELECT id FROM runs WHERE id = ANY (:ids) AND lease_owner = :owner ORDER BY id FOR UPDATE)
@@ -99,9 +101,13 @@ async def claim(database: Database, owner: str, ttl: float, limit: int = 100) ->
     return [Claimed(*row) for row in rows]
 
 
-async def renew(database: Database, owner: str, ttl: float) -> dict[str, int]:
-    """Heartbeat. Returns the runs still the owner's, with their epochs: stop driving any that is missing."""
-    rows = await database.write(_RENEW.bindparams(owner=owner, ttl=ttl))
+async def renew(database: Database, owner: str, ttl: float, server: datetime | None = None) -> dict[str, int]:
+    """Heartbeat. Returns the runs still the owner's, with their epochs: stop driving any that is missing.
+
+    Args:
+        server: as `Presence.server` tells it.
+    """
+    rows = await database.write(_RENEW.bindparams(owner=owner, ttl=ttl, server=server))
     return {row[0]: row[1] for row in rows}
 
 

@@ -6,6 +6,7 @@ Never inside a flush: NOTIFY makes commits take turns. It is only a hint; who mi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import psycopg
@@ -21,10 +22,15 @@ _REST: Final = 0.01
 
 
 class Notifier:
-    """Sends the newest position. `hint` is a subscriber for `Journal.on_flush`."""
+    """Sends the newest position. `hint` is a subscriber for `Journal.on_flush`.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        heard: whether there may be anybody to hear it; one that has just begun polls.
+    """
+
+    def __init__(self, database: Database, heard: Callable[[], bool] = lambda: True) -> None:
         self._database = database
+        self._heard = heard
         self._position = 0
         self._wake = asyncio.Event()
         self._driver: psycopg.AsyncConnection[Any] | None = None
@@ -41,7 +47,8 @@ class Notifier:
 
     def hint(self, news: Flushed) -> None:
         self._position = news.last
-        self._wake.set()
+        if self._heard():
+            self._wake.set()
 
     async def _run(self) -> None:
         while True:

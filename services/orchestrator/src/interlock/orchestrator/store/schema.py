@@ -83,6 +83,12 @@ drivers = Table(
     metadata,
     Column("owner", _Id, primary_key=True, comment="Unique per process and start"),
     Column("until", _Time, nullable=False, comment="Its leases hold until then (the database's clock)"),
+    Column(
+        "server",
+        _Time,
+        comment="Start of the server on which the owner holds its lock; null: time alone says if it lives",
+    ),
+    Column("turn", Boolean, nullable=False, server_default=text("false"), comment="Nobody's: see turns"),
     comment="One heartbeat per orchestrator renews all its leases.",
 )
 

@@ -11,7 +11,8 @@ from sqlalchemy import text
 from interlock.orchestrator.store.engine import Database
 
 _TAKE = text("""
-INSERT INTO drivers (owner, until) VALUES (:name, clock_timestamp() + make_interval(secs => :seconds))
+INSERT INTO drivers (owner, until, turn)
+VALUES (:name, clock_timestamp() + make_interval(secs => :seconds), true)
 ON CONFLICT (owner) DO UPDATE SET until = excluded.until WHERE drivers.until < clock_timestamp()
 RETURNING owner
 """)

@@ -16,6 +16,7 @@ from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.store import leases
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.feed import Feed
+from interlock.orchestrator.store.presence import Presence
 from interlock.orchestrator.store.records import FeedRow, Flushed
 from interlock.orchestrator.worker.defects import Defects
 from interlock.orchestrator.worker.line import Line
@@ -57,6 +58,7 @@ class Drivers:
         self.line = Line(database)
         self._defects = Defects()
         self._look = asyncio.Event()
+        self._presence = Presence(database, owner, self._look.set)
         self._given_back: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -66,6 +68,7 @@ class Drivers:
         self._performer = performer
         # Before the first lease is taken: an owner without a heartbeat counts as dead.
         await leases.renew(self._database, self._owner, self._ttl)
+        await self._presence.start()
         self._tasks = [
             asyncio.create_task(self._beat(), name="drivers-heartbeat"),
             asyncio.create_task(self._listen(feed), name="drivers-feed"),
@@ -73,13 +76,21 @@ class Drivers:
 
     async def close(self) -> None:
         """Stops driving and gives every lease back. What is under way is found again by the next driver."""
-        for task in self._tasks:
-            await stop(task)
-        for _, task in list(self._drivers.values()):
-            await stop(task)
-        await self.line.close()
-        with contextlib.suppress(InterlockError):
-            await leases.retire(self._database, self._owner)
+        try:
+            for task in self._tasks:
+                await stop(task)
+            for _, task in list(self._drivers.values()):
+                await stop(task)
+            await self.line.close()
+            with contextlib.suppress(InterlockError):
+                await leases.retire(self._database, self._owner)
+        finally:
+            await self._presence.close()
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other orchestrator lives, as far as is known."""
+        return self._presence.alone
 
     def own(self, run_id: str, epoch: int, *, behind: bool = False) -> None:
         """This process has the run's lease: drive it. `behind`: others may have changed it since."""
@@ -152,22 +163,26 @@ class Drivers:
 
     async def _beat(self) -> None:
         while True:
-            more = False
+            self._look.clear()
+            claimed = 0
             try:
-                more = await self._renew_and_claim()
+                claimed = await self._renew_and_claim()
             except InterlockError as error:
                 _log.warning("no heartbeat", reason=error.reason.value)
-            self._look.clear()
+            if claimed == _CLAIM:
+                continue  # there are more for it, whatever the others' shares are
+            # After a share there may be more, when the others had time to take theirs.
+            pause = min(_SHARING, self._ttl / 3) if claimed >= leases.LEAST else self._ttl / 3
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(_SHARING, self._ttl / 3) if more else self._ttl / 3):
+                async with asyncio.timeout(pause):
                     await self._look.wait()
 
-    async def _renew_and_claim(self) -> bool:
-        """Whether it claimed so many that there may be more, after the others had time to take their share."""
+    async def _renew_and_claim(self) -> int:
+        """How many it has claimed."""
         given_back, self._given_back = self._given_back, set()
         if given_back:
             await leases.release(self._database, self._owner, sorted(given_back))
-        held = await leases.renew(self._database, self._owner, self._ttl)
+        held = await leases.renew(self._database, self._owner, self._ttl, self._presence.server)
         for run_id, (driver, task) in list(self._drivers.items()):
             if held.get(run_id, driver.epoch) != driver.epoch:
                 task.cancel()
@@ -177,4 +192,4 @@ class Drivers:
         claimed = await leases.claim(self._database, self._owner, self._ttl, _CLAIM)
         for each in claimed:
             self.own(each.run_id, each.epoch, behind=True)
-        return len(claimed) >= leases.LEAST
+        return len(claimed)
