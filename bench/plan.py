@@ -30,10 +30,18 @@ class Part:
     limit: float = 60.0
     slow: bool = False
     leaders: tuple[str, ...] = ()
+    alone: bool = False
+    """Only Interlock: it is compared with itself."""
 
 
 _KILL = {"runs": 500, "steps": 10, "pause": 0.5, "kill_after": 2000, "limit": 120}
 _QUICK_LEADERS = ("Absurd", "Restate")
+# One after the other in each round, so that they can be compared.
+_REPLICAS = tuple(
+    Part(f"orchestrators_{count}", "throughput", {**_LOAD, "runs": 60, "orchestrators": count}, alone=True)
+    for count in (1, 2, 3)
+)
+_TAKEN = Part("recovery_replica", "recovery", {**_KILL, "orchestrators": 2}, limit=180, alone=True)
 
 QUICK = (
     Part("throughput_50", "throughput", {**_LOAD, "runs": 50}, rounds=3),
@@ -43,6 +51,8 @@ QUICK = (
     Part("approval", "approval", {"decisions": 40}, leaders=("Restate", "LangGraph", "DBOS")),
     Part("growth", "growth", {"steps": 5000, "kilobyte": True}, limit=120, leaders=("Restate",)),
     Part("recovery", "recovery", _KILL, limit=180, leaders=("Restate",)),
+    _TAKEN,
+    *_REPLICAS,
     Part("slow_commit_50", "throughput", {**_LOAD, "runs": 50}, slow=True, leaders=_QUICK_LEADERS),
 )
 FULL = (
@@ -53,6 +63,8 @@ FULL = (
     Part("approval", "approval", {"decisions": 100}, limit=120),
     Part("growth", "growth", {"steps": 5000, "kilobyte": True}, limit=300),
     Part("recovery", "recovery", _KILL, limit=200),
+    _TAKEN,
+    *_REPLICAS,
     Part("slow_commit_50", "throughput", {**_LOAD, "runs": 50}, rounds=2, slow=True),
     Part("slow_commit_idle", "idle", {"steps": 300}, slow=True),
 )
@@ -88,7 +100,7 @@ def _field(part: Part, only: Sequence[str] | None, number: int) -> list[Contende
         for each in CONTENDERS
         if part.kind in each.measures
         and (not only or each.name in only)
-        and (not part.leaders or each.name in ("Interlock", *part.leaders))
+        and (not (part.leaders or part.alone) or each.name in ("Interlock", *part.leaders))
     ]
     # Who goes first changes from round to round.
     turn = (number - 1) % len(found) if found else 0

@@ -27,7 +27,10 @@ _COLUMNS: tuple[Column, ...] = (
     ("decision → durable p99 ms", "approval", ("decision_to_durable", "p99_ms"), "{:.2f}"),
     ("pending → subscriber p50 ms", "approval", ("pending_to_subscriber", "p50_ms"), "{:.2f}"),
     ("recovery of 500 runs s", "recovery", ("seconds",), "{:.2f}"),
+    ("the same over its least s", "recovery", ("over_seconds",), "{:.2f}"),
     ("steps executed twice", "recovery", ("twice",), "{:.0f}"),
+    ("recovery by a replica over its least s", "recovery_replica", ("over_seconds",), "{:.2f}"),
+    ("steps executed twice", "recovery_replica", ("twice",), "{:.0f}"),
 )
 
 
@@ -72,6 +75,11 @@ def _ratios(results: Results) -> str:
             limit = results.value(name, FLOOR.name, "steps_per_second")
             beside = f", {ours / limit:.2f} times the one-statement commits" if limit else ""
             lines.append(f"{name}: {ours / known[best]:.2f} times the best peer ({best}){beside}")
+    rates = [results.value(f"orchestrators_{n}", "Interlock", "steps_per_second") for n in (1, 2, 3)]
+    if all(rates):
+        one, *more = (rate or 0.0 for rate in rates)
+        said = " and ".join(f"{rate / one:.2f}" for rate in more)
+        lines.append(f"steps/s of two and of three orchestrators: {said} times those of one")
     peers = {e: results.value("idle", e, "p50_ms") for e in ENGINES[1:]}
     known = {engine: value for engine, value in peers.items() if value}
     ours = results.value("idle", "Interlock", "p50_ms")

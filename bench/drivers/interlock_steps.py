@@ -1,4 +1,4 @@
-"""Interlock: an orchestrator, and an executor whose work is trivial, each a process of its own.
+"""Interlock: orchestrators (one, unless the measure says more), and an executor whose work is trivial, as processes.
 
 Runs are created one by one through the public CreateRun; when one has ended is looked up in the database, as a
 watcher for each would measure the watchers. Each slot has a workspace of its own, so that no run waits for another.
@@ -44,15 +44,13 @@ Row = tuple[Any, ...]
 class Interlock:
     """The services, and a client of them."""
 
-    def __init__(self, pause: float = 0.0) -> None:
+    def __init__(self, pause: float = 0.0, orchestrators: int = 1) -> None:
         self.environment = {
             **os.environ,
             "INTERLOCK_DATABASE_URL": os.environ["BENCH_URL"],
             "INTERLOCK_DATA_DIR": str(SCRATCH / "data"),
             "INTERLOCK_ORCHESTRATOR_ADDRESS": "127.0.0.1:0",
             "INTERLOCK_LOG_LEVEL": "ERROR",
-            # Who takes over after a kill waits for the lease to end: the default is 6 seconds.
-            "INTERLOCK_LEASE_SECONDS": "2",
             "BENCH_PAUSE": str(pause),
         }
         os.environ["INTERLOCK_DATA_DIR"] = self.environment["INTERLOCK_DATA_DIR"]
@@ -61,10 +59,10 @@ class Interlock:
         program = Path(__file__).with_name("interlock_executor.py")
         self.executor, at = self._start([sys.executable, str(program), str(SCRATCH / "executor")], "executor")
         self.environment["INTERLOCK_EXECUTOR_ADDRESS"] = at
-        self.start_orchestrator()
-        self.orchestrator_at: str
-        self._channel: Any = None
-        self.stub: Any = None
+        self.orchestrators: list[tuple[subprocess.Popen[bytes], str]] = []
+        for _ in range(orchestrators):
+            self.start_orchestrator()
+        self.stubs: list[Any] = []
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._database: Any = None
 
@@ -73,10 +71,10 @@ class Interlock:
         self.environment["INTERLOCK_READY_FILE"] = str(SCRATCH / name)
         profiled = os.environ.get("BENCH_PROFILE", "")
         command = [sys.executable, "-m", "interlock.orchestrator"]
-        if profiled:
+        if profiled and not self.orchestrators:
             program = Path(__file__).with_name("profiled.py")
             command = [sys.executable, str(program), "interlock.orchestrator", profiled]
-        self.orchestrator, self.orchestrator_at = self._start(command, name)
+        self.orchestrators.append(self._start(command, name))
 
     def _start(self, command: list[str], name: str) -> tuple[subprocess.Popen[bytes], str]:
         process = subprocess.Popen(command, env=self.environment)
@@ -89,21 +87,30 @@ class Interlock:
         return process, ready.read_text().strip()
 
     async def connect(self) -> None:
-        self._channel = channel(parse_address(self.orchestrator_at), self.token)
-        self.stub = orchestrator_pb2_grpc.OrchestratorStub(await self._channel.__aenter__())
-        if self._database is None:
-            self._database = await psycopg.AsyncConnection.connect(DSN, autocommit=True)
+        for _, address in self.orchestrators:
+            opened = await channel(parse_address(address), self.token).__aenter__()
+            self.stubs.append(orchestrator_pb2_grpc.OrchestratorStub(opened))
+        self._database = await psycopg.AsyncConnection.connect(DSN, autocommit=True)
+
+    @property
+    def stub(self) -> Any:
+        """The first orchestrator's."""
+        return self.stubs[0]
 
     def meter(self) -> Meter:
         # The executor's share can be told apart: its work is trivial, its session is not.
-        return Meter([self.orchestrator.pid], [os.getpid()], executor=[self.executor.pid])
+        return Meter(
+            [each.pid for each, _ in self.orchestrators], [os.getpid()], executor=[self.executor.pid]
+        )
 
     async def rows(self, query: str, *given: Any) -> list[Row]:
         return list(await (await self._database.execute(query, given)).fetchall())
 
-    async def create(self, workspace: str, steps: list[step_pb2.StepSpec]) -> str:
+    async def create(self, workspace: str, steps: list[step_pb2.StepSpec], at: int = 0) -> str:
+        """A run, by the orchestrator whose turn `at` is."""
         request = o.CreateRunRequest(goal="bench", workspace_id=workspace, steps=steps, start=True)
-        return str((await self.stub.CreateRun(request)).run.run_id)
+        stub = self.stubs[at % len(self.stubs)]
+        return str((await stub.CreateRun(request)).run.run_id)
 
     async def ended(self, run_id: str) -> None:
         self._waiting[run_id] = asyncio.get_running_loop().create_future()
@@ -125,15 +132,17 @@ class Interlock:
         """With BENCH_PROFILE: what the orchestrator does while it is measured."""
         if os.environ.get("BENCH_PROFILE"):
             await asyncio.sleep(given["warm"])
-            self.orchestrator.send_signal(signal.SIGUSR1)
+            profiled = self.orchestrators[0][0]
+            profiled.send_signal(signal.SIGUSR1)
             await asyncio.sleep(given["seconds"])
-            self.orchestrator.send_signal(signal.SIGUSR2)
+            profiled.send_signal(signal.SIGUSR2)
             await asyncio.sleep(1)
 
     def close(self) -> None:
-        for process in (self.orchestrator, self.executor):
+        processes = [*(each for each, _ in self.orchestrators), self.executor]
+        for process in processes:
             process.kill()
-        for process in (self.orchestrator, self.executor):
+        for process in processes:
             process.wait()
 
 
@@ -150,7 +159,7 @@ async def throughput(interlock: Interlock, given: dict[str, Any]) -> dict[str, A
     steps = [read()] * given["steps"]
 
     async def one(slot: int) -> None:
-        await interlock.ended(await interlock.create(f"ws-{slot}", steps))
+        await interlock.ended(await interlock.create(f"ws-{slot}", steps, slot))
 
     watching = asyncio.create_task(interlock.watch())
     loading = asyncio.create_task(load(one, given["runs"]))
@@ -222,30 +231,62 @@ async def approval(interlock: Interlock, given: dict[str, Any]) -> dict[str, Any
 
 
 async def recovery(interlock: Interlock, given: dict[str, Any]) -> dict[str, Any]:
-    for start in range(0, given["runs"], 50):
-        await asyncio.gather(
-            *(
-                interlock.create(f"ws-{run}", [read()] * given["steps"])
-                for run in range(start, min(start + 50, given["runs"]))
-            )
-        )
-    while effects()[0] < given["kill_after"]:
-        await asyncio.sleep(0.02)
-    interlock.orchestrator.kill()
-    interlock.orchestrator.wait()
+    """Once without a kill, for the least that can be, then with it."""
+    await _under_way(interlock, given, "calm")
+    began = time.perf_counter()
+    await _completed(interlock, given["runs"], began + given["limit"] / 2)
+    least = time.perf_counter() - began
+    await _under_way(interlock, given, "kill")
+    owner = (await interlock.rows("SELECT max(lease_owner) FROM runs"))[0][0]
+    killed_one = interlock.orchestrators[0][0]
+    killed_one.kill()
+    killed_one.wait()
     killed, before = time.perf_counter(), effects()[0]
-    interlock.start_orchestrator()
-    wanted, done = given["runs"], 0
-    while done < wanted and time.perf_counter() - killed < given["limit"]:
+    if len(interlock.orchestrators) == 1:
+        await asyncio.to_thread(interlock.start_orchestrator)
+    ready = time.perf_counter() - killed
+    left = "SELECT count(*) FROM runs WHERE needs_driver AND lease_owner = %s"
+    while (await interlock.rows(left, owner))[0][0] and time.perf_counter() - killed < given["limit"]:
+        await asyncio.sleep(0.02)
+    taken = time.perf_counter() - killed
+    done = await _completed(interlock, 2 * given["runs"], killed + given["limit"])
+    seconds = time.perf_counter() - killed
+    return {
+        "seconds": seconds,
+        "without_kill_seconds": least,
+        "over_seconds": seconds - least,
+        "ready_seconds": ready,
+        "taken_seconds": taken,
+        "done": done - given["runs"],
+        "before": before,
+        "twice": effects()[1],
+    }
+
+
+async def _under_way(interlock: Interlock, given: dict[str, Any], name: str) -> None:
+    """So many runs, and so many effects of theirs."""
+    until = effects()[0] + given["kill_after"]
+    for start in range(0, given["runs"], 50):
+        some = range(start, min(start + 50, given["runs"]))
+        await asyncio.gather(
+            *(interlock.create(f"ws-{name}-{run}", [read()] * given["steps"]) for run in some)
+        )
+    while effects()[0] < until:
+        await asyncio.sleep(0.02)
+
+
+async def _completed(interlock: Interlock, wanted: int, deadline: float) -> int:
+    """Waits until so many runs have ended; how many have."""
+    query, done = "SELECT count(*) FROM runs WHERE state = 'COMPLETED'", 0
+    while done < wanted and time.perf_counter() < deadline:
         await asyncio.sleep(0.05)
-        query = "SELECT count(*) FROM runs WHERE state = 'COMPLETED'"
         done = int((await interlock.rows(query))[0][0])
-    return {"seconds": time.perf_counter() - killed, "done": done, "before": before, "twice": effects()[1]}
+    return done
 
 
 async def main() -> None:
     measure, given = arguments()
-    interlock = Interlock(given.get("pause", 0.0))
+    interlock = Interlock(given.get("pause", 0.0), given.get("orchestrators", 1))
     table = {
         "throughput": throughput,
         "idle": idle,

@@ -26,7 +26,8 @@ class Config:
         address: INTERLOCK_ORCHESTRATOR_ADDRESS, where to listen.
         executor, planner: where those services are.
         token: the shared bearer token.
-        lease_seconds: INTERLOCK_LEASE_SECONDS, silence after which another orchestrator may take over, 1 to 300.
+        lease_seconds: INTERLOCK_LEASE_SECONDS, silence after which another orchestrator may take over, 1 to 300. One
+            whose connections have ended is not waited for.
         model_seconds: INTERLOCK_MODEL_CALL_SECONDS, how long one call of the planner may take, 1 to 7,200; 600 by
             default. What a model may take in it is the planner's INTERLOCK_MODEL_TIMEOUT.
         pool: INTERLOCK_DATABASE_POOL, connections for queries and commands, 2 to 100.
