@@ -93,9 +93,8 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         keys = Keys(await installation.secret(database))
         journal, feed = Journal(database), Feed(database)
         book, payloads, asked = RunBook(database), Payloads(database), Asked()
-        drivers = Drivers(
-            database, book, partial(_forget, payloads, asked), owner=owner, ttl=config.lease_seconds
-        )
+        forget = partial(_forget, payloads, asked)
+        drivers = Drivers(database, book, forget, owner=owner, ttl=config.lease_seconds)
         notifier = Notifier(database, heard=lambda: not drivers.alone)
         for subscriber in (feed.on_flush, notifier.hint, drivers.on_flush):
             journal.on_flush(subscriber)
