@@ -116,7 +116,9 @@ class Reader:
         self._call.cancel()
 
 
-CONFIG = Config(Address("127.0.0.1", 0), Address(), "t", heartbeat_seconds=0.1, grace_seconds=0.2)
+CONFIG = Config(
+    Address("127.0.0.1", 0), Address(), "t", heartbeat_seconds=0.1, standing_seconds=0.1, grace_seconds=0.2
+)
 
 
 @asynccontextmanager

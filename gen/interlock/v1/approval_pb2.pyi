@@ -81,7 +81,8 @@ class ApprovalFilter(_message.Message):
     for_me: _builtins.bool
     """Only what the caller may approve, now or in a later stage: it has the role approver, is among those whom a stage
     names where stages name anybody, and is not kept apart as who asked (`ApprovalRecord.excluded`); or somebody is who
-    lets the caller decide for them by a delegation, in force when a list or a subscription begins.
+    lets the caller decide for them by a delegation. When what the caller may approve by changes during a subscription,
+    or has changed since its cursor, it gets a fresh snapshot and OUT_OF_RANGE, as for a cursor that is too old.
     """
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_step_pb2.StepKind.ValueType]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-from interlock.approval.domain.changes import Filter
+from interlock.approval.domain.changes import Filter, Place
 from interlock.approval.domain.log import Entry
 from interlock.approval.subscription import Ended, Subscription
 
@@ -15,7 +15,7 @@ class Group:
     """The subscriptions that share a filter."""
 
     def __init__(self, chosen: Filter) -> None:
-        self._chosen = chosen
+        self.chosen = chosen
         self._answers: dict[int, bool] = {}
         self.members: set[Subscription] = set()
 
@@ -26,7 +26,7 @@ class Group:
         if answer is None:
             if len(self._answers) >= _REMEMBERED:
                 self._answers.clear()
-            answer = self._answers[position] = self._chosen.matches(entry.change.item)
+            answer = self._answers[position] = self.chosen.matches(entry.change.item)
         return answer
 
 
@@ -69,6 +69,23 @@ class Audience:
         for each in slow:
             self.remove(each)
         return len(slow)
+
+    @property
+    def approvers(self) -> bool:
+        """Whether anybody listens for what they may approve."""
+        return any(group.chosen.approver is not None for group in self._groups.values())
+
+    def stand(self, places: Mapping[str, tuple[Place, ...]]) -> int:
+        """Who lets whom decide for them, by who is let. How many listened by another one, and are ended."""
+        changed: list[Subscription] = []
+        for group in self._groups.values():
+            asks = group.chosen.approver
+            if asks is not None and group.chosen.places != places.get(asks.subject, ()):
+                changed += group.members
+        for each in changed:
+            each.end(Ended.STANDING)
+            self.remove(each)
+        return len(changed)
 
     def end_all(self, why: Ended) -> None:
         """End every subscription."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -69,12 +70,18 @@ def item(record: decision_pb2.ApprovalRecord) -> Item:
     )
 
 
-def places(answer: access_pb2.ListDelegationsResponse, subject: str) -> tuple[Place, ...]:
+def places(delegations: Iterable[access_pb2.Delegation], subject: str) -> tuple[Place, ...]:
     """Who lets the subject decide for them."""
-    mine = (each for each in answer.delegations if each.to_subject == subject)
-    return tuple(
-        sorted({Place(each.from_subject, tuple(sorted(each.scope.items()))) for each in mine}, key=repr)
-    )
+    return all_places(delegations).get(subject, ())
+
+
+def all_places(delegations: Iterable[access_pb2.Delegation]) -> dict[str, tuple[Place, ...]]:
+    """Who lets whom decide for them, by who is let."""
+    found: dict[str, set[Place]] = {}
+    for each in delegations:
+        place = Place(each.from_subject, tuple(sorted(each.scope.items())))
+        found.setdefault(each.to_subject, set()).add(place)
+    return {subject: tuple(sorted(those, key=repr)) for subject, those in found.items()}
 
 
 def chosen(wire: approval_pb2.ApprovalFilter, caller: Identity, given: tuple[Place, ...] = ()) -> Filter:

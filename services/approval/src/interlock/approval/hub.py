@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from interlock.approval.audience import Audience
-from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind
+from interlock.approval.domain.changes import Batch, Change, Filter, Item, Kind, Place
 from interlock.approval.domain.cursor import Cursor
 from interlock.approval.domain.log import Entry, Log
 from interlock.approval.domain.view import View
@@ -109,6 +109,16 @@ class Hub:
         if entries and (slow := self._audience.tell(since, entries)):
             _log.warning("subscribers cut off", count=slow, position=self._position)
 
+    @property
+    def approvers(self) -> bool:
+        """Whether anybody listens for what they may approve."""
+        return self._audience.approvers
+
+    def stand(self, places: Mapping[str, tuple[Place, ...]]) -> None:
+        """Who lets whom decide for them now, by who is let: whoever listened by another one is to begin anew."""
+        if changed := self._audience.stand(places):
+            _log.info("subscribers' standing changed", count=changed)
+
     def set_ready(self, ready: bool) -> None:
         """Say whether the feed is followed at present."""
         if ready and self._log is not None:
@@ -138,7 +148,8 @@ class Hub:
                 fix="List them with ListApprovals and decide some.",
             )
         subscription = self._subscribe(log, log.end, self._position, chosen, True, on_cut)
-        return Begun(subscription, self.head, self._snapshot(chosen, self.head, ""))
+        start = replace(self.head, standing=chosen.standing)
+        return Begun(subscription, start, self._snapshot(chosen, start, ""))
 
     def resume(self, chosen: Filter, cursor: Cursor, on_cut: Callable[[], None]) -> Begun | None:
         """Go on after a cursor, with what its snapshot still owes; None when the log does not reach back."""
@@ -153,11 +164,12 @@ class Hub:
 
     def cursor_after(self, entry: Entry, seen: Cursor) -> Cursor:
         """Where someone stands who has just seen an entry, having begun with the snapshot that `seen` names."""
-        return Cursor(entry.upstream, entry.change.position, seen.generation)
+        return Cursor(entry.upstream, entry.change.position, seen.generation, standing=seen.standing)
 
     def cursor_idle(self, seen: Cursor) -> Cursor:
         """Where someone stands who has seen everything that is known here, and perhaps more, told by others."""
-        return replace(self.head, position=max(self._position, seen.position), generation=seen.generation)
+        position = max(self._position, seen.position)
+        return replace(self.head, position=position, generation=seen.generation, standing=seen.standing)
 
     def remove(self, subscription: Subscription) -> None:
         """Stop telling a subscriber; it is gone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -64,7 +64,18 @@ class GrpcOrchestrator:
         request = access_pb2.ListDelegationsRequest(subject=subject, page_size=1000)
         with _errors():
             answer = await self._access.ListDelegations(request, metadata=_as_caller())
-        return convert.places(answer, subject)
+        return convert.places(answer.delegations, subject)
+
+    async def all_places(self) -> Mapping[str, tuple[Place, ...]]:
+        """Return who lets whom decide for them, by who is let. Asked as this service."""
+        request, found = access_pb2.ListDelegationsRequest(page_size=1000), list[access_pb2.Delegation]()
+        with _errors():
+            while True:
+                answer = await self._access.ListDelegations(request)
+                found.extend(answer.delegations)
+                request.page_token = answer.next_page_token
+                if not request.page_token:
+                    return convert.all_places(found)
 
     async def page(self, page: Page) -> Any:
         """Return one page of approvals without previews."""

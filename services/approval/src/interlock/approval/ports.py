@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -46,6 +46,10 @@ class Orchestrator(Protocol):
 
     async def places(self) -> tuple[Place, ...]:
         """Return who lets the current caller decide for them, by delegations that are in force."""
+        ...
+
+    async def all_places(self) -> Mapping[str, tuple[Place, ...]]:
+        """Return who lets whom decide for them, by who is let."""
         ...
 
     async def page(self, page: Page) -> Any:

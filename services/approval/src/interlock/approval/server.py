@@ -11,6 +11,7 @@ from interlock.approval.orchestrator import RETRIED, GrpcOrchestrator
 from interlock.approval.queries.subscribe import Subscriptions
 from interlock.approval.service import ApprovalService
 from interlock.approval.shares import Shares
+from interlock.approval.standing import Standing
 from interlock.common.access.scope import Open
 from interlock.common.client import channel
 from interlock.common.clock import SystemClock
@@ -34,11 +35,13 @@ def build(config: Config) -> ServerSpec:
     feed = Feed(hub, orchestrator, health.set)
     subscriptions = Subscriptions(hub, orchestrator, heartbeat_seconds=config.heartbeat_seconds)
     shares = Shares(config.subscriptions_each, "subscriptions")
+    standing = Standing(hub, orchestrator, seconds=config.standing_seconds)
     following: list[asyncio.Task[None]] = []
 
     async def start() -> None:
         await health.set(False)
         following.append(asyncio.create_task(feed.run(), name="approval-feed"))
+        following.append(asyncio.create_task(standing.run(), name="approval-standing"))
 
     async def drain() -> None:
         hub.close()

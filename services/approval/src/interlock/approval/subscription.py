@@ -17,6 +17,7 @@ class Ended(Enum):
     TOO_SLOW = "too slow"
     GAP = "the feed was lost"
     CLOSING = "the service stops"
+    STANDING = "what the subscriber may approve has changed"
 
 
 class Subscription:

@@ -96,7 +96,13 @@ class ApprovalCalls(Connection):
             for_me=for_me,
         )
         told: set[str] = set()
+        again: set[str] | None = None
         async for message in self.subscribe_approvals(chosen, with_preview=with_preview):
+            if message.reset and message.HasField("event"):
+                again = (again or set()) | {message.event.approval.approval_id}
+            elif message.reset:
+                # Whatever the snapshot has not is no longer for the caller: should it come back, it is told again.
+                told, again = told & (again or set()), None
             if not message.HasField("event"):
                 continue
             approval = message.event.approval

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -126,6 +127,19 @@ class Filter:
         who = (asks.subject, asks.roles, asks.owner, asks.groups, self.places) if asks is not None else None
         labels, scope = frozenset(self.labels.items()), frozenset(self.workspace_labels.items())
         return self.run_id, self.workspace_id, self.step_kinds, labels, scope, who
+
+    @property
+    def standing(self) -> str:
+        """What the caller may approve by, as a short text; empty for a filter that does not ask for it.
+
+        A cursor carries it: between two that differ, approvals may have come or gone without any event. The subject
+        is not in it, so that those who may approve by the same share their messages.
+        """
+        asks = self.approver
+        if asks is None:
+            return ""
+        by = (sorted(asks.roles), sorted(asks.groups), self.places)
+        return hashlib.sha256(repr(by).encode()).hexdigest()[:16]
 
     def matches(self, item: Item) -> bool:
         """Whether the approval passes every set field."""

@@ -24,12 +24,14 @@ class Cursor:
         position: of the last change seen; changes up to it are skipped.
         generation: which in-memory view the subscriber's snapshot came from; empty when none did.
         after: inside a snapshot, the last approval id sent; None outside.
+        standing: what the subscriber could approve by; empty where it did not ask for what it may approve.
     """
 
     upstream: str
     position: int
     generation: str = ""
     after: str | None = None
+    standing: str = ""
 
     def within_snapshot(self, after: str) -> Cursor:
         """The same place, with the snapshot sent up to an approval."""
@@ -47,6 +49,8 @@ def _encoded(cursor: Cursor) -> str:
         payload["g"] = cursor.generation
     if cursor.after is not None:
         payload["a"] = cursor.after
+    if cursor.standing:
+        payload["s"] = cursor.standing
     return encode_cursor(_SCOPE, payload)
 
 
@@ -61,4 +65,5 @@ def decode(text: str) -> Cursor:
         position=int(position),
         generation=contents.text("g", default="", longest=64),
         after=contents.text("a", longest=64) if "a" in contents else None,
+        standing=contents.text("s", default="", longest=64),
     )

@@ -53,11 +53,16 @@ class Live:
         self._told = told
         self._idle = idle
 
-    async def next(self, heartbeat: float) -> Message:
-        """What is told next, after that many seconds of silence a heartbeat. Raises when the subscription has ended."""
+    async def next(self, heartbeat: float) -> Message | None:
+        """What is told next, after that many seconds of silence a heartbeat. Raises when the subscription has ended.
+
+        None when what the subscriber may approve has changed: nothing more comes from here.
+        """
         entry = await self._subscription.take(heartbeat)
         if entry is not None:
             self._seen, message = self._told(entry, self._seen)
+        elif self._subscription.ended is Ended.STANDING:
+            return None
         elif self._subscription.ended:
             raise _ended(self._subscription.ended, self._text)
         else:
@@ -82,16 +87,20 @@ class Messages:
         return self
 
     async def __anext__(self) -> Message:
-        if self._live is None:
-            found = await anext(self._phases)
-            if isinstance(found, Message):
-                return found
-            self._live = found
-        try:
-            return await self._live.next(self._heartbeat)
-        except BaseException:
-            await self.aclose()
-            raise
+        while True:
+            if self._live is None:
+                found = await anext(self._phases)
+                if isinstance(found, Message):
+                    return found
+                self._live = found
+            try:
+                message = await self._live.next(self._heartbeat)
+            except BaseException:
+                await self.aclose()
+                raise
+            if message is not None:
+                return message
+            self._live = None
 
     async def aclose(self) -> None:
         """Nobody listens any more."""
@@ -130,12 +139,13 @@ class Subscriptions:
         self._relayed = Shares(relays_each, "subscriptions that are caught up")
         self._patience = patience_seconds
         self._ready_seconds = ready_seconds
-        self._recent: dict[tuple[int, str], tuple[Cursor, Message]] = {}
+        self._recent: dict[tuple[int, str, str], tuple[Cursor, Message]] = {}
 
     def messages(self, chosen: Filter, text: str, on_cut: Callable[[], None], share: str = "") -> Messages:
         """Everything the filter chooses after a cursor's text (empty: first what is open). Ends by an error only.
 
-        Raises CURSOR_INVALID; CURSOR_EXPIRED after a fresh snapshot, with the cursor after it in the metadata;
+        Raises CURSOR_INVALID; CURSOR_EXPIRED after a fresh snapshot, with the cursor after it in the metadata, also
+        when the subscriber asked for what it may approve, and that has changed since the cursor;
         RESOURCE_EXHAUSTED with `cursor` in the metadata for a subscriber that was too slow; UNAVAILABLE when there
         is no feed. `share` is by what the caller is counted.
         """
@@ -149,10 +159,14 @@ class Subscriptions:
         await self._hub.wait_ready(self._ready_seconds)
         expired: InterlockError
         try:
+            if cursor is not None and cursor.standing != chosen.standing:
+                raise _stands_anew()
             async with aclosing(self._after(chosen, cursor, on_cut, share)) as messages:
                 async for message in messages:
                     yield message
-            return
+            # Only a changed standing leads here: nothing else ends without an error.
+            chosen = replace(chosen, places=await self._orchestrator.places())
+            expired = _stands_anew()
         except InterlockError as error:
             if error.reason is not Reason.CURSOR_EXPIRED:
                 raise
@@ -218,7 +232,7 @@ class Subscriptions:
 
     def _told(self, entry: Entry, seen: Cursor) -> tuple[Cursor, Message]:
         """What is told of an entry, and where that leaves whoever is told: one object for all who stand alike."""
-        key = entry.change.position, seen.generation
+        key = entry.change.position, seen.generation, seen.standing
         known = self._recent.get(key)
         if known is None or known[1].change is not entry.change:
             cursor = self._hub.cursor_after(entry, seen)
@@ -246,11 +260,12 @@ class Subscriptions:
                         if change.position <= cursor.position:
                             continue
                         boundary = batch.cursor if index == len(batch.changes) - 1 else cursor.upstream
-                        cursor = Cursor(boundary, change.position)
+                        cursor = Cursor(boundary, change.position, standing=cursor.standing)
                         if chosen.matches(change.item):
                             yield Message(change, cursor.encode(), True)
                             sent = True
-                    cursor = Cursor(batch.cursor or cursor.upstream, cursor.position)
+                    upstream = batch.cursor or cursor.upstream
+                    cursor = Cursor(upstream, cursor.position, standing=cursor.standing)
                     if not sent:
                         yield Message(None, cursor.encode(), True)
                     begun = self._hub.resume(chosen, cursor, on_cut)
@@ -295,6 +310,14 @@ def _expired() -> InterlockError:
     return InterlockError(
         Reason.CURSOR_EXPIRED,
         "The cursor points into a list of open approvals that is no longer kept.",
+        field="cursor",
+    )
+
+
+def _stands_anew() -> InterlockError:
+    return InterlockError(
+        Reason.CURSOR_EXPIRED,
+        "What the subscriber may approve has changed: a delegation to it began or ended, or its role or groups did.",
         field="cursor",
     )
 
