@@ -28,6 +28,7 @@ RECORDS: dict[str, type[Any]] = {
     "step spec": model.StepSpec,
     "failure": model.Failure,
     "model call": model.ModelCall,
+    "passed gateway": model.PassedGateway,
     "prepared": model.Prepared,
     "ruling": model.Ruling,
     "policy named": model.PolicyRef,

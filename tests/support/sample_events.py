@@ -27,6 +27,7 @@ from interlock.orchestrator.domain.model import (
     InheritedStep,
     ModelCall,
     OnFailure,
+    PassedGateway,
     Policy,
     PolicyRef,
     PolicyVerdict,
@@ -455,6 +456,7 @@ SAMPLES: tuple[e.Event, ...] = (
     e.StepsAdded(4, (_SPEC,), "bob", ("ann", "eve")),
     e.BudgetReached("caller", "ann", "2026-11-22", 5_000_000, 4_900_000, 200_000, "m-1", step=2),
     e.BudgetSet(Budget(2_000_000, 30, 10_000), "ann"),
+    e.ModelCalled(replace(_CALL, passed_over=(PassedGateway("cloud", "MODEL_UNAVAILABLE"),)), step=2),
 )
 """Where a type stands twice, the second has the fields that were added later."""
 

@@ -5,6 +5,7 @@ The Planner service: from goals to plans, through a model gateway."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from interlock.v1 import policy_pb2 as _policy_pb2
@@ -687,7 +688,7 @@ Global___GetCapabilitiesRequest: _TypeAlias = GetCapabilitiesRequest  # noqa: Y0
 
 @_typing.final
 class GetCapabilitiesResponse(_message.Message):
-    """Response of GetCapabilities."""
+    """Response of GetCapabilities. Fields 1 to 6 are of the gateway that is asked first for plans."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -697,8 +698,10 @@ class GetCapabilitiesResponse(_message.Message):
     AVAILABLE_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     MAX_PROMPT_CHARS_FIELD_NUMBER: _builtins.int
+    GATEWAYS_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
     gateway: _builtins.str
-    """Gateway in use: `local`, `openai` or `router`."""
+    """Its name."""
     base_url: _builtins.str
     """Where it is, without credentials; empty for the local model."""
     available: _builtins.bool
@@ -711,6 +714,14 @@ class GetCapabilitiesResponse(_message.Message):
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Models it can use; empty when the gateway does not list them."""
 
+    @_builtins.property
+    def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelGateway]:
+        """Every gateway."""
+
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRoute]:
+        """For which purpose which gateways are asked."""
+
     def __init__(
         self,
         *,
@@ -720,11 +731,101 @@ class GetCapabilitiesResponse(_message.Message):
         available: _builtins.bool = ...,
         notice: _builtins.str = ...,
         max_prompt_chars: _builtins.int = ...,
+        gateways: _abc.Iterable[Global___ModelGateway] | None = ...,
+        routes: _abc.Iterable[Global___ModelRoute] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "base_url", b"base_url", "gateway", b"gateway", "max_prompt_chars", b"max_prompt_chars", "models", b"models", "notice", b"notice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "base_url", b"base_url", "gateway", b"gateway", "gateways", b"gateways", "max_prompt_chars", b"max_prompt_chars", "models", b"models", "notice", b"notice", "routes", b"routes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCapabilitiesResponse: _TypeAlias = GetCapabilitiesResponse  # noqa: Y015
+
+@_typing.final
+class ModelGateway(_message.Message):
+    """A way to a model, and how it stands just now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    BASE_URL_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    REFUSED_FOR_FIELD_NUMBER: _builtins.int
+    UNDER_WAY_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name in the settings, else its kind."""
+    kind: _builtins.str
+    """`local`, `openai` or `router`."""
+    model: _builtins.str
+    """The model that is asked for; empty where the gateway chooses."""
+    base_url: _builtins.str
+    """Where it is, without credentials; empty for the local model."""
+    available: _builtins.bool
+    """Whether it answered its health check just now."""
+    notice: _builtins.str
+    """Something people should know."""
+    failures: _builtins.int
+    """How often in a row it did not answer."""
+    under_way: _builtins.int
+    """Calls under way."""
+    concurrency: _builtins.int
+    """Most calls under way at a time."""
+    @_builtins.property
+    def refused_for(self) -> _duration_pb2.Duration:
+        """How long it is not asked for after so many failures; absent where it may be asked now."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        model: _builtins.str = ...,
+        base_url: _builtins.str = ...,
+        available: _builtins.bool = ...,
+        notice: _builtins.str = ...,
+        failures: _builtins.int = ...,
+        refused_for: _duration_pb2.Duration | None = ...,
+        under_way: _builtins.int = ...,
+        concurrency: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refused_for", b"refused_for"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "base_url", b"base_url", "concurrency", b"concurrency", "failures", b"failures", "kind", b"kind", "model", b"model", "name", b"name", "notice", b"notice", "refused_for", b"refused_for", "under_way", b"under_way"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelGateway: _TypeAlias = ModelGateway  # noqa: Y015
+
+@_typing.final
+class ModelRoute(_message.Message):
+    """The gateways of a purpose, in the order in which they are asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    GATEWAYS_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """`plan` (also re-plans), `analyze`, `summarize` or `draft`."""
+    @_builtins.property
+    def gateways(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their names; a gateway is asked when none before it had a usable answer."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        gateways: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateways", b"gateways", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelRoute: _TypeAlias = ModelRoute  # noqa: Y015

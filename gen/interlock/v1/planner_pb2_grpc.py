@@ -123,7 +123,7 @@ class PlannerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCapabilities(self, request, context):
-        """Tells which gateway and models answer. Makes no model call.
+        """Tells which gateways and models answer, for what, and how they stand. Makes no model call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,7 +53,7 @@ class PlannerStub:
     DraftEdit: _grpc.UnaryUnaryMultiCallable[_planner_pb2.DraftEditRequest, _planner_pb2.DraftEditResponse]
     """Drafts the new content of one file."""
     GetCapabilities: _grpc.UnaryUnaryMultiCallable[_planner_pb2.GetCapabilitiesRequest, _planner_pb2.GetCapabilitiesResponse]
-    """Tells which gateway and models answer. Makes no model call."""
+    """Tells which gateways and models answer, for what, and how they stand. Makes no model call."""
 
 @_typing.type_check_only
 class PlannerAsyncStub(PlannerStub):
@@ -80,7 +80,7 @@ class PlannerAsyncStub(PlannerStub):
     DraftEdit: _aio.UnaryUnaryMultiCallable[_planner_pb2.DraftEditRequest, _planner_pb2.DraftEditResponse]  # type: ignore[assignment]
     """Drafts the new content of one file."""
     GetCapabilities: _aio.UnaryUnaryMultiCallable[_planner_pb2.GetCapabilitiesRequest, _planner_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
-    """Tells which gateway and models answer. Makes no model call."""
+    """Tells which gateways and models answer, for what, and how they stand. Makes no model call."""
 
 class PlannerServicer(metaclass=_abc_1.ABCMeta):
     """Turns goals into plans and answers questions about results. It has the model keys; it has no
@@ -140,6 +140,6 @@ class PlannerServicer(metaclass=_abc_1.ABCMeta):
         request: _planner_pb2.GetCapabilitiesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_planner_pb2.GetCapabilitiesResponse, _abc.Awaitable[_planner_pb2.GetCapabilitiesResponse]]:
-        """Tells which gateway and models answer. Makes no model call."""
+        """Tells which gateways and models answer, for what, and how they stand. Makes no model call."""
 
 def add_PlannerServicer_to_server(servicer: PlannerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

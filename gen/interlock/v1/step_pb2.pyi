@@ -1227,10 +1227,11 @@ class ModelCall(_message.Message):
     LATENCY_FIELD_NUMBER: _builtins.int
     CACHE_HIT_FIELD_NUMBER: _builtins.int
     REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
+    PASSED_OVER_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """Purpose: `plan`, `replan`, `analyze`, `summarize`, `draft`."""
     gateway: _builtins.str
-    """Gateway that answered, for example `local`, `openai`, `router`."""
+    """Gateway that answered, by its name in the planner's settings, else by its kind: `local`, `openai`, `router`."""
     model: _builtins.str
     """Model that answered, as the gateway names it."""
     prompt_version: _builtins.str
@@ -1255,6 +1256,10 @@ class ModelCall(_message.Message):
     def latency(self) -> _duration_pb2.Duration:
         """Time from request to the last byte of the reply."""
 
+    @_builtins.property
+    def passed_over(self) -> _containers.RepeatedCompositeFieldContainer[Global___PassedGateway]:
+        """Gateways that come before this one on the purpose's route and had no usable answer to the same question."""
+
     def __init__(
         self,
         *,
@@ -1269,16 +1274,43 @@ class ModelCall(_message.Message):
         latency: _duration_pb2.Duration | None = ...,
         cache_hit: _builtins.bool | None = ...,
         request_digest: _builtins.str = ...,
+        passed_over: _abc.Iterable[Global___PassedGateway] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_hit", b"_cache_hit", "cache_hit", b"cache_hit", "cost", b"cost", "latency", b"latency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_hit", b"_cache_hit", "cache_hit", b"cache_hit", "cost", b"cost", "finish_reason", b"finish_reason", "gateway", b"gateway", "latency", b"latency", "model", b"model", "prompt_digest", b"prompt_digest", "prompt_version", b"prompt_version", "purpose", b"purpose", "reply_digest", b"reply_digest", "request_digest", b"request_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_hit", b"_cache_hit", "cache_hit", b"cache_hit", "cost", b"cost", "finish_reason", b"finish_reason", "gateway", b"gateway", "latency", b"latency", "model", b"model", "passed_over", b"passed_over", "prompt_digest", b"prompt_digest", "prompt_version", b"prompt_version", "purpose", b"purpose", "reply_digest", b"reply_digest", "request_digest", b"request_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cache_hit: _TypeAlias = _typing.Literal["cache_hit"]  # noqa: Y015
     _WhichOneofArgType__cache_hit: _TypeAlias = _typing.Literal["_cache_hit", b"_cache_hit"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_hit) -> _WhichOneofReturnType__cache_hit | None: ...
 
 Global___ModelCall: _TypeAlias = ModelCall  # noqa: Y015
+
+@_typing.final
+class PassedGateway(_message.Message):
+    """A gateway that had no usable answer, so that the next one was asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    gateway: _builtins.str
+    """Its name."""
+    reason: _builtins.str
+    """Why, for example `MODEL_UNAVAILABLE`."""
+    def __init__(
+        self,
+        *,
+        gateway: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PassedGateway: _TypeAlias = PassedGateway  # noqa: Y015
 
 @_typing.final
 class Undone(_message.Message):

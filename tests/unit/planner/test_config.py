@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.planner.config import ModelConfig, Secret, load, load_model
+from interlock.planner.config import load, load_model
 from interlock.planner.gateways import factory
 from interlock.planner.gateways.local import LocalGateway
 from interlock.planner.gateways.openai import OpenAIGateway
 from interlock.planner.gateways.router import RouterGateway
+from interlock.planner.model_config import ModelConfig, Secret
 
 KEY = "sk-unit-test-key"
 OPENAI = {
@@ -40,11 +41,11 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
             "INTERLOCK_READY_FILE": str(ready),
         }
     )
-    model = config.model
+    (model,) = config.models.gateways
     assert (model.gateway, model.base_url, model.model) == ("openai", "http://h:1/v1", "m")
     assert model.api_key is not None
     assert model.api_key.reveal() == KEY
-    assert (model.timeout_s, model.attempts, model.plan_attempts) == (9, 2, 4)
+    assert (model.timeout_s, model.attempts, config.models.plan_attempts) == (9, 2, 4)
     assert (model.max_prompt_chars, model.max_reply_tokens, model.max_reply_bytes) == (5000, 100, 2048)
     assert (config.address.port, config.ready_file) == (0, ready)
 

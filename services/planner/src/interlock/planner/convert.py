@@ -19,10 +19,11 @@ from interlock.planner.domain.model import (
     DraftTask,
     Exchange,
     Limits,
+    PassedGateway,
     PlanTask,
 )
 from interlock.planner.gateways.recorded import Record
-from interlock.planner.queries.capabilities import Capabilities
+from interlock.planner.queries.capabilities import Capabilities, Found
 from interlock.v1 import cost_pb2, planner_pb2, step_pb2
 
 
@@ -128,6 +129,7 @@ def _recorded(message: planner_pb2.ModelExchange) -> Exchange:
         completion_tokens=cost.completion_tokens if cost.HasField("completion_tokens") else None,
         cost_micros=cost.total.micros if cost.HasField("total") else None,
         cache_hit=call.cache_hit if call.HasField("cache_hit") else None,
+        passed_over=tuple(PassedGateway(each.gateway, each.reason) for each in call.passed_over),
     )
 
 
@@ -143,14 +145,37 @@ def exchanges(made: Iterable[Exchange]) -> list[planner_pb2.ModelExchange]:
 
 def capabilities(found: Capabilities) -> planner_pb2.GetCapabilitiesResponse:
     """The response of GetCapabilities."""
+    first = found.first
     return planner_pb2.GetCapabilitiesResponse(
-        gateway=found.info.name,
+        gateway=first.info.name,
         models=found.models,
-        base_url=found.info.base_url,
-        available=found.available,
-        notice=found.info.notice,
-        max_prompt_chars=found.info.max_prompt_chars,
+        base_url=first.info.base_url,
+        available=first.available,
+        notice=first.info.notice,
+        max_prompt_chars=first.info.max_prompt_chars,
+        gateways=[_gateway(each) for each in found.gateways],
+        routes=[
+            planner_pb2.ModelRoute(purpose=purpose, gateways=names) for purpose, names in found.routes.items()
+        ],
     )
+
+
+def _gateway(found: Found) -> planner_pb2.ModelGateway:
+    info, standing = found.info, found.standing
+    gateway = planner_pb2.ModelGateway(
+        name=info.name,
+        kind=info.kind,
+        model=info.model,
+        base_url=info.base_url,
+        available=found.available,
+        notice=info.notice,
+        failures=standing.failures,
+        under_way=standing.under_way,
+        concurrency=standing.concurrency,
+    )
+    if standing.refused_for_s is not None:
+        gateway.refused_for.FromMilliseconds(round(standing.refused_for_s * 1000))
+    return gateway
 
 
 def _call(exchange: Exchange) -> step_pb2.ModelCall:
@@ -165,6 +190,9 @@ def _call(exchange: Exchange) -> step_pb2.ModelCall:
         finish_reason=exchange.finish_reason,
         cost=_cost(exchange),
         latency=Duration(seconds=exchange.latency_ms // 1000, nanos=exchange.latency_ms % 1000 * 1_000_000),
+        passed_over=[
+            step_pb2.PassedGateway(gateway=each.gateway, reason=each.reason) for each in exchange.passed_over
+        ],
     )
     if exchange.cache_hit is not None:
         call.cache_hit = exchange.cache_hit

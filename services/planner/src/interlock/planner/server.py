@@ -1,4 +1,4 @@
-"""Wiring of the planner: configuration → gateway → service → server."""
+"""Wiring of the planner: configuration → gateways → service → server."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from interlock.common import logs
 from interlock.common.access.scope import Open
 from interlock.common.clock import SystemClock
 from interlock.common.server import ServerSpec
-from interlock.planner.commands.models import PURPOSES, Models, Route
 from interlock.planner.config import PlannerConfig
 from interlock.planner.gateways import factory
-from interlock.planner.gateways.guarded import GuardedGateway
-from interlock.planner.gateways.traced import TracedGateway
 from interlock.planner.service import FULL_NAME, PlannerService
 from interlock.v1 import planner_pb2_grpc
 
@@ -19,20 +16,24 @@ _log = logs.get("planner")
 
 def build_spec(config: PlannerConfig, token: str) -> ServerSpec:
     """Everything ``interlock.common.server.serve`` needs. The first call that needs the local model starts it."""
-    gateway = TracedGateway(GuardedGateway(factory.build(config.model), SystemClock()))
-    route = Route((gateway,), config.model.plan_attempts, config.model.timeout_s)
-    models = Models(dict.fromkeys(PURPOSES, route), SystemClock())
+    models = factory.models(config.models, SystemClock())
+    with_key = {each.name for each in config.models.gateways if each.api_key}
 
     async def say_which() -> None:
-        info = gateway.info
-        _log.info(
-            "model gateway",
-            gateway=info.name,
-            model=info.model,
-            base_url=info.base_url,
-            notice=info.notice,
-            key="set" if config.model.api_key else "none",
-        )
+        for info in (gateway.info for gateway in models.gateways()):
+            _log.info(
+                "model gateway",
+                gateway=info.name,
+                kind=info.kind,
+                model=info.model,
+                base_url=info.base_url,
+                notice=info.notice,
+                key="set" if info.name in with_key else "none",
+            )
+        if len(config.models.gateways) > 1:
+            _log.info(
+                "model routes", **{name: ", ".join(names) for name, names in config.models.routes.items()}
+            )
 
     return ServerSpec(
         name="planner",

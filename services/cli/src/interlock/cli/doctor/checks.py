@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.cli.doctor.finding import Finding, Level
+from interlock.cli.doctor.models import models
 from interlock.cli.supervisor.database import environment
 from interlock.client.endpoints import SERVICES, defaults, from_env, is_locked
 from interlock.common.addresses import parse_address
@@ -23,8 +24,6 @@ from interlock.common.postgres import EmbeddedPostgres, postgres_dir
 
 if TYPE_CHECKING:
     from interlock.executor.sandbox.selection import Choice, Trial
-
-_MODEL_SECONDS = 15.0
 
 
 async def examine(env: Mapping[str, str]) -> list[Finding]:
@@ -37,7 +36,7 @@ async def examine(env: Mapping[str, str]) -> list[Finding]:
             *await _sandbox(),
             _limits(),
             await asyncio.to_thread(_postgres),
-            await _model(),
+            *await models(),
             *_ports(),
         ]
 
@@ -179,33 +178,6 @@ def _given_database(url: str) -> Finding:
         f"INTERLOCK_DATABASE_URL answers, at revision {found or 'none'}; this release needs {wanted}",
         "Run `interlock db upgrade`; `interlock up` does it by itself.",
     )
-
-
-async def _model() -> Finding:
-    from interlock.planner.config import load_model
-    from interlock.planner.gateways import factory
-
-    try:
-        gateway = factory.build(load_model())
-        try:
-            async with asyncio.timeout(_MODEL_SECONDS):
-                available = await gateway.available()
-        except TimeoutError:
-            available = False
-        finally:
-            await gateway.aclose()
-    except InterlockError as error:
-        return Finding.of_error("model", error, Level.WARNING)
-    info = gateway.info
-    detail = " ".join(part for part in (info.name, info.model, info.base_url) if part)
-    if available:
-        return Finding("model", Level.OK, f"{detail}. {info.notice}".strip())
-    if info.name == "local":
-        fix = "Install the local model (`make install`), or configure another by INTERLOCK_MODEL_GATEWAY."
-    else:
-        fix = "Check INTERLOCK_MODEL_BASE_URL and INTERLOCK_MODEL_API_KEY, and that the server runs."
-    # Plans that a person wrote run without a model, unless they analyse, summarise or draft.
-    return Finding("model", Level.WARNING, f"{detail} does not answer", fix)
 
 
 def _ports() -> list[Finding]:

@@ -14,6 +14,7 @@ from interlock.orchestrator.domain.model import (
     Gate,
     Kept,
     ModelCall,
+    PassedGateway,
     Prepared,
     Reviewed,
     StepKind,
@@ -143,6 +144,7 @@ def _call(message: step_pb2.ModelCall, prompt: str, reply: str, request: str) ->
         latency_us=message.latency.ToMicroseconds(),
         cache_hit=message.cache_hit if message.HasField("cache_hit") else None,
         request_payload=request,
+        passed_over=tuple(PassedGateway(each.gateway, each.reason) for each in message.passed_over),
     )
 
 

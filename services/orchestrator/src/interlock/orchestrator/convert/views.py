@@ -149,6 +149,9 @@ def model_call(value: ModelCall) -> step_pb2.ModelCall:
         finish_reason=value.finish_reason,
         cost=cost_of([value]),
         cache_hit=value.cache_hit,
+        passed_over=[
+            step_pb2.PassedGateway(gateway=each.gateway, reason=each.reason) for each in value.passed_over
+        ],
     )
     out.latency.FromMicroseconds(value.latency_us)
     return out

@@ -150,10 +150,8 @@ class Asker:
         info, allowance = self.gateway.info, self._allowance
         text = request.system + request.prompt + (json.dumps(question.schema) if question.schema else "")
         tokens = min(request.max_tokens, info.max_reply_tokens)
-        worst = (
-            0 if info.free else prices.worst(info.model, len(text.encode("utf-8", "replace")) + 500, tokens)
-        )
-        each = allowance.unpriced_call_micros if worst is None else worst * info.calls
+        worst = prices.worst_of(info, len(text.encode("utf-8", "replace")) + 500, tokens)
+        each = allowance.unpriced_call_micros if worst is None else worst
         spent = sum(allowance.counted(exchange) for exchange in done)
         if worst is None and not each:
             return _no_price(info.model)
@@ -203,7 +201,14 @@ class Asker:
         )
 
     def _cost(self, reply: Completion) -> int | None:
-        """What the gateway says, else what the list of prices says of its token counts, else unknown."""
+        """What is settled for the gateway, else what it says, else what the list of prices says of its token counts.
+
+        Else unknown.
+        """
+        if (
+            price := prices.settled(self.gateway.info, reply.prompt_tokens, reply.completion_tokens)
+        ) is not None:
+            return price
         if reply.cost_micros is not None or self.gateway.info.name == "recorded":
             return reply.cost_micros
         counts = reply.prompt_tokens, reply.completion_tokens

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from interlock.common import logs
 from interlock.common.clock import Clock
 from interlock.common.errors import Reason
 from interlock.planner.commands.asking import Allowance, Asked, Asker
-from interlock.planner.domain.model import Exchange
-from interlock.planner.gateways import recorded
+from interlock.planner.domain.model import Exchange, PassedGateway
+from interlock.planner.gateways import prices, recorded
 from interlock.planner.gateways.base import Gateway, ModelError
+from interlock.planner.gateways.guarded import GuardedGateway, Standing
 from interlock.planner.gateways.recorded import Record
 
 T = TypeVar("T")
 
-PURPOSES = ("plan", "analyze", "summarize", "draft")
-"""What gateways are chosen by; a re-plan is a plan."""
+_log = logs.get("planner")
 
 _ALSO = {"plan": ("plan", "replan", "next")}
 """Purposes of exchanges that a route stands for, where they are more than its own."""
@@ -47,19 +48,21 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The gateways of one purpose. ``attempts`` and ``timeout_s`` are of a whole question to one of them."""
+    """The gateways of one purpose in their order. ``attempts`` bounds the answers asked of each."""
 
     gateways: tuple[Gateway, ...]
     attempts: int
-    timeout_s: float
 
 
 class Models:
     """Asks the gateways of a purpose one after the other, until one has a usable answer."""
 
-    def __init__(self, routes: Mapping[str, Route], clock: Clock) -> None:
+    def __init__(
+        self, routes: Mapping[str, Route], clock: Clock, guards: Mapping[str, GuardedGateway] | None = None
+    ) -> None:
         self.routes = routes
         self._clock = clock
+        self._guards = guards or {}
 
     async def ask(
         self,
@@ -70,30 +73,72 @@ class Models:
     ) -> Asked[T]:
         """The first usable answer. ``ask`` gets an asker and the seconds that are left.
 
-        Raises the last gateway's error, with the exchanges of all of them.
+        Of the caller's time each gateway gets an equal part of what those before it left. Raises the last gateway's
+        error, with the exchanges of all of them, and in its metadata (``passed_over``) those that were asked before.
         """
         end = None if time_left_s is None else self._clock.monotonic() + time_left_s
         route = self.routes[purpose]
         gateways = self._gateways(purpose, route, terms.record)
         earlier: tuple[Exchange, ...] = ()
+        passed: tuple[PassedGateway, ...] = ()
         for index, gateway in enumerate(gateways):
             allowance = None
             if terms.allowance is not None and terms.record is None:
                 allowance = terms.allowance.less(earlier)
-            asker = Asker(gateway, self._clock, route.attempts, route.timeout_s, allowance)
-            left = None if end is None else max(0.05, end - self._clock.monotonic())
+            asker = Asker(gateway, self._clock, route.attempts, gateway.info.timeout_s, allowance)
             try:
-                asked = await ask(asker, left)
+                asked = await ask(asker, self._part(end, len(gateways) - index))
             except ModelError as error:
-                earlier += error.exchanges
+                earlier += _after(error.exchanges, passed, terms.record)
                 error.exchanges = earlier
-                last = index == len(gateways) - 1
+                later = gateways[index + 1 :]
                 over = end is not None and self._clock.monotonic() >= end
-                if last or over or error.reason not in _NEXT:
-                    raise
+                if error.reason is Reason.RUN_BUDGET_REACHED and allowance is not None:
+                    await self._reckon(error, allowance, earlier, later, route, ask)
+                if not later or over or error.reason not in _NEXT:
+                    raise _told(error, passed) from None
+                passed += (PassedGateway(gateway.info.name, error.reason.value),)
+                _log.warning(
+                    "gateway passed over",
+                    gateway=gateway.info.name,
+                    reason=error.reason.value,
+                    next=later[0].info.name,
+                    purpose=purpose,
+                )
                 continue
-            return Asked(asked.value, earlier + asked.exchanges)
+            return Asked(asked.value, earlier + _after(asked.exchanges, passed, terms.record))
         raise AssertionError("a route has at least one gateway")
+
+    def _part(self, end: float | None, parts: int) -> float | None:
+        return None if end is None else max(0.05, (end - self._clock.monotonic()) / parts)
+
+    async def _reckon(
+        self,
+        error: ModelError,
+        allowance: Allowance,
+        earlier: Sequence[Exchange],
+        later: Sequence[Gateway],
+        route: Route,
+        ask: Callable[[Asker, float | None], Awaitable[Asked[T]]],
+    ) -> None:
+        """What a question may need that is passed on: what was spent, and the worst case of the gateways to come.
+
+        They are asked with nothing to spend, which is refused before any call; those that cost nothing are left out.
+        """
+        if "needed_micros" not in error.metadata:
+            return
+        spent = sum(allowance.counted(each) for each in earlier)
+        needed = spent + int(error.metadata["needed_micros"])
+        worst = spent + int(error.metadata["worst_micros"])
+        nothing = Allowance(0, allowance.unpriced_call_micros)
+        for gateway in later:
+            if prices.worst_of(gateway.info, 1_000, 1_000) == 0:
+                continue
+            try:
+                await ask(Asker(gateway, self._clock, route.attempts, gateway.info.timeout_s, nothing), None)
+            except ModelError as refused:
+                worst += int(refused.metadata.get("worst_micros", "0"))
+        error.metadata.update(needed_micros=str(needed), worst_micros=str(worst))
 
     @staticmethod
     def _gateways(purpose: str, route: Route, record: Record | None) -> Sequence[Gateway]:
@@ -101,7 +146,33 @@ class Models:
             return route.gateways
         return recorded.gateways(record, _ALSO.get(purpose, (purpose,)))
 
+    def gateways(self) -> tuple[Gateway, ...]:
+        """Every gateway of a route, once."""
+        each = {id(gateway): gateway for route in self.routes.values() for gateway in route.gateways}
+        return tuple(each.values())
+
+    def standing(self, gateway: Gateway) -> Standing:
+        """How a gateway stands just now."""
+        guard = self._guards.get(gateway.info.name)
+        return guard.standing() if guard else Standing()
+
     async def aclose(self) -> None:
         """Closes every gateway, once."""
-        for gateway in {id(each): each for route in self.routes.values() for each in route.gateways}.values():
+        for gateway in self.gateways():
             await gateway.aclose()
+
+
+def _after(
+    exchanges: Sequence[Exchange], passed: tuple[PassedGateway, ...], record: Record | None
+) -> tuple[Exchange, ...]:
+    """The exchanges with the gateways that were asked the same before; in a replay, as it was recorded."""
+    if record is None:
+        return tuple(replace(each, passed_over=passed) for each in exchanges)
+    known = {(each.gateway, each.request): each.passed_over for each in record.exchanges}
+    return tuple(replace(each, passed_over=known.get((each.gateway, each.request), ())) for each in exchanges)
+
+
+def _told(error: ModelError, passed: Sequence[PassedGateway]) -> ModelError:
+    if passed:
+        error.metadata["passed_over"] = ", ".join(f"{each.gateway} {each.reason}" for each in passed)
+    return error

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
 
 from interlock.common.plan import PlanPolicy, PlanStep
 
 DEFAULT_MAX_STEPS = 20
+PURPOSES = ("plan", "analyze", "summarize", "draft")
+"""What gateways are chosen by; a re-plan is a plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,27 @@ class DraftTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What tokens cost: US dollars for a million of them, which is the same as micro-dollars for one."""
+
+    prompt: Decimal
+    completion: Decimal
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """The price of a call in micro-dollars, rounded up."""
+        total = self.prompt * prompt_tokens + self.completion * completion_tokens
+        return int(total.to_integral_value(rounding=ROUND_CEILING))
+
+
+@dataclass(frozen=True, slots=True)
+class PassedGateway:
+    """A gateway that had no usable answer, and the reason, so that the next one was asked."""
+
+    gateway: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """One model call as it is journaled: the exact bytes both ways, and what the gateway said of it.
 
@@ -114,3 +138,4 @@ class Exchange:
     completion_tokens: int | None
     cost_micros: int | None
     cache_hit: bool | None
+    passed_over: tuple[PassedGateway, ...] = ()

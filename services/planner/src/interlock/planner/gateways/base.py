@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.planner.domain.model import Exchange
+from interlock.planner.domain.model import Exchange, Price
 
 JsonSchema = Mapping[str, Any]
 
@@ -70,6 +70,12 @@ class GatewayInfo:
     """Whether its calls are known to cost nothing."""
     calls: int = 1
     """Most calls that have to be paid for when it is asked once."""
+    kind: str = ""
+    """``local``, ``openai`` or ``router``; empty for a record."""
+    timeout_s: float = 120.0
+    """Seconds for one question to it, retries and repairs included."""
+    price: Price | None = None
+    """What its tokens cost, where that is settled; it counts before what anybody else says."""
 
 
 class Gateway(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from interlock.common.clock import Clock
 from interlock.common.errors import Reason
@@ -24,6 +25,16 @@ _BROKEN = frozenset({Reason.MODEL_UNAVAILABLE, Reason.MODEL_TIMEOUT})
 """Failures that say that the server does not work; others are answers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """``failures`` in a row, seconds for which it is not asked (None: it may be), calls under way, and most of them."""
+
+    failures: int = 0
+    refused_for_s: float | None = None
+    under_way: int = 0
+    concurrency: int = 0
+
+
 class GuardedGateway:
     """Refuses calls while the gateway is known to fail, and has at most ``concurrency`` under way."""
 
@@ -32,12 +43,19 @@ class GuardedGateway:
     ) -> None:
         self._inner = inner
         self._clock = clock
+        self._concurrency = concurrency
+        self._under_way = 0
         self._places = asyncio.Semaphore(concurrency)
         self.breaker = breaker or Breaker()
 
     @property
     def info(self) -> GatewayInfo:
         return self._inner.info
+
+    def standing(self) -> Standing:
+        """How it stands just now."""
+        wait = state.refused_for(self.breaker, self._clock.monotonic())
+        return Standing(self.breaker.failures, wait, self._under_way, self._concurrency)
 
     async def complete(self, request: CompletionRequest) -> Completion:
         async with self._guarded(request):
@@ -63,6 +81,7 @@ class GuardedGateway:
         except TimeoutError:
             message = f"The gateway {self.info.name} had no free place within {request.timeout_s:.3g} s."
             raise ModelError(Reason.MODEL_TIMEOUT, message) from None
+        self._under_way += 1
         try:
             self._begin()
             try:
@@ -77,6 +96,7 @@ class GuardedGateway:
                 raise
             self.breaker = state.succeeded(self.breaker)
         finally:
+            self._under_way -= 1
             self._places.release()
 
     def _begin(self) -> None:

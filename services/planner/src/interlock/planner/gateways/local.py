@@ -34,6 +34,7 @@ _TEXT_EXTRA: Mapping[str, Any] = {"repeat_penalty": 1.15}
 
 INFO = GatewayInfo(
     name="local",
+    kind="local",
     model=MODEL,
     notice=NOTICE,
     max_prompt_chars=6_000,
@@ -51,7 +52,9 @@ class LocalGateway:
         settings: LocalSettings | None = None,
         limits: Limits | None = None,
         launch: Callable[[LocalSettings], LocalProcess] = LocalProcess.start,
+        info: GatewayInfo = INFO,
     ) -> None:
+        self._info = info
         self._settings = settings
         self._launch = launch
         self._limits = limits or Limits(attempts=1)
@@ -61,7 +64,7 @@ class LocalGateway:
 
     @property
     def info(self) -> GatewayInfo:
-        return INFO
+        return self._info
 
     async def complete(self, request: CompletionRequest) -> Completion:
         return _free(await self._guarded(request, lambda inner: inner.complete(request)))

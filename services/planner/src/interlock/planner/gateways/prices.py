@@ -9,6 +9,8 @@ from decimal import ROUND_CEILING, Decimal
 
 from genai_prices import Usage, calc_price
 
+from interlock.planner.gateways.base import GatewayInfo
+
 
 def cost(model: str, prompt_tokens: int | None, completion_tokens: int | None) -> int | None:
     """What a call cost by its token counts, rounded up; None where a count or the price is not known."""
@@ -20,6 +22,28 @@ def cost(model: str, prompt_tokens: int | None, completion_tokens: int | None) -
 def worst(model: str, prompt_bytes: int, max_tokens: int) -> int | None:
     """What a call may cost at most: no tokeniser makes more tokens of a text than it has bytes in UTF-8."""
     return _price(model, prompt_bytes, max_tokens)
+
+
+def worst_of(info: GatewayInfo, prompt_bytes: int, max_tokens: int) -> int | None:
+    """What asking a gateway once may cost at most; None where no price is known."""
+    if info.free:
+        return 0
+    if info.price is not None:
+        each: int | None = info.price.of(prompt_bytes, max_tokens)
+    else:
+        each = worst(info.model, prompt_bytes, max_tokens)
+    return None if each is None else each * info.calls
+
+
+def settled(info: GatewayInfo, prompt_tokens: int | None, completion_tokens: int | None) -> int | None:
+    """What a call costs by the price that is settled for its gateway; None where there is none, or no count."""
+    if info.price is None:
+        return None
+    if not (info.price.prompt or info.price.completion):
+        return 0
+    if prompt_tokens is None or completion_tokens is None:
+        return None
+    return info.price.of(prompt_tokens, completion_tokens)
 
 
 def known(model: str) -> bool:

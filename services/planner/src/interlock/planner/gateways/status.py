@@ -47,9 +47,9 @@ def check_status(reply: HttpReply) -> None:
 def _unavailable(reply: HttpReply, said: str) -> ModelError:
     fix = ""
     if reply.status == 404:
-        fix = "Check INTERLOCK_MODEL_BASE_URL (with /v1 where the server has it) and INTERLOCK_MODEL_NAME."
+        fix = "Check the gateway's base_url (with /v1 where the server has it) and model: see docs/models.md."
     elif 300 <= reply.status < 400:
-        fix = "Set INTERLOCK_MODEL_BASE_URL to the address it redirects to; redirects are not followed with a key."
+        fix = "Set the gateway's base_url to the address it redirects to; redirects are not followed with a key."
     elif reply.status < 500:
         fix = "The server refuses this kind of request: check the model's name and the gateway kind."
     message = f"The model's server answered HTTP {reply.status}: {said}"

@@ -94,8 +94,9 @@ class TracedGateway:
         info = self.info
         attributes: dict[str, Any] = {
             "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": _PROVIDERS.get(info.name, info.name),
+            "gen_ai.provider.name": _PROVIDERS.get(info.kind, info.kind or info.name),
             "gen_ai.request.model": info.model,
+            "interlock.gateway": info.name,
         }
         if info.base_url:
             parts = urlsplit(info.base_url)

@@ -7,7 +7,7 @@ import contextlib
 import email.utils
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 
@@ -16,6 +16,7 @@ import httpx
 from interlock.common.clock import Clock, SystemClock
 from interlock.common.errors import Reason
 from interlock.planner.gateways.base import ModelError
+from interlock.planner.gateways.planted import Keys
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_DELAY_S = 0.5
@@ -43,7 +44,10 @@ class HttpReply:
 
 
 class Transport:
-    """Sends requests to one server. Never logs or raises anything that holds a header's value."""
+    """Sends requests to one server. Never logs or raises anything that holds a header's value.
+
+    ``keys`` are taken out of what the server sends back, wherever it is kept or shown.
+    """
 
     def __init__(
         self,
@@ -51,12 +55,14 @@ class Transport:
         headers: Mapping[str, str],
         limits: Limits,
         *,
+        keys: Iterable[str] = (),
         trust_env: bool = True,
         clock: Clock | None = None,
         sleep: Sleep = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._limits = limits
+        self._keys = Keys(keys)
         self._clock = clock or SystemClock()
         self._sleep = sleep
         self._jitter = jitter
@@ -145,7 +151,7 @@ class Transport:
                 raise
             raw = await self._read(response)
         elapsed = max(0, round((self._clock.monotonic() - started) * 1000))
-        return HttpReply(response.status_code, response.headers, raw, elapsed)
+        return HttpReply(response.status_code, response.headers, self._keys.out_of(raw), elapsed)
 
     async def _read(self, response: httpx.Response) -> bytes:
         if response.headers.get("content-encoding", "identity") != "identity":

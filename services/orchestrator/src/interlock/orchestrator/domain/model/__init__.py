@@ -53,6 +53,7 @@ from interlock.orchestrator.domain.model.specs import (
 )
 from interlock.orchestrator.domain.model.spending import (
     ModelCall,
+    PassedGateway,
     Spent,
 )
 from interlock.orchestrator.domain.model.states import (
@@ -105,6 +106,7 @@ __all__ = [
     "Kept",
     "ModelCall",
     "OnFailure",
+    "PassedGateway",
     "PauseReason",
     "Planning",
     "Policy",

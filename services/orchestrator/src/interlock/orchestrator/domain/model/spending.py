@@ -6,11 +6,19 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class PassedGateway:
+    """A gateway that had no usable answer, and the reason, so that the next one was asked."""
+
+    gateway: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCall:
     """One call of a model. None = not reported, which is not 0. Latency in microseconds.
 
     `request_payload` is what was asked, whatever gateway it went through: a recorded reply is found by it. It is empty
-    for calls from before requests were recorded.
+    for calls from before requests were recorded. `passed_over` are the gateways that were asked the same before.
     """
 
     purpose: str
@@ -26,6 +34,7 @@ class ModelCall:
     latency_us: int = 0
     cache_hit: bool | None = None
     request_payload: str = ""
+    passed_over: tuple[PassedGateway, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
