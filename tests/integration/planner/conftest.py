@@ -3,10 +3,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import grpc
 import pytest
 from tests.support.models import KEY, MODEL, ScriptedServer, scripted
 
-from interlock.common.client import channel
+from interlock.common.client import channel, error_from_rpc
+from interlock.common.errors import InterlockError
 from interlock.common.server import running
 from interlock.planner.config import load
 from interlock.planner.server import build_spec
@@ -43,3 +45,12 @@ def planner(server: ScriptedServer) -> Planner:
             yield PlannerStub(opened)
 
     return serving
+
+
+async def failing(call: grpc.aio.UnaryUnaryCall) -> InterlockError:
+    """The error that a call ends with, which does not show the key."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    error = error_from_rpc(caught.value, "planner")
+    assert KEY not in f"{error} {error.fix} {error.metadata}"
+    return error

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 
-import grpc
 import pytest
-from tests.integration.planner.conftest import Planner
-from tests.support.models import HANG, HTML, KEY, MODEL, ScriptedServer, chat, completed, of, structured
+from tests.integration.planner.conftest import Planner, failing
+from tests.support.models import HANG, HTML, MODEL, ScriptedServer, chat, completed, of, structured
 
-from interlock.common.client import error_from_rpc
 from interlock.common.digests import sha256_text
-from interlock.common.errors import InterlockError, Reason
+from interlock.common.errors import Reason
 from interlock.v1 import planner_pb2 as pb
 from interlock.v1 import policy_pb2, step_pb2
 
@@ -33,14 +31,6 @@ PLAN = {"steps": [READ, SUM]}
 
 def prompt_of(server: ScriptedServer, index: int = -1) -> str:
     return str(server.asked[index].json["messages"][-1]["content"])
-
-
-async def failing(call: grpc.aio.UnaryUnaryCall) -> InterlockError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    error = error_from_rpc(caught.value, "planner")
-    assert KEY not in f"{error} {error.fix} {error.metadata}"
-    return error
 
 
 async def test_a_plan_comes_with_the_exact_exchange(planner: Planner, server: ScriptedServer) -> None:

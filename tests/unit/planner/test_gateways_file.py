@@ -10,6 +10,7 @@ import pytest
 from interlock.common.errors import InterlockError, Reason
 from interlock.planner.config import load_models
 from interlock.planner.domain.model import PURPOSES, Price
+from interlock.planner.gateways.planted import Keys
 from interlock.planner.model_config import ModelsConfig
 
 KEY = "planted-4f2a-unit-test"
@@ -158,7 +159,9 @@ def test_what_is_wrong_is_said_by_line_and_field(tmp_path: Path, text: str, line
     assert KEY not in f"{error} {error.fix} {error.metadata}"
 
 
-@pytest.mark.parametrize("name", ["INTERLOCK_MODEL_GATEWAY", "INTERLOCK_MODEL_NAME", "INTERLOCK_MODEL_TIMEOUT"])
+@pytest.mark.parametrize(
+    "name", ["INTERLOCK_MODEL_GATEWAY", "INTERLOCK_MODEL_NAME", "INTERLOCK_MODEL_TIMEOUT"]
+)
 def test_a_variable_that_would_mean_nothing_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InterlockError) as caught:
         read(tmp_path, A, **{name: "5"})
@@ -179,3 +182,13 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> No
 def test_prices_are_whole_micro_dollars_rounded_up() -> None:
     price = Price(Decimal("0.15"), Decimal("0.60"))
     assert (price.of(1_000_000, 0), price.of(0, 1_000_000), price.of(1, 1)) == (150_000, 600_000, 1)
+
+
+@pytest.mark.parametrize(
+    "echo",
+    ['a/4f2a+"<b', 'a\\/4f2a+\\"<b', 'a\\\\/4f2a+\\\\"<b', 'a\\u002f4f2a\\u002B\\"\\u003cb', 'A/4F2A+"<B'],
+)
+def test_a_key_is_taken_out_of_a_reply_however_it_is_escaped(echo: str) -> None:
+    keys = Keys(['a/4f2a+"<b', "short", ""])
+    assert keys.out_of(f"you sent {echo}, short".encode()) == b"you sent ***, short"
+    assert Keys([]).out_of(b"as it is") == b"as it is"
