@@ -55,6 +55,7 @@ class BubblewrapSandbox(Confined):
     """
 
     capabilities = CAPABILITIES
+    own_tasks = 2  # its two processes
 
     def __init__(self, confinement: Confinement) -> None:
         super().__init__(confinement, "bubblewrap")
@@ -96,6 +97,7 @@ class BubblewrapSandbox(Confined):
                 self.identity,
                 self.name,
                 tuple(files.values()),
+                joins=group.entrances() if group is not None else (),
             )
             failed.pop_all()
         return Started(Tree(spawned, hold), spawned.stdout, spawned.stderr)

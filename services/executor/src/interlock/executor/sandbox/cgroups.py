@@ -27,10 +27,13 @@ class Group(Protocol):
     def name(self) -> str: ...
 
     def entrances(self) -> list[Path]:
-        """The files to whom a process writes its number to join."""
+        """The files to whom a process, with one thread only, writes its number, or 0, to join."""
+
+    def holds(self, pid: int) -> bool:
+        """Whether a process is in it. Raises OSError."""
 
     def attach(self, pid: int) -> None:
-        """Move a process in, before it has children. Raises OSError."""
+        """Move a process in, before it has children. Blocks for some 10 ms. Raises OSError."""
 
     def oom_kills(self) -> int:
         """Processes the kernel killed because the memory limit was reached."""
@@ -54,8 +57,8 @@ class Controller(Protocol):
     name: str
     parents: tuple[Path, ...]
 
-    def create(self, tag: str, limits: Limits) -> Group:
-        """A new group with limits set. Raises OSError."""
+    def create(self, tag: str, limits: Limits, own_tasks: int = 1) -> Group:
+        """A new group with limits set; `own_tasks`, the runner's, are in it besides the step's. Raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,11 @@ class _V1Group:
         return self.memory.name
 
     def attach(self, pid: int) -> None:
-        for entrance in self.entrances():
-            _write(entrance, pid)
+        for directory in self._directories():
+            _write(directory / "cgroup.procs", pid)
+
+    def holds(self, pid: int) -> bool:
+        return _names(pid).count(self.name) >= len(self._directories())
 
     def oom_kills(self) -> int:
         return _table(self.memory / "memory.oom_control").get("oom_kill", 0)
@@ -95,7 +101,8 @@ class _V1Group:
             _remove(directory)
 
     def entrances(self) -> list[Path]:
-        return [directory / "cgroup.procs" for directory in self._directories()]
+        # One that moves its only thread by this file does so at once; by `cgroup.procs` it waits for every processor.
+        return [directory / "tasks" for directory in self._directories()]
 
     def _directories(self) -> list[Path]:
         return [path for path in (self.memory, self.pids, self.cpuacct) if path is not None]
@@ -110,7 +117,7 @@ class V1:
         self._memory, self._pids, self._cpuacct = memory, pids, cpuacct
         self.parents: tuple[Path, ...] = tuple(path for path in (memory, pids, cpuacct) if path is not None)
 
-    def create(self, tag: str, limits: Limits) -> Group:
+    def create(self, tag: str, limits: Limits, own_tasks: int = 1) -> Group:
         name = PREFIX + tag
         cpuacct = self._cpuacct / name if self._cpuacct else None
         group = _V1Group(self._memory / name, self._pids / name, cpuacct)
@@ -122,8 +129,7 @@ class V1:
             # Memory and swap together: without this, a step would go on in swap. Absent without swap accounting.
             with contextlib.suppress(FileNotFoundError):
                 _write(group.memory / "memory.memsw.limit_in_bytes", limits.memory_bytes)
-            # The runner's own processes inside (a reaper and its child until exec) count too.
-            _write(group.pids / "pids.max", limits.processes + 1)
+            _write(group.pids / "pids.max", limits.processes + own_tasks)
         except OSError:
             group.remove()
             raise
@@ -143,6 +149,9 @@ class _V2Group:
 
     def attach(self, pid: int) -> None:
         _write(self.path / "cgroup.procs", pid)
+
+    def holds(self, pid: int) -> bool:
+        return self.name in _names(pid)
 
     def oom_kills(self) -> int:
         return _table(self.path / "memory.events").get("oom_kill", 0)
@@ -170,12 +179,12 @@ class V2:
         self._parent = parent
         self.parents: tuple[Path, ...] = (parent,)
 
-    def create(self, tag: str, limits: Limits) -> Group:
+    def create(self, tag: str, limits: Limits, own_tasks: int = 1) -> Group:
         group = _V2Group(self._parent / (PREFIX + tag))
         group.path.mkdir()
         try:
             _write(group.path / "memory.max", limits.memory_bytes)
-            _write(group.path / "pids.max", limits.processes + 1)
+            _write(group.path / "pids.max", limits.processes + own_tasks)
             for name, value in (("memory.swap.max", 0), ("memory.oom.group", 1)):
                 with contextlib.suppress(FileNotFoundError):
                     _write(group.path / name, value)
@@ -269,6 +278,12 @@ def _write(path: Path, value: int) -> None:
         os.write(fd, str(value).encode())
     finally:
         os.close(fd)
+
+
+def _names(pid: int) -> list[str]:
+    """The last parts of the paths of the groups that a process is in."""
+    with open(f"/proc/{pid}/cgroup") as file:
+        return [line.rstrip("\n").rpartition("/")[2] for line in file]
 
 
 def _number(path: Path) -> int:

@@ -114,6 +114,7 @@ class GvisorSandbox(Confined):
                     self.identity,
                     self.name,
                     (*files.values(), config, runsc, log),
+                    joins=group.entrances() if group is not None else (),
                     mapped=True,
                 )
         except BaseException:

@@ -12,12 +12,10 @@ import base64
 import hashlib
 import os
 import secrets
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import interlock.executor
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.model import JsonValue
 from interlock.executor.files.remove import remove_path
@@ -80,7 +78,6 @@ class LandlockSandbox(Confined):
         self._scratch.chmod(0o711)
         self._rules = _rules(confinement)
         self._filter = base64.b64encode(seccomp.shared_program()).decode()
-        self._source = str(Path(interlock.executor.__file__).resolve().parents[2])
 
     def policy(self) -> dict[str, JsonValue]:
         reads: list[JsonValue] = [path for path, access in self._rules if access == kernel.READ]
@@ -125,7 +122,8 @@ class LandlockSandbox(Confined):
             gate=-1,
             status=-1,
         )
-        spawned = spawn_supervisor(sys.executable, self._source, plan, orphans.rules_name(self.name))
+        joins = group.entrances() if group is not None else ()
+        spawned = spawn_supervisor(plan, orphans.rules_name(self.name), joins)
         return Started(RulesTree(spawned, scratch), spawned.stdout, spawned.stderr)
 
     @staticmethod

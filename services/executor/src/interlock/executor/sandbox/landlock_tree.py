@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import os
 import signal
-import subprocess
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
@@ -15,49 +15,48 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.files.remove import remove_path
 from interlock.executor.sandbox import orphans
 from interlock.executor.sandbox.identity import Identity
-from interlock.executor.sandbox.launch import Spawned, Status, memory_file, pipe, readable
+from interlock.executor.sandbox.launch import (
+    Spawned,
+    Status,
+    descriptors,
+    memory_file,
+    open_entrances,
+    pipe,
+    readable,
+)
+from interlock.executor.sandbox.nursery import client as nursery
+from interlock.executor.sandbox.nursery.order import Order
 from interlock.executor.sandbox.rules.plan import Plan
 from interlock.executor.sandbox.verdict import NotStarted
 
 _HANDSHAKE: Final = 20.0
 _QUIESCE: Final = 30.0
-_PROGRAM: Final = (
-    "import sys; sys.path.insert(0, {!r}); "
-    "from interlock.executor.sandbox.rules.supervisor import main; main()"
-)
 _FAULTS: Final = {"p": "program", "d": "directory"}
 
 
-def spawn_supervisor(python: str, source: str, plan: Plan, name: str) -> Spawned:
-    """Start a supervisor. Blocks for the milliseconds of fork and exec.
+def spawn_supervisor(plan: Plan, name: str, joins: Sequence[Path] = ()) -> Spawned:
+    """Start a supervisor. Blocks for about a millisecond; on the event loop's thread.
 
     Args:
-        python: the interpreter.
-        source: directory that the package is imported from.
         plan: the step; its descriptors are filled in here.
         name: what `orphans` knows it by.
+        joins: entrances of the control group that the command starts in.
+
+    Raises InterlockError(SANDBOX_UNAVAILABLE), OSError.
     """
     with ExitStack() as ours, ExitStack() as theirs:
         gate_read, gate_write = pipe(theirs, ours)
         status_read, status_write = pipe(ours, theirs)
         stdout_read, stdout_write = pipe(ours, theirs)
         stderr_read, stderr_write = pipe(ours, theirs)
-        plan = dataclasses.replace(plan, gate=gate_read, status=status_write)
+        entrances = open_entrances(theirs, joins)
+        plan = dataclasses.replace(plan, gate=gate_read, status=status_write, joins=entrances)
         told = memory_file(theirs, "plan", plan.encode())
-        # -I, -S, -B: nothing of the environment or of the user is imported, and nothing is written.
-        process = subprocess.Popen(
-            [python, "-I", "-S", "-B", "-c", _PROGRAM.format(source), str(told), name],
-            env={},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=stdout_write,
-            stderr=stderr_write,
-            pass_fds=(gate_read, status_write, told),
-            umask=0o022,
-            process_group=0,
-        )
+        order = Order(parent=os.getpid(), argv=(name,), supervise=told)
+        kept = (gate_read, status_write, told, *entrances)
+        pid, own = nursery.start(order, descriptors(stdout_write, stderr_write, kept))
         ours.pop_all()
-        return Spawned(process, status_read, gate_write, stdout_read, stderr_read)
+        return Spawned(pid, own, status_read, gate_write, stdout_read, stderr_read)
 
 
 class RulesTree:
@@ -66,8 +65,8 @@ class RulesTree:
     def __init__(self, spawned: Spawned, scratch: Path) -> None:
         self._spawned = spawned
         self._status = Status(spawned.status)
-        self._supervisor = os.pidfd_open(spawned.process.pid)
-        self.root, self.waiting, self.beside = spawned.process.pid, 0, 0
+        self._supervisor = os.pidfd_open(spawned.pid)
+        self.root, self.waiting, self.beside = spawned.pid, 0, 0
         self.user_us = self.system_us = self.max_rss = 0
         self.signal: int | None = None
         self.scratch: Path | None = scratch
@@ -122,8 +121,7 @@ class RulesTree:
         self._status.drain()
         facts = self._status.facts
         with suppress(ChildProcessError):
-            os.waitpid(self._spawned.process.pid, 0)
-        self._spawned.process.returncode = 0  # waited for here, not by Popen
+            os.waitpid(self._spawned.pid, 0)
         if "max-rss" not in facts and self.waiting:
             # It was killed itself: what was below it is now below this process.
             orphans.end_adopted()

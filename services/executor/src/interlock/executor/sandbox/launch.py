@@ -11,8 +11,7 @@ import ctypes
 import json
 import os
 import signal
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,8 @@ from interlock.common.errors import InterlockError, Reason
 from interlock.executor.sandbox.binary import Binary
 from interlock.executor.sandbox.ends import Hold
 from interlock.executor.sandbox.identity import Identity, check_identity
+from interlock.executor.sandbox.nursery import client as nursery
+from interlock.executor.sandbox.nursery.order import Order
 from interlock.executor.sandbox.verdict import NotStarted
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -110,9 +111,13 @@ class Status:
 
 @dataclass(slots=True)
 class Spawned:
-    """A started runner and our ends of its pipes, all owned by whoever holds this."""
+    """A started runner and our ends of its pipes, all owned by whoever holds this.
 
-    process: subprocess.Popen[bytes]
+    `inherited`: bytes of memory that it had before it was the runner, at most.
+    """
+
+    pid: int
+    inherited: int
     status: int
     gate_write: int
     stdout: int
@@ -129,13 +134,17 @@ def spawn(
     name: str = "interlock-step",
     passed: Sequence[int] = (),
     *,
+    joins: Sequence[Path] = (),
     mapped: bool = False,
 ) -> Spawned:
-    """Start the runner, under a name that `orphans` knows it by. Blocks for the milliseconds of fork and exec.
+    """Start the runner, under a name that `orphans` knows it by. Blocks for about a millisecond.
 
     On the event loop's thread and nowhere else: the runner dies with the thread that started it. `passed` are
-    descriptors that options name; they stay the caller's. An empty `program` filters nothing. `mapped`: the runner
-    waits until its uids are mapped and something is written to `map_write`, which else is -1.
+    descriptors that options name; they stay the caller's. An empty `program` filters nothing. `joins`: entrances of
+    the control group that it starts in. `mapped`: the runner waits until its uids are mapped and something is written
+    to `map_write`, which else is -1.
+
+    Raises InterlockError(SANDBOX_UNAVAILABLE), OSError.
     """
     check_identity(identity)
     with ExitStack() as ours, ExitStack() as theirs:
@@ -154,27 +163,35 @@ def spawn(
             # It insists on telling its child in two ways; the other one is enough.
             inherited += [map_read, memory_file(theirs, "info", b"")]
             fds += ["--userns-block-fd", str(map_read), "--info-fd", str(inherited[-1])]
-        arguments = memory_file(
-            theirs, "args", b"".join(os.fsencode(item) + b"\0" for item in [*fds, *options])
+        arguments = memory_file(theirs, "args", os.fsencode("\0".join([*fds, *options, ""])))
+        entrances = open_entrances(theirs, joins)
+        order = Order(
+            parent=os.getpid(),
+            argv=(name, "--args", str(arguments), "--", *argv),
+            program=str(binary.path),
+            uid=identity.uid,
+            gid=identity.gid,
+            switch=identity.switch,
+            joins=entrances,
         )
-        drop: dict[str, Any] = {}
-        if identity.switch:
-            drop = {"user": identity.uid, "group": identity.gid, "extra_groups": []}
-        process = subprocess.Popen(
-            [name, "--args", str(arguments), "--", *argv],
-            executable=binary.path,
-            env={},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=stdout_write,
-            stderr=stderr_write,
-            pass_fds=(*inherited, arguments, *passed),
-            umask=0o022,
-            process_group=0,
-            **drop,
-        )
+        kept = (*inherited, arguments, *passed, *entrances)
+        pid, own = nursery.start(order, descriptors(stdout_write, stderr_write, kept))
         ours.pop_all()
-        return Spawned(process, status_read, gate_write, stdout_read, stderr_read, map_write)
+        return Spawned(pid, own, status_read, gate_write, stdout_read, stderr_read, map_write)
+
+
+def open_entrances(stack: ExitStack, paths: Sequence[Path]) -> tuple[int, ...]:
+    """Descriptors to join a control group by, at the numbers that they are told by. Raises OSError."""
+    found = []
+    for path in paths:
+        found.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+        stack.callback(os.close, found[-1])
+    return tuple(found)
+
+
+def descriptors(stdout: int, stderr: int, kept: Iterable[int]) -> dict[int, int]:
+    """What a process has, by the number that it has it by: those kept are told by their numbers here."""
+    return {1: stdout, 2: stderr, **{fd: fd for fd in kept}}
 
 
 def pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
@@ -207,11 +224,11 @@ class Tree:
         self._spawned, self._hold = spawned, hold
         self.signal: int | None = None
         self._status = Status(spawned.status)
-        self._runner_fd = os.pidfd_open(spawned.process.pid)
+        self._runner_fd = os.pidfd_open(spawned.pid)
         self._init_fd = -1
         self.root = self.waiting = self.beside = 0
         self.user_us = self.system_us = self.max_rss = 0
-        self._inherited = _own_rss() * 5 // 4
+        self._inherited = spawned.inherited * 5 // 4
 
     async def meet(self, identity: Identity) -> bool:
         """Wait for the child and check who it is. False when the runner ended before it had one.
@@ -279,8 +296,7 @@ class Tree:
         None when the command was never executed: bubblewrap reports a code only for a command that was.
         """
         self._status.drain()
-        end = self._account(self._spawned.process.pid)
-        self._spawned.process.returncode = 0  # waited for here, not by Popen
+        end = self._account(self._spawned.pid)
         if self.root:
             self._account(self.root)
         if self._status.exit_code is None and self.root and end is not None and os.WIFSIGNALED(end):
@@ -298,8 +314,8 @@ class Tree:
             return None
         self.user_us += int(usage.ru_utime * 1_000_000)
         self.system_us += int(usage.ru_stime * 1_000_000)
-        # Until it executes something, a forked child counts its parent's memory as its own: what is no larger than
-        # ours says nothing about the step.
+        # Until it executes something, a forked child counts the forking process's memory as its own: what is no larger
+        # than that says nothing about the step.
         peak = usage.ru_maxrss * 1024
         if peak > self._inherited:
             self.max_rss = max(self.max_rss, peak)
@@ -326,12 +342,6 @@ def not_started(said: str) -> NotStarted:
     if said.startswith("bwrap: Can't chdir to "):
         return NotStarted("directory", last_words)
     return NotStarted("sandbox", said)
-
-
-def _own_rss() -> int:
-    """Resident memory of this process, bytes."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def uid_of(pid: int) -> int:

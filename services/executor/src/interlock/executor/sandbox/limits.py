@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from interlock.executor.sandbox import unlinked
+from interlock.executor.sandbox import memfds, unlinked
 from interlock.executor.sandbox.base import Limits
 from interlock.executor.sandbox.identity import Identity, has_capability
 
@@ -117,6 +117,12 @@ class Limiter:
         if self._thread is None or self._may_look:
             return unlinked.look(pids, disk)
         return self._thread.submit(unlinked.look, pids, disk).result()
+
+    def held_memory(self, pids: Iterable[int]) -> dict[int, int]:
+        """See `memfds.held`. Blocks; not on the event loop's thread."""
+        if self._thread is None or self._may_look:
+            return memfds.held(pids)
+        return self._thread.submit(memfds.held, pids).result()
 
 
 def _become(uid: int, gid: int) -> None:

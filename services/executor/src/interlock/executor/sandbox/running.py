@@ -116,6 +116,8 @@ class Confined(ABC):
     """Whether root makes a step's namespaces, and not the uid of steps."""
     rlimits_inside = False  # the runner sets the limits of processes itself, and must not be below them
     overhead: Overhead = NO_OVERHEAD
+    own_tasks = 1
+    """Processes of the runner that a control group counts besides the step's: a reaper, or a child until exec."""
 
     def __init__(self, confinement: Confinement, backend: str) -> None:
         require_devices(confinement.identity.uid)
@@ -208,7 +210,7 @@ class Confined(ABC):
             return None
         try:
             return self.controller.create(
-                f"{os.getpid()}-{next(_counter)}", self.overhead.added_to(spec.limits)
+                f"{os.getpid()}-{next(_counter)}", self.overhead.added_to(spec.limits), self.own_tasks
             )
         except OSError as error:
             raise InterlockError(
@@ -305,11 +307,11 @@ class _Step:
     async def _confine(self, pid: int) -> None:
         """Limits on the waiting child; everything the command starts inherits them."""
         try:
-            if self._group is not None:
-                self._group.attach(pid)
+            if self._group is not None and not self._group.holds(pid):
+                await asyncio.to_thread(self._group.attach, pid)
             if not self._sandbox.rlimits_inside:
                 await self._limit(pid)
-        except ProcessLookupError:
+        except (ProcessLookupError, FileNotFoundError):
             return  # it failed before the gate; the runner says why
         except OSError as error:
             raise InterlockError(
@@ -340,6 +342,7 @@ class _Step:
             scratch=str(tree.scratch) if tree.scratch else None,
             own=self._sandbox.overhead,
             look=self._sandbox.limiter.deleted,
+            held_memory=self._sandbox.limiter.held_memory,
         )
 
     async def _wait(

@@ -187,7 +187,7 @@ def _cgroup(controller: Controller | None) -> Check:
     return Check(
         "cgroup",
         False,
-        "no writable control group: rlimits and a watchdog enforce limits; memory nobody has mapped escapes them",
+        "no writable control group: rlimits and a watchdog enforce limits, and see less",
         "Run the executor with a delegated control group, for example `systemd-run --user -p Delegate=yes`.",
         required=False,
     )

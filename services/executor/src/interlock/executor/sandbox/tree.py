@@ -1,14 +1,17 @@
 """Looking at a running step's process tree through /proc: memory, processor time, number of threads.
 
-Used where no cgroup counts. It samples: what lives shorter than the interval, and memory that no process has mapped
-(an unmapped memfd), escapes it.
+Used where no cgroup counts. It samples: what lives shorter than the interval escapes it. Memory that no process has
+mapped is not seen here; files in memory are (`memfds`), segments of System V that nobody is attached to are not.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from interlock.executor.sandbox import memfds
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _TICK_US: Final = 1_000_000 // os.sysconf("SC_CLK_TCK")
@@ -17,11 +20,12 @@ _MOST: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look. `memory` counts shared pages once per process (it is an upper bound)."""
+    """One look. `shared` counts a page once per process that has it mapped (it is an upper bound)."""
 
     pids: tuple[int, ...]
     tasks: int
-    memory: int
+    private: int
+    shared: int
     user_us: int
     system_us: int
 
@@ -36,7 +40,7 @@ def look(root: int, beside: int = 0) -> Sample:
     pids: list[int] = []
     queue = [child for thread in _threads(root) for child in _children(root, thread)]
     queue += [beside] if beside else []
-    tasks = memory = 0
+    tasks = private = shared = 0
     user, system = _times(root)[2:]
     while queue and len(pids) < _MOST:
         pid = queue.pop()
@@ -45,17 +49,23 @@ def look(root: int, beside: int = 0) -> Sample:
             continue
         pids.append(pid)
         tasks += len(threads)
-        memory += _anonymous(pid, threads)
+        memory = _resident(pid, threads)
+        private, shared = private + memory[0], shared + memory[1]
         used = _times(pid)
         user, system = user + used[0] + used[2], system + used[1] + used[3]
         for thread in threads:
             queue.extend(_children(pid, thread))
-    return Sample(tuple(pids), tasks, memory, user, system)
+    return Sample(tuple(pids), tasks, private, shared, user, system)
 
 
-def proportional_memory(pids: tuple[int, ...]) -> int:
-    """Memory with shared pages divided among those who share them; dearer, and exact."""
-    return sum(_pss(pid) for pid in pids)
+def exact_memory(pids: tuple[int, ...], files: Mapping[int, int]) -> int:
+    """Memory with shared pages divided among those who share them, and what is not mapped of `files`; dear.
+
+    `files`: bytes of files in memory, by inode.
+    """
+    mapped: dict[int, int] = {}
+    total = sum(_proportional(pid, mapped if files else None) for pid in pids)
+    return total + sum(max(0, size - mapped.get(inode, 0)) for inode, size in files.items())
 
 
 def _read(path: str) -> str:
@@ -77,23 +87,36 @@ def _children(pid: int, thread: str) -> list[int]:
     return [int(child) for child in _read(f"/proc/{pid}/task/{thread}/children").split()]
 
 
-def _anonymous(pid: int, threads: list[str]) -> int:
+def _resident(pid: int, threads: list[str]) -> tuple[int, int]:
     """Resident memory that is not a file's: the anonymous part, and shared memory.
 
     Of a process whose first thread has ended the others tell.
     """
     for thread in (str(pid), *threads):
-        if found := _sizes(f"/proc/{thread}/status", "RssAnon:", "RssShmem:"):
-            return sum(found)
-    return 0
+        if len(found := _sizes(f"/proc/{thread}/status", "RssAnon:", "RssShmem:")) == 2:
+            return found[0], found[1]
+    return 0, 0
 
 
-def _pss(pid: int) -> int:
+def _proportional(pid: int, mapped: dict[int, int] | None) -> int:
+    """Its share; what that has of files in memory is added to `mapped`, by inode."""
     threads = _threads(pid)
     for thread in (str(pid), *threads):
         if found := _sizes(f"/proc/{thread}/smaps_rollup", "Pss_Anon:", "Pss_Shmem:"):
+            if mapped is not None:
+                _add_mapped(thread, mapped)
             return sum(found)
-    return _anonymous(pid, threads)
+    return sum(_resident(pid, threads))
+
+
+def _add_mapped(thread: str, mapped: dict[int, int]) -> None:
+    inode = 0
+    for line in _read(f"/proc/{thread}/smaps").splitlines():
+        fields = line.split(maxsplit=5)
+        if not fields[0].endswith(":"):
+            inode = int(fields[4]) if len(fields) == 6 and fields[5].startswith(memfds.NAME) else 0
+        elif inode and fields[0] == "Pss:":
+            mapped[inode] = mapped.get(inode, 0) + int(fields[1]) * 1024
 
 
 def _sizes(path: str, *names: str) -> list[int]:

@@ -67,7 +67,7 @@ class Found:
 def look(pids: Iterable[int], disk: Disk) -> Found:
     """What the processes hold of deleted files on `disk`. Of those that may not be looked at, nothing."""
     found = Found()
-    for thread in (thread for pid in pids for thread in _tables(pid)):
+    for thread in (thread for pid in pids for thread in tables(pid)):
         for path in _open_files(thread):
             _count(path, disk, found)
         for path, name, reach in _maps(thread):
@@ -99,7 +99,7 @@ def _kind(found: os.statvfs_result) -> tuple[int, int, int]:
     return found.f_bsize, found.f_blocks, found.f_files
 
 
-def _tables(pid: int) -> list[int]:
+def tables(pid: int) -> list[int]:
     """Threads that between them have every table of descriptors of a process.
 
     Each thread can have one of its own, and the first one, whose number is the process's, can have ended.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from interlock.executor.sandbox import disk, tree, unlinked
+from interlock.executor.sandbox import disk, memfds, tree, unlinked
 from interlock.executor.sandbox.base import NO_OVERHEAD, Exceeded, Limits, Overhead
 from interlock.executor.sandbox.cgroups import Group
 
@@ -34,6 +34,7 @@ class Watchdog:
         scratch: a directory on disk in place of /tmp, if it is no mount with a size of its own.
         own: what the runner itself takes of what is counted here.
         look: finds deleted files that the step keeps.
+        held_memory: finds what it holds in files without a name in memory.
     """
 
     def __init__(
@@ -48,10 +49,11 @@ class Watchdog:
         beside: Callable[[], int] = lambda: 0,
         own: Overhead = NO_OVERHEAD,
         look: Look = unlinked.look,
+        held_memory: Callable[[Iterable[int]], dict[int, int]] = memfds.held,
     ) -> None:
         self._root, self._limits, self._group = root, limits, group
         self._upper, self._output, self._held, self._scratch = upper, output, held, scratch
-        self._beside, self._own, self._find = beside, own, look
+        self._beside, self._own, self._find, self._held_memory = beside, own, look, held_memory
         self._disk = unlinked.Disk.of(upper) if upper is not None else None
         self._pids: tuple[int, ...] = ()
         self._looks = 0
@@ -83,10 +85,14 @@ class Watchdog:
         if self._group is not None:
             self.memory_peak = self._group.memory_peak()
         else:
-            memory, own = seen.memory, self._own.memory
-            if memory - own > self._limits.memory_bytes:
-                memory = tree.proportional_memory(seen.pids)
-            self.memory_peak = max(self.memory_peak, memory)
+            self.memory_peak = max(self.memory_peak, self._memory(seen))
+
+    def _memory(self, seen: tree.Sample) -> int:
+        files = self._held_memory(seen.pids)
+        unnamed = sum(files.values())
+        if seen.private + seen.shared + unnamed - self._own.memory > self._limits.memory_bytes:
+            return tree.exact_memory(seen.pids, files)
+        return seen.private + max(seen.shared, unnamed)
 
     def _counted(self) -> Exceeded | None:
         return counted(self._group, self._limits) if self._group else None

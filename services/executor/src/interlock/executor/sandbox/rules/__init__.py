@@ -1,4 +1,4 @@
 """The supervisor of steps that are confined by rules (Landlock, a system call filter) and not by namespaces.
 
-It is a program of its own that imports nothing but the standard library: it starts once per step.
+It imports nothing but the standard library and has the nursery's memory: a process of it begins with every step.
 """

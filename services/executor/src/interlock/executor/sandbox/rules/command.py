@@ -11,6 +11,7 @@ import sys
 from contextlib import suppress
 from typing import Final, NoReturn
 
+from interlock.executor.sandbox.nursery.order import join
 from interlock.executor.sandbox.rules import kernel
 from interlock.executor.sandbox.rules.plan import Plan
 
@@ -42,6 +43,7 @@ def become_command(plan: Plan, gate: int, report: socket.socket) -> NoReturn:
 
 
 def _prepare(plan: Plan, gate: int, report: socket.socket) -> None:
+    join(plan.joins)
     os.setsid()
     kernel.die_with_parent(signal.SIGKILL)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Plan:
         filter: the system call filter, base64.
         uid, gid: whom to run as; `switch`: the supervisor starts as root and changes to them.
         gate, status: descriptors: to be let run or to be ended by; to report on.
+        joins: descriptors of control groups that the command enters.
     """
 
     argv: tuple[str, ...]
@@ -34,17 +35,18 @@ class Plan:
     switch: bool
     gate: int
     status: int
+    joins: tuple[int, ...] = ()
 
     def encode(self) -> bytes:
         """As JSON."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps(vars(self)).encode()
 
     @classmethod
     def read(cls, fd: int) -> Plan:
         """From a descriptor, which is closed."""
         with os.fdopen(fd, "rb") as file:
             fields = json.loads(file.read())
-        fields["argv"] = tuple(fields["argv"])
+        fields["argv"], fields["joins"] = tuple(fields["argv"]), tuple(fields["joins"])
         fields["rules"] = tuple((path, access) for path, access in fields["rules"])
         return cls(**fields)
 

@@ -18,7 +18,6 @@ import select
 import signal
 import socket
 import struct
-import sys
 from contextlib import suppress
 from typing import NoReturn
 
@@ -28,9 +27,9 @@ from interlock.executor.sandbox.rules.metadata import Metadata
 from interlock.executor.sandbox.rules.plan import Plan
 
 
-def main() -> None:
-    """The plan's descriptor is the first argument."""
-    plan = Plan.read(int(sys.argv[1]))
+def main(told: int) -> None:
+    """Supervise the step of the plan that is read from the descriptor `told`; in a process of the nursery's."""
+    plan = Plan.read(told)
     try:
         _become(plan)
         supervisor = _Supervisor(plan)
@@ -82,7 +81,8 @@ class _Supervisor:
         signal.signal(signal.SIGTERM, self._stop)
         kernel.hide_memory()
         theirs.close()
-        os.close(gate_read)
+        for fd in (gate_read, *plan.joins):
+            os.close(fd)
         self._report = ours
         self._listener = self._meet()
         places = (os.fsencode(plan.workspace), os.fsencode(plan.scratch))
@@ -188,7 +188,3 @@ class _Supervisor:
             document["exit-code"], document["signal"] = (code, 0) if code >= 0 else (128 - code, -code)
         self._tell(document)
         os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

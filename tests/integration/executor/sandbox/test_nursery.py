@@ -1,0 +1,109 @@
+"""What the nursery starts is a child of this process, with what it was given and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+from interlock.common.errors import InterlockError
+from interlock.executor.sandbox.nursery import client
+from interlock.executor.sandbox.nursery.order import Order
+from interlock.executor.sandbox.nursery.program import NAME
+
+
+@pytest.fixture
+def output() -> Iterator[tuple[int, int]]:
+    read, write = os.pipe()
+    yield read, write
+    os.close(read)
+
+
+def run(output: tuple[int, int], order: Order, more: Mapping[int, int] | None = None) -> tuple[int, str]:
+    """Its exit code, and what it said."""
+    read, write = output
+    pid, inherited = client.start(order, {1: write, 2: write, **(more or {})})
+    assert 0 < inherited < 200 << 20
+    os.close(write)
+    with open(read, closefd=False) as file:
+        said = file.read()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+
+
+def shell(text: str, **changes: int) -> Order:
+    order = {"parent": os.getpid(), "argv": ("sh", "-c", text), "program": "/bin/sh", **changes}
+    return Order(**order)  # type: ignore[arg-type]
+
+
+def nursery() -> psutil.Process:
+    [found] = [process for process in psutil.Process().children() if NAME in process.cmdline()]
+    return found
+
+
+def test_it_has_nothing_that_it_was_not_given(output: tuple[int, int]) -> None:
+    secret = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(secret, True)
+    given, other = os.pipe()
+    os.environ["SECRET"] = "x"
+    try:
+        text = "cut -d' ' -f5 /proc/$$/stat; echo $$ $PPID; pwd; umask; ls /proc/$$/fd; cat /proc/$$/environ"
+        code, said = run(output, shell(text), {given: given})
+    finally:
+        del os.environ["SECRET"]
+        for fd in (secret, given, other):
+            os.close(fd)
+    group, pids, place, umask, *fds = said.split("\n")
+    assert (code, place, umask) == (0, "/", "0022")
+    assert pids.split() == [group, str(os.getpid())]
+    assert sorted(fds) == sorted(["0", "1", "2", str(given), ""])
+
+
+def test_signals_are_as_programs_expect_them(output: tuple[int, int]) -> None:
+    _, said = run(output, shell("exec grep -E 'Sig(Ign|Blk)' /proc/self/status"))
+    assert said.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+
+
+def test_what_cannot_be_executed_says_so(output: tuple[int, int]) -> None:
+    order = Order(parent=os.getpid(), argv=("x",), program="/nowhere/x")
+    assert run(output, order) == (1, "No such file or directory")
+
+
+def test_an_entrance_that_is_closed_to_it_ends_it(output: tuple[int, int]) -> None:
+    closed = os.open("/dev/null", os.O_RDONLY)
+    order = Order(parent=os.getpid(), argv=("true",), program="/bin/true", joins=(closed,))
+    assert run(output, order, {closed: closed}) == (1, "Bad file descriptor")
+    os.close(closed)
+
+
+def test_nobody_elses_child_goes_on(output: tuple[int, int]) -> None:
+    assert run(output, shell("echo begun", parent=1)) == (1, "")
+
+
+def test_one_that_was_killed_is_made_anew(output: tuple[int, int]) -> None:
+    assert run(output, shell("exit 7"))[0] == 7
+    before = nursery()
+    os.kill(before.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, before.pid, os.WEXITED | os.WNOWAIT)
+    read, write = os.pipe()
+    assert run((read, write), shell("exit 8"))[0] == 8
+    os.close(read)
+    assert nursery().pid != before.pid
+
+
+def test_its_process_keeps_nothing(output: tuple[int, int]) -> None:
+    run(output, shell("exit 0"))
+    place = Path(f"/proc/{nursery().pid}")
+    deadline = time.monotonic() + 30
+    while len(os.listdir(place / "fd")) > 4:  # it closes them while the new process begins
+        assert time.monotonic() < deadline
+    assert (place / "environ").read_bytes() == b""
+
+
+def test_more_descriptors_than_the_kernel_passes() -> None:
+    with pytest.raises(InterlockError, match="too many files"):
+        client.start(shell("exit 0"), dict.fromkeys(range(300), 0))
