@@ -35,7 +35,7 @@ class Waits:
 @dataclass(frozen=True)
 class Answer:
     """One answer. ``fault``: ``hang`` (never answers), ``stall`` (stops in the body), ``cut`` (breaks off in the body),
-    ``close`` (closes without a byte)."""
+    ``close`` (closes without a byte), ``pause`` (waits in the middle of the body until it is released)."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -80,6 +80,22 @@ def chat(
     if usage is not None:
         data["usage"] = usage
     return Answer(200, json.dumps(data).encode(), headers or {})
+
+
+def streamed(
+    *pieces: str, finish: str = "stop", usage: object = None, fault: str = "", **headers: str
+) -> Answer:
+    """The same in server-sent events, a piece each; the middle of the body lies between two of many pieces."""
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    choices = [{"index": 0, "delta": delta} for delta in [*deltas, *({"content": each} for each in pieces)]]
+    choices.append({"index": 0, "delta": {}, "finish_reason": finish})
+    chunks: list[dict[str, Any]] = [{"choices": [choice]} for choice in choices]
+    if usage is not None:
+        chunks.append({"choices": [], "usage": usage})
+    named = [{"id": "x", "object": "chat.completion.chunk", "model": MODEL, **chunk} for chunk in chunks]
+    body = "".join(f"data: {json.dumps(each)}\n\n" for each in named) + "data: [DONE]\n\n"
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(200, body.encode(), {"content-type": "text/event-stream", **given}, fault)
 
 
 def refusing(param: str, message: str = "") -> Answer:
@@ -176,6 +192,11 @@ class ScriptedServer:
         body = answer.body if not answer.fault else answer.body[: len(answer.body) // 2]
         writer.write(head + body)
         await writer.drain()
+        if answer.fault == "pause":
+            await self._released.wait()
+            writer.write(answer.body[len(body) :])
+            await writer.drain()
+            return True
         if answer.fault == "stall":
             await self._released.wait()
         return not answer.fault

@@ -156,6 +156,36 @@ class ReplyRecord(_message.Message):
 Global___ReplyRecord: _TypeAlias = ReplyRecord  # noqa: Y015
 
 @_typing.final
+class ReplyKey(_message.Message):
+    """Names a question whose reply can be watched: the attempt of a step that it is for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run."""
+    step: _builtins.int
+    """The step's number."""
+    attempt: _builtins.int
+    """The attempt, from 1."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        step: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "run_id", b"run_id", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplyKey: _TypeAlias = ReplyKey  # noqa: Y015
+
+@_typing.final
 class ModelTerms(_message.Message):
     """On which terms a model may be asked."""
 
@@ -165,6 +195,7 @@ class ModelTerms(_message.Message):
     FAILURE_AS_DATA_FIELD_NUMBER: _builtins.int
     MAX_COST_MICROS_FIELD_NUMBER: _builtins.int
     UNPRICED_CALL_MICROS_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
     failure_as_data: _builtins.bool
     """True to get a failure after model calls in `failure`, with the exchanges, instead of as an error: so that what was
     paid for can be journaled.
@@ -182,6 +213,10 @@ class ModelTerms(_message.Message):
     def record(self) -> Global___ReplyRecord:
         """Answer from these replies only; no model is called. What they do not hold is MODEL_REPLY_NOT_RECORDED."""
 
+    @_builtins.property
+    def live(self) -> Global___ReplyKey:
+        """Under which key a reply in words can be read with StreamReply while it comes; absent = nobody reads it."""
+
     def __init__(
         self,
         *,
@@ -189,10 +224,11 @@ class ModelTerms(_message.Message):
         failure_as_data: _builtins.bool = ...,
         max_cost_micros: _builtins.int | None = ...,
         unpriced_call_micros: _builtins.int = ...,
+        live: Global___ReplyKey | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_micros", b"_max_cost_micros", "max_cost_micros", b"max_cost_micros", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_micros", b"_max_cost_micros", "live", b"live", "max_cost_micros", b"max_cost_micros", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_micros", b"_max_cost_micros", "failure_as_data", b"failure_as_data", "max_cost_micros", b"max_cost_micros", "record", b"record", "unpriced_call_micros", b"unpriced_call_micros"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_micros", b"_max_cost_micros", "failure_as_data", b"failure_as_data", "live", b"live", "max_cost_micros", b"max_cost_micros", "record", b"record", "unpriced_call_micros", b"unpriced_call_micros"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost_micros: _TypeAlias = _typing.Literal["max_cost_micros"]  # noqa: Y015
     _WhichOneofArgType__max_cost_micros: _TypeAlias = _typing.Literal["_max_cost_micros", b"_max_cost_micros"]  # noqa: Y015
@@ -668,6 +704,60 @@ class DraftEditResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DraftEditResponse: _TypeAlias = DraftEditResponse  # noqa: Y015
+
+@_typing.final
+class StreamReplyRequest(_message.Message):
+    """Request of StreamReply."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    offset: _builtins.int
+    """First byte wanted."""
+    @_builtins.property
+    def key(self) -> Global___ReplyKey:
+        """The question."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___ReplyKey | None = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamReplyRequest: _TypeAlias = StreamReplyRequest  # noqa: Y015
+
+@_typing.final
+class StreamReplyResponse(_message.Message):
+    """Response of StreamReply."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHUNK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def chunk(self) -> _step_pb2.OutputChunk:
+        """The next piece, of the stream REPLY: UTF-8, cut anywhere. Where the model had to be asked once more, a line in
+        brackets says so, and what follows it is the next reply. At most 256 KiB of a question are told.
+        """
+
+    def __init__(
+        self,
+        *,
+        chunk: _step_pb2.OutputChunk | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamReplyResponse: _TypeAlias = StreamReplyResponse  # noqa: Y015
 
 @_typing.final
 class GetCapabilitiesRequest(_message.Message):

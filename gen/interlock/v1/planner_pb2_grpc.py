@@ -68,6 +68,11 @@ class PlannerStub:
                 request_serializer=interlock_dot_v1_dot_planner__pb2.DraftEditRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_planner__pb2.DraftEditResponse.FromString,
                 _registered_method=True)
+        self.StreamReply = channel.unary_stream(
+                '/interlock.v1.Planner/StreamReply',
+                request_serializer=interlock_dot_v1_dot_planner__pb2.StreamReplyRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_planner__pb2.StreamReplyResponse.FromString,
+                _registered_method=True)
         self.GetCapabilities = channel.unary_unary(
                 '/interlock.v1.Planner/GetCapabilities',
                 request_serializer=interlock_dot_v1_dot_planner__pb2.GetCapabilitiesRequest.SerializeToString,
@@ -122,6 +127,16 @@ class PlannerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamReply(self, request, context):
+        """Streams a reply in words while the model gives it: of the question that was put with this key, from a given
+        offset, in pieces some tenths of a second apart. Ends with the question, or after 2 seconds in which nobody has
+        put one. What it tells is partial, and the question's own answer has the whole. At most 256 readers at a time
+        (RESOURCE_EXHAUSTED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCapabilities(self, request, context):
         """Tells which gateways and models answer, for what, and how they stand. Makes no model call.
         """
@@ -156,6 +171,11 @@ def add_PlannerServicer_to_server(servicer, server):
                     servicer.DraftEdit,
                     request_deserializer=interlock_dot_v1_dot_planner__pb2.DraftEditRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_planner__pb2.DraftEditResponse.SerializeToString,
+            ),
+            'StreamReply': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamReply,
+                    request_deserializer=interlock_dot_v1_dot_planner__pb2.StreamReplyRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_planner__pb2.StreamReplyResponse.SerializeToString,
             ),
             'GetCapabilities': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCapabilities,
@@ -307,6 +327,33 @@ class Planner:
             '/interlock.v1.Planner/DraftEdit',
             interlock_dot_v1_dot_planner__pb2.DraftEditRequest.SerializeToString,
             interlock_dot_v1_dot_planner__pb2.DraftEditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamReply(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/interlock.v1.Planner/StreamReply',
+            interlock_dot_v1_dot_planner__pb2.StreamReplyRequest.SerializeToString,
+            interlock_dot_v1_dot_planner__pb2.StreamReplyResponse.FromString,
             options,
             channel_credentials,
             insecure,

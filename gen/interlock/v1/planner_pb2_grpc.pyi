@@ -52,6 +52,12 @@ class PlannerStub:
     """Summarises earlier results."""
     DraftEdit: _grpc.UnaryUnaryMultiCallable[_planner_pb2.DraftEditRequest, _planner_pb2.DraftEditResponse]
     """Drafts the new content of one file."""
+    StreamReply: _grpc.UnaryStreamMultiCallable[_planner_pb2.StreamReplyRequest, _planner_pb2.StreamReplyResponse]
+    """Streams a reply in words while the model gives it: of the question that was put with this key, from a given
+    offset, in pieces some tenths of a second apart. Ends with the question, or after 2 seconds in which nobody has
+    put one. What it tells is partial, and the question's own answer has the whole. At most 256 readers at a time
+    (RESOURCE_EXHAUSTED).
+    """
     GetCapabilities: _grpc.UnaryUnaryMultiCallable[_planner_pb2.GetCapabilitiesRequest, _planner_pb2.GetCapabilitiesResponse]
     """Tells which gateways and models answer, for what, and how they stand. Makes no model call."""
 
@@ -79,6 +85,12 @@ class PlannerAsyncStub(PlannerStub):
     """Summarises earlier results."""
     DraftEdit: _aio.UnaryUnaryMultiCallable[_planner_pb2.DraftEditRequest, _planner_pb2.DraftEditResponse]  # type: ignore[assignment]
     """Drafts the new content of one file."""
+    StreamReply: _aio.UnaryStreamMultiCallable[_planner_pb2.StreamReplyRequest, _planner_pb2.StreamReplyResponse]  # type: ignore[assignment]
+    """Streams a reply in words while the model gives it: of the question that was put with this key, from a given
+    offset, in pieces some tenths of a second apart. Ends with the question, or after 2 seconds in which nobody has
+    put one. What it tells is partial, and the question's own answer has the whole. At most 256 readers at a time
+    (RESOURCE_EXHAUSTED).
+    """
     GetCapabilities: _aio.UnaryUnaryMultiCallable[_planner_pb2.GetCapabilitiesRequest, _planner_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
     """Tells which gateways and models answer, for what, and how they stand. Makes no model call."""
 
@@ -133,6 +145,18 @@ class PlannerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_planner_pb2.DraftEditResponse, _abc.Awaitable[_planner_pb2.DraftEditResponse]]:
         """Drafts the new content of one file."""
+
+    @_abc_1.abstractmethod
+    def StreamReply(
+        self,
+        request: _planner_pb2.StreamReplyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_planner_pb2.StreamReplyResponse], _abc.AsyncIterator[_planner_pb2.StreamReplyResponse]]:
+        """Streams a reply in words while the model gives it: of the question that was put with this key, from a given
+        offset, in pieces some tenths of a second apart. Ends with the question, or after 2 seconds in which nobody has
+        put one. What it tells is partial, and the question's own answer has the whole. At most 256 readers at a time
+        (RESOURCE_EXHAUSTED).
+        """
 
     @_abc_1.abstractmethod
     def GetCapabilities(

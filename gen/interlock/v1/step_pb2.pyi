@@ -157,10 +157,10 @@ class _OutputStreamEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutputSt
     OUTPUT_STREAM_STDERR: _OutputStream.ValueType  # 2
     """Standard error."""
     OUTPUT_STREAM_REPLY: _OutputStream.ValueType  # 3
-    """A model's reply, as it arrives."""
+    """A model's reply, as it arrives: partial, and the step has the whole when it ends."""
 
 class OutputStream(_OutputStream, metaclass=_OutputStreamEnumTypeWrapper):
-    """Which of a command's two output streams."""
+    """Which stream of a step's live output."""
 
 OUTPUT_STREAM_UNSPECIFIED: OutputStream.ValueType  # 0
 """Not a stream."""
@@ -169,7 +169,7 @@ OUTPUT_STREAM_STDOUT: OutputStream.ValueType  # 1
 OUTPUT_STREAM_STDERR: OutputStream.ValueType  # 2
 """Standard error."""
 OUTPUT_STREAM_REPLY: OutputStream.ValueType  # 3
-"""A model's reply, as it arrives."""
+"""A model's reply, as it arrives: partial, and the step has the whole when it ends."""
 Global___OutputStream: _TypeAlias = OutputStream  # noqa: Y015
 
 class _ChangeKind:

@@ -238,6 +238,8 @@ def _planner(world: World) -> None:
     world.ask("Analyze", pl.AnalyzeRequest(instruction="why", results=[result]))
     world.ask("Summarize", pl.SummarizeRequest(instruction="sum", results=[result]))
     world.ask("DraftEdit", pl.DraftEditRequest(path="a.txt", current_content="one\n", instruction="do"))
+    key = pl.ReplyKey(run_id="run-0", step=1, attempt=1)
+    world.ask("StreamReply", pl.StreamReplyRequest(key=key, offset=1))
     world.ask("GetCapabilities", pl.GetCapabilitiesRequest())
 
 

@@ -17,7 +17,7 @@ from interlock.v1.decision_pb2 import ApprovalRecord
 from interlock.v1.orchestrator_pb2 import WatchRunResponse
 from interlock.v1.policy_pb2 import Gate
 from interlock.v1.run_pb2 import Run, RunState
-from interlock.v1.step_pb2 import OutputChunk, Step, StepSpec, StepState
+from interlock.v1.step_pb2 import OutputChunk, OutputStream, Step, StepSpec, StepState
 
 RUN = Run(run_id="run-1", state=RunState.RUN_STATE_RUNNING, steps_total=2)
 
@@ -266,3 +266,14 @@ async def test_the_editor_is_a_real_program(monkeypatch: pytest.MonkeyPatch) -> 
     assert await edit_text("before\n") is None
     monkeypatch.setenv("EDITOR", "/nowhere/at all")
     assert await edit_text("before\n") is None
+
+
+def test_a_reply_that_comes_is_marked_as_partial_and_shown_before_its_line_is_whole() -> None:
+    view = RunView(RUN)
+    piece = OutputChunk(step=1, data=b"It is\nwell", stream=OutputStream.OUTPUT_STREAM_REPLY)
+    stream = io.StringIO()
+    PlainReporter(stream).changed(view, view.apply(WatchRunResponse(output=piece)))
+    assert stream.getvalue() == "    … It is\n"
+    assert view.begun == ["well"]
+    view.apply(output(b"\nmake: nothing"))
+    assert (view.mark, view.begun) == ("|", [])

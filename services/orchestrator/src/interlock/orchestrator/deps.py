@@ -9,6 +9,7 @@ from interlock.common.clock import Clock
 from interlock.common.ids import Ids
 from interlock.common.journal_keys import SigningKey
 from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.clients.replies import Replies
 from interlock.orchestrator.policies import Policies
 from interlock.orchestrator.queries.shared import SharedEvents
 from interlock.orchestrator.runs.asked import Asked
@@ -37,6 +38,7 @@ class Deps:
     transactions: Transactions
     executor: ExecutorClient
     executor_address: str
+    replies: Replies
     clock: Clock
     ids: Ids
     policies: Policies

@@ -9,11 +9,12 @@ from datetime import timedelta
 from functools import partial
 
 from interlock.common.access.guard import Guard, guarding
-from interlock.common.client import channel
+from interlock.common.client import Channel, channel
 from interlock.common.clock import Clock, SystemClock
 from interlock.common.ids import UlidIds
 from interlock.common.server import ServerSpec, Service, serve
 from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.clients.replies import Replies
 from interlock.orchestrator.config import Config
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain.keys import Keys
@@ -101,10 +102,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         for part in (journal, notifier, feed):
             await part.start()
             stack.push_async_callback(part.close)
-        to_executor = channel(config.executor, config.token, service="executor")
-        executor_channel = await stack.enter_async_context(to_executor)
-        to_planner = channel(config.planner, config.token, service="planner")
-        planner_channel = await stack.enter_async_context(to_planner)
+        executor_channel, planner_channel = await _channels(stack, config)
         executor = ExecutorClient(executor_channel)
         stack.push_async_callback(executor.session.close)
         policies = Policies(config.policy, provider_groups=config.provider_groups)
@@ -130,6 +128,7 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
             transactions,
             executor,
             str(config.executor),
+            Replies(planner_channel),
             clock,
             ids,
             policies,
@@ -144,6 +143,13 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         webhooks.start()
         stack.push_async_callback(webhooks.close)
         yield deps
+
+
+async def _channels(stack: AsyncExitStack, config: Config) -> tuple[Channel, Channel]:
+    """To the executor and to the planner."""
+    to_executor = channel(config.executor, config.token, service="executor")
+    to_planner = channel(config.planner, config.token, service="planner")
+    return await stack.enter_async_context(to_executor), await stack.enter_async_context(to_planner)
 
 
 def _forget(payloads: Payloads, asked: Asked, run_id: str, digests: Sequence[str]) -> None:

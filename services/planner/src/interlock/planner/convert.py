@@ -10,6 +10,7 @@ from interlock.common.digests import sha256_text
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.plan import wire
 from interlock.planner.commands.asking import Allowance
+from interlock.planner.commands.live import Piece
 from interlock.planner.commands.models import Terms
 from interlock.planner.domain.model import (
     DEFAULT_MAX_STEPS,
@@ -21,6 +22,7 @@ from interlock.planner.domain.model import (
     Limits,
     PassedGateway,
     PlanTask,
+    ReplyKey,
 )
 from interlock.planner.gateways.recorded import Record
 from interlock.planner.queries.capabilities import Capabilities, Found
@@ -95,7 +97,27 @@ def terms(message: planner_pb2.ModelTerms) -> Terms:
         allowance=Allowance(message.max_cost_micros, message.unpriced_call_micros)
         if message.HasField("max_cost_micros")
         else None,
+        live=reply_key(message.live) if message.HasField("live") else None,
     )
+
+
+def reply_key(message: planner_pb2.ReplyKey) -> ReplyKey:
+    """Which question's reply."""
+    return ReplyKey(message.run_id, message.step, message.attempt)
+
+
+def reply_piece(key: ReplyKey, piece: Piece) -> planner_pb2.StreamReplyResponse:
+    """A piece of a reply as live output."""
+    chunk = step_pb2.OutputChunk(
+        run_id=key.run_id,
+        step=key.step,
+        attempt=key.attempt,
+        stream=step_pb2.OUTPUT_STREAM_REPLY,
+        offset=piece.offset,
+        data=piece.data,
+    )
+    chunk.at.FromDatetime(piece.at)
+    return planner_pb2.StreamReplyResponse(chunk=chunk)
 
 
 def failure(error: InterlockError) -> step_pb2.StepFailure:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -78,6 +79,14 @@ class PlannerService(planner_pb2_grpc.PlannerServicer):
             if not terms.failure_as_data:
                 raise
             return error
+
+    async def StreamReply(
+        self, request: planner_pb2.StreamReplyRequest, context: Any
+    ) -> AsyncIterator[planner_pb2.StreamReplyResponse]:
+        key = convert.reply_key(request.key)
+        async with aclosing(self._models.replies.follow(key, request.offset)) as pieces:
+            async for piece in pieces:
+                yield convert.reply_piece(key, piece)
 
     async def GetCapabilities(
         self, request: planner_pb2.GetCapabilitiesRequest, context: Any

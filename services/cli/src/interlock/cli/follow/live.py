@@ -79,8 +79,9 @@ class LiveReporter:
         )
         parts: list[RenderableType] = [head, _steps(_window(view), self._spinner, self._console.width)]
         room = max(self._console.width - 4, 20)
-        tail = list(view.tail)[-_SHOWN_OUTPUT:]
-        parts += [Text(f"  │ {line[:room]}", "dim", no_wrap=True, overflow="ellipsis") for line in tail]
+        tail = [*view.tail, *view.begun][-_SHOWN_OUTPUT:]
+        mark = view.mark.replace("|", "│")
+        parts += [Text(f"  {mark} {line[:room]}", "dim", no_wrap=True, overflow="ellipsis") for line in tail]
         return Group(*parts)
 
 

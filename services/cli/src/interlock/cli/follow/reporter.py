@@ -53,10 +53,10 @@ class PlainReporter:
 
     def changed(self, view: RunView, changed: Changed) -> None:
         for line in changed.lines:
-            self.note(f"    | {line}")
+            self.note(f"    {view.mark} {line}")
         if changed.step is not None and changed.state is not None and changed.state not in _QUIET:
             for line in view.flush():
-                self.note(f"    | {line}")
+                self.note(f"    {view.mark} {line}")
             step = changed.step
             said = outcome(step)
             total = max(view.run.steps_total, len(view.steps))
@@ -76,7 +76,7 @@ class PlainReporter:
 
     def end(self, view: RunView) -> None:
         for line in view.flush():
-            self.note(f"    | {line}")
+            self.note(f"    {view.mark} {line}")
         self.note(escape(summary(view)))
 
 

@@ -9,7 +9,7 @@ from interlock.cli.safe import escape_bytes
 from interlock.v1.cost_pb2 import Cost
 from interlock.v1.orchestrator_pb2 import WatchRunResponse
 from interlock.v1.run_pb2 import Run
-from interlock.v1.step_pb2 import OutputChunk, Step, StepState
+from interlock.v1.step_pb2 import OutputChunk, OutputStream, Step, StepState
 
 TAIL_LINES = 200
 _MAX_PARTIAL = 4096
@@ -42,6 +42,7 @@ class RunView:
         self.steps: dict[int, Step] = {step.number: step for step in run.steps}
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.current = 0
+        self.replying = False
         self._partial = b""
 
     def apply(self, message: WatchRunResponse) -> Changed:
@@ -70,6 +71,16 @@ class RunView:
         """What the run cost so far."""
         return self.run.cost
 
+    @property
+    def mark(self) -> str:
+        """What stands before a line of output: a model's reply is partial as long as it comes."""
+        return "…" if self.replying else "|"
+
+    @property
+    def begun(self) -> list[str]:
+        """The line that a model is in the middle of; a command's is shown when it is whole."""
+        return [_last_segment(self._partial)] if self.replying and self._partial else []
+
     def _step(self, step: Step, changed: Changed) -> None:
         before = self.steps.get(step.number)
         self.steps[step.number] = step
@@ -86,6 +97,7 @@ class RunView:
             self.current = chunk.step
             self.tail.clear()
             self._partial = b""
+        self.replying = chunk.stream == OutputStream.OUTPUT_STREAM_REPLY
         *whole, self._partial = (self._partial + chunk.data).split(b"\n")
         if len(self._partial) > _MAX_PARTIAL:
             whole.append(self._partial)

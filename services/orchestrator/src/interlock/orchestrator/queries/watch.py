@@ -17,7 +17,15 @@ from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import events as e
 from interlock.orchestrator.domain.actions import actions
 from interlock.orchestrator.domain.evolve import evolve, fold
-from interlock.orchestrator.domain.model import RUN_FINAL, Gate, Run, Step, StepKind, StepState
+from interlock.orchestrator.domain.model import (
+    MODEL_KINDS,
+    RUN_FINAL,
+    Gate,
+    Run,
+    Step,
+    StepKind,
+    StepState,
+)
 from interlock.orchestrator.queries.journal import event_view
 from interlock.orchestrator.queries.runs import step_view
 from interlock.orchestrator.runs.book import recorded
@@ -32,6 +40,7 @@ HEARTBEAT_SECONDS = 10.0
 _QUEUE = 64
 _LAST_OUTPUT_SECONDS = 5.0
 _ASK_AGAIN_SECONDS = 0.05
+_REPLY_AGAIN_SECONDS = 0.5
 _RUNS_NOW = (e.StepStarted, e.StepExecuting, e.StepApplying, e.StepEdited, e.PreviewSuperseded)
 _SHOWS = (e.StepPrepared, e.StepProposed, e.ApprovalRequested, e.StepSucceeded, e.StepFailed)
 
@@ -82,6 +91,11 @@ def _runs(step: Step) -> bool:
     return True
 
 
+def _thinks(step: Step) -> bool:
+    """Whether a model answers the step in words."""
+    return step.spec.kind in MODEL_KINDS
+
+
 class _Watcher:
     """One stream: events come through `_follow`, output through one task per attempt, both into one queue."""
 
@@ -92,6 +106,7 @@ class _Watcher:
         self._with_output = with_output
         self._queue: asyncio.Queue[o.WatchRunResponse | None] = asyncio.Queue(_QUEUE)
         self._outputs: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._heard: tuple[int, int] | None = None  # whose reply is coming in
         self._error: InterlockError | None = None
 
     async def stream(self) -> AsyncGenerator[o.WatchRunResponse, None]:
@@ -158,11 +173,12 @@ class _Watcher:
 
     def _start_output_of_current(self) -> None:
         step = self._run.current if self._run else None
-        if step is None or not self._with_output or not _runs(step):
+        if step is None or not self._with_output or not (_runs(step) or _thinks(step)):
             return
         key = (step.number, step.attempt)
         if key not in self._outputs:
-            self._outputs[key] = asyncio.create_task(self._output(*key))
+            relay = self._reply(*key) if _thinks(step) else self._output(*key)
+            self._outputs[key] = asyncio.create_task(relay)
             self._outputs[key].add_done_callback(_report_defect)
 
     async def _output(self, step: int, attempt: int) -> None:
@@ -188,6 +204,20 @@ class _Watcher:
                 return
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
+    async def _reply(self, step: int, attempt: int) -> None:
+        """Relays a model's reply while it comes. What is lost of it is in the step's result, as the rest is."""
+        have = 0
+        while self._computing(step, attempt):
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                chunks = self._deps.replies.follow(self._run_id, step, attempt, have)
+                async with aclosing(chunks):
+                    async for chunk in chunks:
+                        self._heard = (step, attempt)
+                        have = chunk.offset + len(chunk.data)
+                        await self._queue.put(o.WatchRunResponse(output=chunk, cursor=self._cursor()))
+            self._heard = None
+            await asyncio.sleep(_REPLY_AGAIN_SECONDS)
+
     def _computing(self, number: int, attempt: int) -> bool:
         """Whether the attempt's result was not told yet."""
         step = self._run.current if self._run else None
@@ -197,9 +227,18 @@ class _Watcher:
 
     async def _finish_output(self, step: int) -> None:
         """Lets output arrive before the event that says how the step ended."""
-        under_way = [task for key, task in self._outputs.items() if key[0] == step and not task.done()]
-        if under_way:
-            await asyncio.wait(under_way, timeout=_LAST_OUTPUT_SECONDS)
+        for key, task in self._outputs.items():
+            if key[0] != step or task.done():
+                continue
+            if self._is_waiting(key):
+                task.cancel()
+            else:
+                await asyncio.wait([task], timeout=_LAST_OUTPUT_SECONDS)
+
+    def _is_waiting(self, key: tuple[int, int]) -> bool:
+        """Whether nothing more can come: the model's reply has ended, or was not told at all."""
+        step = self._run.step(key[0]) if self._run else None
+        return step is not None and _thinks(step) and self._heard != key
 
     def _cursor(self) -> str:
         return encode_cursor(_scope(self._run_id), {"seq": self._run.seq if self._run else 0})

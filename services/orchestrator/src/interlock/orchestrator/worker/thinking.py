@@ -6,6 +6,7 @@ from typing import Any
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.clients.replies import reply_key
 from interlock.orchestrator.convert import results, texts
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_step
@@ -31,11 +32,14 @@ class Thinking:
         said = await context.instruction(self._payloads, step)
         keys = list(step.spec.input.get("context_keys", []))
         seen = await context.results(self._payloads, run, step.number, keys)
+        terms = planner_pb2.ModelTerms(live=reply_key(run.run_id, action.step, action.attempt))
         if step.spec.kind is StepKind.ANALYZE:
-            analyze = planner_pb2.AnalyzeRequest(instruction=said, goal=run.goal, results=seen)
+            analyze = planner_pb2.AnalyzeRequest(instruction=said, goal=run.goal, results=seen, terms=terms)
             response: Any = await self._asking.call(self._asking.stub.Analyze, analyze, run, step.number)
         else:
-            summarize = planner_pb2.SummarizeRequest(instruction=said, goal=run.goal, results=seen)
+            summarize = planner_pb2.SummarizeRequest(
+                instruction=said, goal=run.goal, results=seen, terms=terms
+            )
             response = await self._asking.call(self._asking.stub.Summarize, summarize, run, step.number)
         calls, payloads = results.calls(response.exchanges)
         reply, kept = texts.payload(response.text.encode(), texts.TEXT)

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from interlock.common.clock import Clock
 from interlock.common.errors import Reason
 from interlock.planner import prompts
+from interlock.planner.commands.live import LiveReply
 from interlock.planner.domain.context import cut, fenced
 from interlock.planner.domain.model import Exchange
 from interlock.planner.gateways import prices
@@ -80,9 +81,11 @@ class Asker:
         attempts: int,
         timeout_s: float,
         allowance: Allowance | None = None,
+        listener: LiveReply | None = None,
     ) -> None:
         self.gateway = gateway
         self._allowance = allowance
+        self._listener = listener
         self._clock = clock
         self._attempts = attempts
         self._timeout_s = timeout_s
@@ -163,7 +166,9 @@ class Asker:
 
     async def _once(self, question: Question, request: CompletionRequest) -> tuple[Any, Sequence[Completion]]:
         if question.schema is None:
-            completion = await self.gateway.complete(request)
+            if self._listener is not None:
+                self._listener.begin()
+            completion = await self.gateway.complete(replace(request, listener=self._listener))
             return completion.text, (completion,)
         structured = await self.gateway.structure(request, question.schema)
         return structured.data, structured.completions

@@ -10,7 +10,8 @@ from interlock.common import logs
 from interlock.common.clock import Clock
 from interlock.common.errors import Reason
 from interlock.planner.commands.asking import Allowance, Asked, Asker
-from interlock.planner.domain.model import Exchange, PassedGateway
+from interlock.planner.commands.live import LiveReplies, LiveReply
+from interlock.planner.domain.model import Exchange, PassedGateway, ReplyKey
 from interlock.planner.gateways import prices, recorded
 from interlock.planner.gateways.base import Gateway, ModelError
 from interlock.planner.gateways.guarded import GuardedGateway, Standing
@@ -39,11 +40,15 @@ _NEXT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On which terms models may be asked. With a ``record``, none is; no ``allowance`` is no limit."""
+    """On which terms models may be asked. With a ``record``, none is; no ``allowance`` is no limit.
+
+    Under the key ``live`` a reply in words can be read while it comes.
+    """
 
     record: Record | None = None
     failure_as_data: bool = False
     allowance: Allowance | None = None
+    live: ReplyKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Models:
         self, routes: Mapping[str, Route], clock: Clock, guards: Mapping[str, GuardedGateway] | None = None
     ) -> None:
         self.routes = routes
+        self.replies = LiveReplies(clock)
         self._clock = clock
         self._guards = guards or {}
 
@@ -76,6 +82,17 @@ class Models:
         Of the caller's time each gateway gets an equal part of what those before it left. Raises the last gateway's
         error, with the exchanges of all of them, and in its metadata (``passed_over``) those that were asked before.
         """
+        with self.replies.open(terms.live) as listener:
+            return await self._ask(purpose, terms, time_left_s, ask, listener)
+
+    async def _ask(
+        self,
+        purpose: str,
+        terms: Terms,
+        time_left_s: float | None,
+        ask: Callable[[Asker, float | None], Awaitable[Asked[T]]],
+        listener: LiveReply | None,
+    ) -> Asked[T]:
         end = None if time_left_s is None else self._clock.monotonic() + time_left_s
         route = self.routes[purpose]
         gateways = self._gateways(purpose, route, terms.record)
@@ -85,7 +102,7 @@ class Models:
             allowance = None
             if terms.allowance is not None and terms.record is None:
                 allowance = terms.allowance.less(earlier)
-            asker = Asker(gateway, self._clock, route.attempts, gateway.info.timeout_s, allowance)
+            asker = Asker(gateway, self._clock, route.attempts, gateway.info.timeout_s, allowance, listener)
             try:
                 asked = await ask(asker, self._part(end, len(gateways) - index))
             except ModelError as error:

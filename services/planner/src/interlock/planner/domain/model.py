@@ -117,6 +117,15 @@ class PassedGateway:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyKey:
+    """Names a question whose reply can be read while it comes: the attempt of a step that it is for."""
+
+    run_id: str
+    step: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """One model call as it is journaled: the exact bytes both ways, and what the gateway said of it.
 

@@ -9,7 +9,7 @@ Money is whole micro-US-dollars. What a gateway does not report is ``None``, nev
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from interlock.common.errors import InterlockError, Reason
@@ -18,9 +18,20 @@ from interlock.planner.domain.model import Exchange, Price
 JsonSchema = Mapping[str, Any]
 
 
+class Listener(Protocol):
+    """Hears a reply while it comes. What it hears is partial, and nothing depends on it."""
+
+    def add(self, text: str) -> None:
+        """The next piece."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """What is asked of a model. ``timeout_s`` bounds the whole call, retries included."""
+    """What is asked of a model. ``timeout_s`` bounds the whole call, retries included.
+
+    A gateway that can tells a ``listener`` the reply in pieces; the completion is the same without one.
+    """
 
     prompt: str
     system: str = ""
@@ -28,6 +39,7 @@ class CompletionRequest:
     timeout_s: float = 120.0
     purpose: str = ""
     prompt_version: str = ""
+    listener: Listener | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

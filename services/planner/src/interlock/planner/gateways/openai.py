@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import httpx
 import rfc8785
 
 from interlock.common.errors import Reason
@@ -27,21 +28,24 @@ from interlock.planner.gateways.base import (
 from interlock.planner.gateways.money import count_of, micros_of_dollars
 from interlock.planner.gateways.replies import NotJson, find_json, read_object
 from interlock.planner.gateways.status import check_status, server_says
+from interlock.planner.gateways.streamed import Joiner
 from interlock.planner.gateways.transport import HttpReply, Transport
 
 _FORMATS = ("json_schema", "json_object", "text")
-_MAX_ADAPTATIONS = 4
+_MAX_ADAPTATIONS = 5
 _HEALTH_TIMEOUT_S = 5.0
+_STREAMED: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 @dataclass(slots=True)
 class Habits:
-    """What a server turned out to accept; starts hopeful and only steps down.
+    """What a server turned out to accept; starts hopeful and only steps down. ``stream`` is of replies in words.
 
     ``extra`` is added to every request, ``text_extra`` to those for plain text.
     """
 
     format: int = 0
+    stream: bool = True
     max_tokens_field: str = "max_tokens"
     temperature: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -93,13 +97,29 @@ class OpenAIGateway:
 
     async def _ask(self, request: CompletionRequest, schema: JsonSchema | None) -> Completion:
         for _ in range(_MAX_ADAPTATIONS):
-            sent = rfc8785.dumps(self._body(request, schema))
-            reply = await self._http.post("chat/completions", sent, request.timeout_s)
+            joiner = Joiner(request.listener) if request.listener and self._habits.stream else None
+            body = self._body(request, schema) | (_STREAMED if joiner else {})
+            sent = rfc8785.dumps(body)
+            tap = joiner.feed if joiner else None
+            reply = await self._http.post("chat/completions", sent, request.timeout_s, tap=tap)
+            if joiner and joiner.heard:
+                return self._joined(joiner, reply, sent)
             if reply.status in (400, 404, 415, 422, 501) and self._adapt(reply, schema is not None):
                 continue
             break
         check_status(reply)
         return reread(reply, sent, self._info.model)
+
+    def _joined(self, joiner: Joiner, reply: HttpReply, sent: bytes) -> Completion:
+        """What was told in pieces, as if it had come whole. Headers came before anything had a price."""
+        priced = any(name.startswith("x-litellm-") for name in reply.headers)
+        whole = replace(reply, body=joiner.whole(), headers=httpx.Headers())
+        completion = reread(whole, sent, self._info.model)
+        if priced and completion.cost_micros is None:
+            self._habits.stream = (
+                False  # this server says prices of whole replies only, and a price is worth more
+            )
+        return completion
 
     def _body(self, request: CompletionRequest, schema: JsonSchema | None) -> dict[str, Any]:
         form = _FORMATS[self._habits.format]
@@ -126,6 +146,9 @@ class OpenAIGateway:
         """Step down in what the server refused; False when the refusal is about something else."""
         said = server_says(reply)
         habits = self._habits
+        if habits.stream and "stream" in said:
+            habits.stream = False
+            return True
         if (
             "max_tokens" in said
             and "max_completion_tokens" in said

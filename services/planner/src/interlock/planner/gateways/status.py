@@ -67,7 +67,11 @@ def server_says(reply: HttpReply) -> str:
     except NotJson:
         data = None
     error = data.get("error", data.get("detail")) if isinstance(data, dict) else None
+    return error_says(error) if error else _KEYLIKE.sub("***", shown(reply.body)) or "(no text)"
+
+
+def error_says(error: object) -> str:
+    """The same of the error object in a body."""
     if isinstance(error, dict):
         error = " ".join(str(error[key]) for key in ("message", "code", "type") if error.get(key))
-    text = shown(str(error).encode("utf-8", "replace")) if error else shown(reply.body)
-    return _KEYLIKE.sub("***", text) or "(no text)"
+    return _KEYLIKE.sub("***", shown(str(error).encode("utf-8", "replace"))) or "(no text)"

@@ -23,6 +23,8 @@ _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 20.0
 
 Sleep = Callable[[float], Awaitable[None]]
+Tap = Callable[[bytes], None]
+"""Gets the body of an event stream (``text/event-stream``) of status 200, as it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +79,19 @@ class Transport:
         )
 
     async def post(
-        self, path: str, body: bytes, timeout_s: float, retried: frozenset[int] = RETRIED
+        self,
+        path: str,
+        body: bytes,
+        timeout_s: float,
+        retried: frozenset[int] = RETRIED,
+        tap: Tap | None = None,
     ) -> HttpReply:
         """The server's answer to a JSON body, after retries; the caller judges its status.
 
         Raises ModelError: MODEL_UNAVAILABLE (no connection, or one closed without a reply), MODEL_TIMEOUT,
         MODEL_REPLY_INVALID (cut or too large).
         """
-        return await self._call("POST", path, body, timeout_s, retried)
+        return await self._call("POST", path, body, timeout_s, retried, tap)
 
     async def get(self, path: str, timeout_s: float) -> HttpReply:
         """One GET without retries; raises as ``post``."""
@@ -95,26 +102,38 @@ class Transport:
         await self._client.aclose()
 
     async def _call(
-        self, method: str, path: str, body: bytes | None, timeout_s: float, retried: frozenset[int]
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        timeout_s: float,
+        retried: frozenset[int],
+        tap: Tap | None = None,
     ) -> HttpReply:
         end = self._clock.monotonic() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._attempts(method, path, body, end, retried)
+                return await self._attempts(method, path, body, end, retried, tap)
         except TimeoutError:
             raise ModelError(
                 Reason.MODEL_TIMEOUT, f"The model's server did not answer within {timeout_s:.3g} s."
             ) from None
 
     async def _attempts(
-        self, method: str, path: str, body: bytes | None, end: float, retried: frozenset[int]
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        end: float,
+        retried: frozenset[int],
+        tap: Tap | None,
     ) -> HttpReply:
         attempt = 1
         while True:
             failure: ModelError | None = None
             reply: HttpReply | None = None
             try:
-                reply = await self._once(method, path, body)
+                reply = await self._once(method, path, body, tap)
                 if reply.status not in retried or _final(reply):
                     return reply
             except httpx.TransportError as error:
@@ -138,7 +157,7 @@ class Transport:
         ceiling = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** (attempt - 1))
         return self._jitter() * ceiling
 
-    async def _once(self, method: str, path: str, body: bytes | None) -> HttpReply:
+    async def _once(self, method: str, path: str, body: bytes | None, tap: Tap | None) -> HttpReply:
         started = self._clock.monotonic()
         headers = {"content-type": "application/json"} if body is not None else {}
         async with contextlib.AsyncExitStack() as stack:
@@ -149,23 +168,31 @@ class Transport:
                 if isinstance(error, httpx.ReadError) or "without sending a response" in str(error):
                     raise _NoReply(str(error)) from None
                 raise
-            raw = await self._read(response)
+            raw = await self._read(response, tap if _streams(response) else None)
         elapsed = max(0, round((self._clock.monotonic() - started) * 1000))
         return HttpReply(response.status_code, response.headers, self._keys.out_of(raw), elapsed)
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, response: httpx.Response, tap: Tap | None) -> bytes:
         if response.headers.get("content-encoding", "identity") != "identity":
             message = "The model's server sent a compressed reply, which was not asked for."
             raise ModelError(Reason.MODEL_REPLY_INVALID, message)
         parts: list[bytes] = []
         size = 0
-        async for part in response.aiter_raw(65_536):
+        # with a size, parts would be held back until there is so much of them
+        async for part in response.aiter_raw(None if tap else 65_536):
             size += len(part)
             if size > self._limits.reply_bytes:
                 message = f"The model's server sent more than {self._limits.reply_bytes:,} bytes."
                 raise ModelError(Reason.MODEL_REPLY_INVALID, message)
             parts.append(part)
+            if tap is not None:
+                tap(part)
         return b"".join(parts)
+
+
+def _streams(response: httpx.Response) -> bool:
+    kind = str(response.headers.get("content-type", ""))
+    return response.status_code == 200 and kind.partition(";")[0].strip().lower() == "text/event-stream"
 
 
 class _NoReply(httpx.TransportError):
