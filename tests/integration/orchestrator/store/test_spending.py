@@ -72,7 +72,7 @@ async def test_a_callers_day_does_not_count_against_another_caller(databases: li
     assert (cap.limit_micros, cap.unpriced_micros, cap.key) == (500, 7, "bob")
 
 
-async def test_what_a_dead_orchestrator_held_stands_until_the_step_has_ended(
+async def test_what_a_dead_orchestrator_held_counts_as_spent_when_the_step_has_ended(
     databases: list[Database],
 ) -> None:
     database = databases[0]
@@ -92,10 +92,17 @@ VALUES ('run-1', 'RUNNING', 'g', now(), now(), 1, '', 1)""")
         assert cap is not None
         return cap.taken_micros
 
-    await spending.release_lost(database, "run-1", [2, 3])  # not its step
+    async def states() -> dict[str, str]:
+        rows = await database.all(text("SELECT owner, state FROM spending"))
+        return {row[0]: row[1] for row in rows}
+
+    await spending.count_lost(database, "run-1", [2, 3])  # not its step
+    assert await states() == {"dead": "held", "alive": "held"}
+    await spending.count_lost(database, "run-1", [1])
+    assert await states() == {"dead": "settled", "alive": "held"}  # the other one may still be asking
     assert await taken() == 100
-    await spending.release_lost(database, "run-1", [1])
-    assert await taken() == 50  # the other one may still be asking
+    await spending.settle(database, "res-dead", Cost(0))  # who was only away for long is too late
+    assert await taken() == 100
 
 
 async def test_a_run_counts_what_it_spent_before_there_was_a_record(databases: list[Database]) -> None:

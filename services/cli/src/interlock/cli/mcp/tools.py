@@ -147,7 +147,7 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         "edit_file", "Edit a file",
         "Writes one file. The change is prepared apart and its diff shown to who decides." + _WAITS,
-        _adding(_edit), Hints(destructive=True),
+        _adding(_edit), Hints(destructive=True, open_world=True),
         {
             **_ACTS, **_PATH,
             "change": {

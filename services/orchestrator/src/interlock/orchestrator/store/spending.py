@@ -2,7 +2,8 @@
 
 What is taken of a budget is what is held back and what was settled, over every orchestrator. Whoever holds back more
 takes the budgets' locks in one order, reads what is taken and writes in one transaction: two never see the same rest.
-What an orchestrator held back that then died stands until its run or step has ended.
+What an orchestrator held back that then died stands, and counts as spent once its run or step has ended: nobody knows
+whether its question was answered, and has to be paid for.
 """
 
 from __future__ import annotations
@@ -124,8 +125,8 @@ UPDATE spending SET state = 'settled', micros = :micros, purpose = :purpose, mod
        completion_tokens = :completion_tokens
  WHERE id = :id AND state = 'held' RETURNING id
 """)
-_RELEASE_LOST: Final = text("""
-UPDATE spending s SET state = 'released', micros = 0
+_COUNT_LOST: Final = text("""
+UPDATE spending s SET state = 'settled', unpriced = 1
   FROM runs r
  WHERE s.state = 'held' AND r.id = s.run_id
    AND (r.state IN ('COMPLETED', 'FAILED', 'CANCELLED') OR (s.run_id = :run AND s.step = ANY (:ended)))
@@ -170,9 +171,12 @@ async def settle(database: Database, reservation: str, cost: Cost) -> None:
     await database.write(_SETTLE.bindparams(id=reservation, **cost._asdict()))
 
 
-async def release_lost(database: Database, run_id: str, ended: Sequence[int]) -> None:
-    """Gives back what orchestrators that died held back for runs, or for these steps of this run, that have ended."""
-    await database.write(_RELEASE_LOST.bindparams(run=run_id, ended=list(ended)))
+async def count_lost(database: Database, run_id: str, ended: Sequence[int]) -> None:
+    """Counts as spent what orchestrators that died held back for runs, or for these steps of this run, that have ended.
+
+    No report has it: what it cost, if anything, is not known.
+    """
+    await database.write(_COUNT_LOST.bindparams(run=run_id, ended=list(ended)))
 
 
 async def set_budget(database: Database, scope: str, key: str, *, most: int, each: int, by: str) -> None:

@@ -72,7 +72,7 @@ class Spending:
         if "needed_micros" not in told:
             raise BudgetReachedError(_reached(caps[0], step, model=told.get("unpriced_model", "")))
         least = int(told["needed_micros"])
-        await _sure(lambda: store.release_lost(self._database, run.run_id, _ended(run)))
+        await _sure(lambda: store.count_lost(self._database, run.run_id, _ended(run)))
         held, micros = await self._hold(asking, least, max(least, int(told["worst_micros"])))
         request.terms.max_cost_micros = micros
         response = await self._asked(asking, held, unpriced, answer, micros)
