@@ -55,7 +55,7 @@ def model_env(server: ScriptedServer) -> dict[str, str]:
 
 async def tell(them: Cluster, live: Path, *, first: str = "orchestrator", then: str = "orchestrator") -> Run:
     """The whole story, by patient clients: one of the orchestrator that is asked `first`, and one of another."""
-    _project(live)
+    project(live)
     async with asyncio.timeout(SECONDS), them.client(first) as beginner, them.client(then) as client:
         workspace = (await client.open_directory(live)).workspace_id
         run = await _create(beginner, workspace)
@@ -72,10 +72,11 @@ async def tell(them: Cluster, live: Path, *, first: str = "orchestrator", then: 
         assert again.run_id == run.run_id, "a repeated request gets the first answer"
         repeated = await client.decide(shown, "approve", request_id="decide-once")
         assert repeated.state == decided.state
-        return await _check(client, run.run_id, seen, live)
+        return await check(client, run.run_id, seen, live)
 
 
-def _project(live: Path) -> None:
+def project(live: Path) -> None:
+    """A directory with one file."""
     live.mkdir()
     live.chmod(0o777)
     (live / "a.txt").write_text("old\n")
@@ -102,7 +103,8 @@ def _files(live: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in live.iterdir()}
 
 
-async def _check(client: Client, run_id: str, seen: list[JournalEvent], live: Path) -> Run:
+async def check(client: Client, run_id: str, seen: list[JournalEvent], live: Path) -> Run:
+    """What must hold at the end; `seen` is what a watcher was told, in that order."""
     run = await client.get_run(run_id)
     states = [StepState.Name(step.state).removeprefix("STEP_STATE_") for step in run.steps]
     assert run.state == RunState.RUN_STATE_COMPLETED, (states, run.failure)
