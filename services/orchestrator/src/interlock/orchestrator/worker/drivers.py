@@ -24,7 +24,8 @@ from interlock.orchestrator.worker.performer import Performer
 from interlock.orchestrator.worker.run_driver import RunDriver
 
 _log = logs.get("drivers")
-_CLAIM = 200
+_CLAIM = 1000
+"""At most so many at once: those who have been claimed compete with the next claim for connections."""
 _SHARING = 0.5
 """Seconds between two claims of a share, while there may be more."""
 
