@@ -18,7 +18,7 @@ from interlock.matrix import render
 from interlock.matrix.deciding import Deciding
 from interlock.matrix.homeserver import Homeserver
 from interlock.matrix.posting import Posting
-from interlock.matrix.settings import Person
+from interlock.matrix.settings import Person, Room
 from interlock.matrix.state import Message, opened
 from interlock.v1.access_pb2 import Caller
 from interlock.v1.approval_pb2 import SubscribeResponse
@@ -121,6 +121,7 @@ class World:
     """Both, and a file between the lives of a bot."""
 
     def __init__(self, place: Path) -> None:
+        self.room = Room(ROOM)
         self.rooms, self.services, self._file = Rooms(), Services(), place / "state.db"
 
     async def live(self, *events: dict[str, Any]) -> None:
@@ -129,7 +130,7 @@ class World:
         async with httpx.AsyncClient(base_url="https://matrix.test", transport=transport) as http:
             with opened(self._file, ME) as state:
                 homeserver = Homeserver(http)
-                rooms: Any = {ROOM: {}}
+                rooms: Any = {ROOM: self.room}
                 services: Any = self.services
                 posting = Posting(homeserver, state, rooms, lambda: services)
                 people = {ADA: Person(ADA, "ada", "token")}
@@ -271,3 +272,22 @@ async def test_only_the_state_of_a_room_makes_it_encrypted(world: World) -> None
     assert len(world.rooms.remarks()) == 1
     await world.live(encryption, press(target=target))
     assert len(world.services.decided) == 1
+
+
+async def test_a_room_is_trusted_by_what_a_runs_creator_does_not_choose(world: World) -> None:
+    world.room = Room(ROOM, workspace_labels={"team": "pay"})
+    for name, of_run, of_workspace in (("apr-1", "pay", "other"), ("apr-2", "other", "pay")):
+        world.services.is_now(name, labels={"team": of_run}, workspace_labels={"team": of_workspace})
+        world.services.tells(name, "REQUESTED")
+    await world.live()
+    assert [each.approval_id for each in world.messages()] == ["apr-2"]
+    assert len(world.rooms.posts()) == 1
+
+
+async def test_a_runs_labels_choose_too(world: World) -> None:
+    world.room = Room(ROOM, {"app": "a"})
+    for name in "ab":
+        world.services.is_now(f"apr-{name}", labels={"app": name})
+        world.services.tells(f"apr-{name}", "REQUESTED")
+    await world.live()
+    assert [each.approval_id for each in world.messages()] == ["apr-a"]

@@ -9,14 +9,17 @@ import pytest
 import yaml
 
 from interlock.client import InterlockError, Reason
-from interlock.matrix.settings import load
+from interlock.matrix.settings import Room, load
 
 GOOD: dict[str, Any] = {
     "homeserver": "https://matrix.example.org/",
     "token": "syt_secret",
     "console": "https://interlock.example.org/",
     "state": "/var/lib/interlock/matrix.db",
-    "rooms": ["!ops:example.org", {"room": "#pay:example.org", "labels": {"team": "pay"}}],
+    "rooms": [
+        "!ops:example.org",
+        {"room": "#pay:example.org", "labels": {"app": "a"}, "workspace_labels": {"team": "pay"}},
+    ],
     "people": {"@ada:example.org": {"subject": "ada", "token": "ilk_secret"}},
 }
 
@@ -34,10 +37,10 @@ def test_a_file_says_everything(tmp_path: Path) -> None:
     assert found.homeserver == "https://matrix.example.org"
     assert found.token == "syt_secret"
     assert found.console == "https://interlock.example.org"
-    assert [(each.room, dict(each.labels)) for each in found.rooms] == [
-        ("!ops:example.org", {}),
-        ("#pay:example.org", {"team": "pay"}),
-    ]
+    assert found.rooms == (
+        Room("!ops:example.org"),
+        Room("#pay:example.org", {"app": "a"}, {"team": "pay"}),
+    )
     ada = found.people["@ada:example.org"]
     assert (ada.subject, ada.token) == ("ada", "ilk_secret")
     assert "secret" not in repr(found)
@@ -108,6 +111,8 @@ ADA = "@ada:example.org"
         ({"rooms": ["!a:b", "!a:b"]}, "rooms"),
         ({"rooms": [{"room": "!a:b", "label": {}}]}, "rooms"),
         ({"rooms": [{"room": "!a:b", "labels": {"n": 1}}]}, "rooms"),
+        ({"rooms": [{"room": "!a:b", "labels": ["n"]}]}, "rooms"),
+        ({"rooms": [{"room": "!a:b", "workspace_labels": {"n": 1}}]}, "rooms"),
         ({"people": None}, "people"),
         ({"people": {"ada": {"subject": "ada", "token": "t"}}}, "people"),
         ({"people": {ADA: "ada"}}, f"people.{ADA}"),

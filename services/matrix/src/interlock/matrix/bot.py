@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from interlock.client import Client, InterlockError, Reason
@@ -46,9 +45,9 @@ async def _together(posting: Posting, deciding: Deciding) -> None:
         raise first from None
 
 
-async def enter(homeserver: Homeserver, wanted: tuple[Room, ...]) -> dict[str, Mapping[str, str]]:
-    """Be in every room; their ids with the labels. Raises InterlockError for one that is closed or encrypted."""
-    rooms: dict[str, Mapping[str, str]] = {}
+async def enter(homeserver: Homeserver, wanted: tuple[Room, ...]) -> dict[str, Room]:
+    """Be in every room; each by its id. Raises InterlockError for one that is closed or encrypted."""
+    rooms: dict[str, Room] = {}
     for each in wanted:
         try:
             room_id = await homeserver.join(each.room)
@@ -64,7 +63,7 @@ async def enter(homeserver: Homeserver, wanted: tuple[Room, ...]) -> dict[str, M
             raise _unusable(
                 each, "is encrypted, which the bot cannot read", "Name a room without encryption."
             )
-        rooms[room_id] = each.labels
+        rooms[room_id] = each
     return rooms
 
 

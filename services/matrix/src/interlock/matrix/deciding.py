@@ -18,7 +18,7 @@ from interlock.matrix import answers, render
 from interlock.matrix.answers import Answer
 from interlock.matrix.homeserver import Homeserver, Refused
 from interlock.matrix.posting import PAUSE, Posting, is_temporary
-from interlock.matrix.settings import Person
+from interlock.matrix.settings import Person, Room
 from interlock.matrix.state import Message, State
 from interlock.matrix.timeline import Timeline
 from interlock.v1.decision_pb2 import ApprovalRecord
@@ -54,7 +54,7 @@ class Deciding:
         posting: Posting,
         own_user: str,
         people: Mapping[str, Person],
-        rooms: dict[str, Mapping[str, str]],
+        rooms: dict[str, Room],
         client_of: ClientOf = as_person,
         console: str = "",
     ) -> None:

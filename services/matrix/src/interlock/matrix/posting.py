@@ -16,6 +16,7 @@ from interlock.common import logs
 from interlock.matrix import render
 from interlock.matrix.answers import APPROVE, REJECT
 from interlock.matrix.homeserver import Homeserver, Refused
+from interlock.matrix.settings import Room
 from interlock.matrix.state import Message, State
 from interlock.v1.decision_pb2 import ApprovalEvent, ApprovalEventKind, ApprovalRecord, ApprovalState
 
@@ -34,7 +35,7 @@ _log = logs.get("posting")
 class Posting:
     """Keeps one message in each room about each approval, and each message up to date.
 
-    rooms: id of each room, and the labels that a run must have to be shown there.
+    rooms: by their ids; each says what is shown in it.
     connect: a new client, with the bot's own token; it needs to look only.
     """
 
@@ -42,7 +43,7 @@ class Posting:
         self,
         homeserver: Homeserver,
         state: State,
-        rooms: Mapping[str, Mapping[str, str]],
+        rooms: Mapping[str, Room],
         connect: Callable[[], Client] = Client,
     ) -> None:
         self._homeserver = homeserver
@@ -123,11 +124,11 @@ class Posting:
         if approval.replaces:
             await self._update(client, await client.get_approval(approval.replaces))
         known = {message.room_id for message in self._state.about(approval_id)}
-        for room_id, labels in list(self._rooms.items()):
+        for room_id, room in list(self._rooms.items()):
             if (
                 room_id not in known
                 and approval.state == _PENDING
-                and labels.items() <= dict(approval.labels).items()
+                and room.shows(dict(approval.labels), dict(approval.workspace_labels))
             ):
                 message = Message(approval_id, room_id, approval.run_id, approval.step, approval.digest)
                 self._state.add(message)

@@ -5,7 +5,7 @@
     state: /var/lib/interlock/matrix.db          # INTERLOCK_MATRIX_STATE; default: matrix.db in the data directory
     rooms:                                       # INTERLOCK_MATRIX_ROOMS: ids or aliases, with commas
       - "!ops:example.org"
-      - {room: "#payments:example.org", labels: {team: payments}}
+      - {room: "#payments:example.org", workspace_labels: {team: payments}}
     console: https://interlock.example.org       # INTERLOCK_MATRIX_CONSOLE: where `edit` sends people; may be left out
     people:                                      # nobody else decides
       "@ada:example.org": {subject: ada, token_file: /etc/interlock/ada.token}
@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from interlock.common.access.scope import covers
 from interlock.common.config import data_dir, env_list, env_path, env_text
 from interlock.common.errors import InterlockError, Reason
 
@@ -41,10 +42,19 @@ _KEYS = frozenset({"homeserver", "token", "token_file", "state", "rooms", "peopl
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room to post in, by id or alias, and the labels that a run must have to be shown there."""
+    """A room to post in, by id or alias, and the labels that an approval must have to be shown there.
+
+    `labels` are the run's, which whoever creates it chooses: they sort. `workspace_labels` are the workspace's, which
+    nobody but an admin chooses: they keep from a room what its people are not to see.
+    """
 
     room: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    workspace_labels: Mapping[str, str] = field(default_factory=dict)
+
+    def shows(self, labels: Mapping[str, str], workspace_labels: Mapping[str, str]) -> bool:
+        """Whether an approval with these is for the room."""
+        return self.labels.items() <= labels.items() and covers(self.workspace_labels, workspace_labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +152,21 @@ def _rooms(given: object) -> tuple[Room, ...]:
 def _room(given: object) -> Room:
     if isinstance(given, str):
         given = {"room": given}
-    if not isinstance(given, dict) or not set(given) <= {"room", "labels"}:
-        _bad("rooms", "must be ids, or mappings with room and labels")
-    room, labels = given.get("room"), given.get("labels") or {}
+    if not isinstance(given, dict) or not set(given) <= {"room", "labels", "workspace_labels"}:
+        _bad("rooms", "must be ids, or mappings with room, labels and workspace_labels")
+    room = given.get("room")
     if not isinstance(room, str) or not _ROOM.fullmatch(room):
         _bad("rooms", f"must be ids (!…) or aliases (#…), not {str(room)[:80]!r}")
-    if not isinstance(labels, dict) or not all(
-        isinstance(text, str) for pair in labels.items() for text in pair
+    return Room(room, _labels(given.get("labels")), _labels(given.get("workspace_labels")))
+
+
+def _labels(given: object) -> dict[str, str]:
+    given = {} if given is None else given
+    if not isinstance(given, dict) or not all(
+        isinstance(text, str) for pair in given.items() for text in pair
     ):
         _bad("rooms", "must have texts as labels")
-    return Room(room, labels)
+    return given
 
 
 def _people(given: object, file: Path | None) -> dict[str, Person]:
