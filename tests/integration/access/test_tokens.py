@@ -118,6 +118,24 @@ async def test_names_and_owners_that_would_not_be_clear(
         await services.issue("operator", subject="Agent-7", owner="bob")  # nobody has the name any more
 
 
+async def test_of_names_at_once_that_would_not_be_clear_one_is_given(services: Services) -> None:
+    names = ["Agent-7", "agent-7", "AGENT-7", "agent-7"] * 3
+
+    refused: set[tuple[Reason, str]] = set()
+
+    async def issue(name: str) -> str:
+        try:
+            with rpc_errors():
+                return (await services.issue("viewer", subject=name)).token.subject
+        except InterlockError as error:
+            refused.add((error.reason, error.field))
+            return ""
+
+    given = [name for name in await asyncio.gather(*map(issue, names)) if name]
+    assert given == [given[0]] * names.count(given[0])
+    assert refused == {(Reason.INVALID_ARGUMENT, "subject")}
+
+
 async def test_revoking_is_for_good_and_the_first_one_counts(services: Services) -> None:
     issued = await services.issue("viewer")
     admin = await services.issue("admin", subject="root@example.org")

@@ -153,7 +153,9 @@ def test_what_cannot_be_kept() -> None:
     )
     assert refused(driven, envelope=Grant(Bounds(("**",)))).reason is Reason.INVALID_ARGUMENT
     ahead(driven)
-    assert refused(driven).reason is Reason.APPROVAL_ALREADY_VOTED
+    again = refused(driven)
+    assert (again.reason, again.metadata["verdict"]) == (Reason.APPROVAL_ALREADY_VOTED, "approve")
+    assert f"kept until {again.metadata['until']}" in again.fix
     for number in range(MAX_EARLY - 1):
         ahead(driven, about=digest(number))
     assert refused(driven, about=OTHER).reason is Reason.RESOURCE_EXHAUSTED

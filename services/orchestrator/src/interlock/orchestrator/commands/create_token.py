@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -22,7 +23,7 @@ async def create_token(deps: Deps, message: pb.CreateTokenRequest) -> pb.CreateT
     roles = sorted(role_name(role) for role in message.roles)
     scope = dict(message.scope)
     _check(roles, scope)
-    await _check_names(deps, message.subject, message.owner)
+    _check_reserved(message.subject, message.owner)
     now = deps.clock.now()
     lifetime = message.lifetime.ToTimedelta() if message.HasField("lifetime") else DEFAULT_LIFETIME
     row = access.TokenRow(
@@ -37,7 +38,7 @@ async def create_token(deps: Deps, message: pb.CreateTokenRequest) -> pb.CreateT
         owner=message.owner,
     )
     text = new_text(row.id)
-    await access.issue(deps.database, row, digest(text), message.request_id)
+    await access.issue(deps.database, row, digest(text), message.request_id, _check_names)
     return pb.CreateTokenResponse(token=convert.token(row), text=text)
 
 
@@ -51,8 +52,8 @@ def _check(roles: list[str], scope: dict[str, str]) -> None:
         )
 
 
-async def _check_names(deps: Deps, subject: str, owner: str) -> None:
-    """Refuses names that nobody can have, that look like another, and owners that would not be clear."""
+def _check_reserved(subject: str, owner: str) -> None:
+    """Refuses names that nobody can have, and who would be their own agent."""
     for field, name in (("subject", subject), ("owner", owner)):
         if is_reserved(name):
             raise _bad(field, f"{name!r} is a name that nobody can have.", "Choose another name.")
@@ -60,7 +61,11 @@ async def _check_names(deps: Deps, subject: str, owner: str) -> None:
         raise _bad(
             "owner", f"{subject} cannot be the agent of {owner}.", "Name the person who answers for it."
         )
-    known = await access.working(deps.database, [name for name in (subject, owner) if name])
+
+
+def _check_names(new: access.TokenRow, known: Sequence[access.TokenRow]) -> None:
+    """Refuses names that look like one of a token that works, and owners that would not be clear."""
+    subject, owner = new.subject, new.owner
     for row in known:
         for field, name in (("subject", subject), ("owner", owner)):
             alike = [

@@ -50,11 +50,16 @@ def decide_or_keep(run: Run, ctx: Context, number: int, decision: Decision) -> l
             fix="Wait until the step asks, then decide.",
         )
     known = _valid(step.early, ctx.now)
-    if any(each.digest == decision.digest and each.subject == decision.subject for each in known):
+    before = next(
+        (each for each in known if (each.digest, each.subject) == (decision.digest, decision.subject)), None
+    )
+    if before is not None:
         raise InterlockError(
             Reason.APPROVAL_ALREADY_VOTED,
-            f"{decision.subject} has decided about {decision.digest} ahead before.",
-            metadata={"subject": decision.subject},
+            f"{decision.subject} has decided about {decision.digest} ahead before: {before.verdict.value}.",
+            fix=f"It is kept until {before.until} and given when step {number} asks about that digest; nothing more is"
+            " needed. To decide otherwise, cancel the run, or wait until the step asks about another digest.",
+            metadata={"subject": decision.subject, "verdict": before.verdict.value, "until": before.until},
         )
     if len(known) >= MAX_EARLY:
         raise InterlockError(

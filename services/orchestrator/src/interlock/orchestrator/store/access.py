@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Select, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql.dml import ReturningInsert
 
 from interlock.common.access.denials import Denial
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import Identity
-from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.store.engine import Database, is_outage, unavailable
 from interlock.orchestrator.store.schema import access_denials, access_tokens
 
 
@@ -47,13 +49,33 @@ class DenialRow(NamedTuple):
 
 
 _TOKEN: Final = select(*(access_tokens.c[name] for name in TokenRow._fields))
+_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('access_tokens', 7401))")
 _DENIAL: Final = select(*(access_denials.c[name] for name in DenialRow._fields))
 
 
-async def issue(database: Database, row: TokenRow, digest: bytes, request_id: str) -> None:
-    """Keeps a new token. Raises REQUEST_ID_REUSED when this request has issued one before."""
+async def issue(
+    database: Database,
+    row: TokenRow,
+    digest: bytes,
+    request_id: str,
+    check: Callable[[TokenRow, Sequence[TokenRow]], None],
+) -> None:
+    """Keeps a new token. Raises REQUEST_ID_REUSED when this request has issued one before, and what `check` raises.
+
+    `check` gets the token and those that work now and are spelled like it. Tokens are issued one at a time, so that of
+    two at once that could not stand beside each other the second is refused.
+    """
     values = {**row._asdict(), "digest": digest, "request_id": request_id or None}
-    kept = await database.write(_issuing(values))
+    try:
+        async with database.borrow() as connection, connection.begin():
+            await connection.execute(_LOCK)
+            alike = await connection.execute(_alike([name for name in (row.subject, row.owner) if name]))
+            check(row, [TokenRow(*each) for each in alike.all()])
+            kept = (await connection.execute(_issuing(values))).all()
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        if not is_outage(error):
+            raise
+        raise unavailable(error, "unknown") from error
     if not kept:
         raise await _issued_before(database, request_id)
 
@@ -111,14 +133,14 @@ async def find(database: Database, token_id: str, digest: bytes) -> Identity | N
     )
 
 
-async def working(database: Database, subjects: Sequence[str]) -> list[TokenRow]:
+def _alike(subjects: Sequence[str]) -> Select[Any]:
     """Tokens that work now, of subjects or owners that are spelled like one of these but for case; at most 1,000."""
     lowered = [subject.lower() for subject in subjects]
     alike = or_(
         func.lower(access_tokens.c.subject).in_(lowered), func.lower(access_tokens.c.owner).in_(lowered)
     )
     query = _TOKEN.where(alike, access_tokens.c.revoked_at.is_(None), access_tokens.c.expires_at > func.now())
-    return [TokenRow(*row) for row in await database.all(query.limit(1000))]
+    return query.limit(1000)
 
 
 async def page(
