@@ -20,6 +20,7 @@ from interlock.v1.decision_pb2 import (
     ApprovalRecord,
     ApprovalState,
     Decision,
+    StageProgress,
     Vote,
 )
 from interlock.v1.policy_pb2 import Gate
@@ -82,15 +83,33 @@ def show_ahead(settings: Settings, approval: ApprovalRecord) -> None:
 
 
 def stage_lines(approval: ApprovalRecord) -> list[str]:
-    """Who has approved and who has to, where the policy asks for several; safe for a terminal."""
-    lines = []
+    """Who has approved, who has to and who still can, where the policy asks for several; safe for a terminal."""
+    lines, waits_for = [], 0
     for number, stage in enumerate(approval.stages, 1):
         title = f"stage {number}{f' ({stage.name})' if stage.name else ''}"
         whom = f" of {', '.join(stage.approvers)}" if stage.approvers else ""
         voted = [_who(vote) for vote in approval.votes if vote.stage == number]
         so_far = f"; approved: {', '.join(voted)}" if voted else ""
-        lines.append(escape(f"{title}: {stage.votes} of {stage.quorum} needed{whom}{so_far}"))
+        missing = stage.quorum - stage.votes
+        if approval.state != ApprovalState.APPROVAL_STATE_PENDING or missing <= 0:
+            still = ""
+        elif waits_for:
+            still = f"; its turn comes after stage {waits_for}"
+        else:
+            still = f"; still missing: {missing}{_of_whom(approval, stage)}"
+        waits_for = waits_for or (number if missing > 0 else 0)
+        lines.append(escape(f"{title}: {stage.votes} of {stage.quorum} needed{whom}{so_far}{still}"))
+    if approval.stages and approval.excluded and approval.state == ApprovalState.APPROVAL_STATE_PENDING:
+        lines.append(escape(f"may not approve, having asked: {', '.join(approval.excluded)}"))
     return lines
+
+
+def _of_whom(approval: ApprovalRecord, stage: StageProgress) -> str:
+    """Who could give what is missing; nothing where everybody with the role could."""
+    done = {name for vote in approval.votes for name in (vote.subject, vote.on_behalf_of)}
+    done.update(approval.excluded)
+    left = [name for name in stage.approvers if name not in done]
+    return f" of {', '.join(left)}" if left else ""
 
 
 def event_note(event: ApprovalEvent) -> str:
