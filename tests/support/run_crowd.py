@@ -61,7 +61,11 @@ _POLICIES = (
     Policy(stages=(Stage("", 2),), separate_requester=True),
     Policy(stages=(Stage("team", 2, ("group:core",)), Stage("last", 1, ("eve", "ann"))), groups=_GROUPS),
     Policy(stages=(Stage("one", 1, ("bob", "carl")),), rules=_RULES, approval_timeout_us=60_000_000),
+    Policy(stages=(Stage("a", 1, ("provider:leads",)), Stage("b", 2, ("provider:core", "carl")))),
+    Policy(stages=(Stage("", 2, ("group:mixed",)),), groups=(Group("mixed", ("provider:core", "ann")),)),
 )
+_PROVIDED = {"ann": ("leads",), "bob": ("core", "leads"), "eve": ("core",), "agent-7": ("core",)}
+"""Groups of the provider. Not all are in them by name: `bob` is, `Bob` is not."""
 _SEEN = (
     Observed(("src/a",), 10),
     Observed(("src/a", "Makefile"), 10),
@@ -135,8 +139,10 @@ class CrowdMachine(RunMachine):
 
     def dispatch(self) -> None:
         """Each transaction begins by taking back what has ended; here it is done at the end of the one before."""
-        if over := ended(self.run.run, self.run.now, dict.fromkeys(self.over, "It was revoked.")):
-            self.run.tx(over)
+        run, now = self.run.run, self.run.now
+        over = dict.fromkeys(self.over & rights(run, now), "It was revoked.")
+        if taken := ended(run, now, over):
+            self.run.tx(taken)
         super().dispatch()
 
     def right(self, by: str, place_of: str) -> Right:
@@ -170,6 +176,7 @@ class CrowdMachine(RunMachine):
                 on_behalf_of=place_of,
                 authentication=right.authentication,
                 delegation=right.delegation,
+                groups=_PROVIDED.get(by, ()),
             )
         except InterlockError:
             assert self.run.run is before
@@ -197,6 +204,7 @@ class CrowdMachine(RunMachine):
             authentication=right.authentication,
             on_behalf_of=place_of,
             delegation=right.delegation,
+            groups=_PROVIDED.get(by, ()),
         )
         self.people(lambda: decide_or_keep(run, self.run.ctx(by), step.number, decision))
 
@@ -204,7 +212,9 @@ class CrowdMachine(RunMachine):
     def grant(self, by: str, place_of: str, pick: int) -> None:
         place_of = place_of if place_of != by else ""
         right = self.right(by, place_of)
-        who = Granter(Voter(by, place_of), right.authentication, delegation=right.delegation)
+        who = Granter(
+            Voter(by, place_of, _PROVIDED.get(by, ())), right.authentication, delegation=right.delegation
+        )
         asked = Grant(_BOUNDS[pick], 0 if pick else 90_000_000)
         self.people(lambda: decide_envelope.grant(self.run.run, self.run.ctx(by), asked, who))
 
@@ -261,7 +271,7 @@ class CrowdMachine(RunMachine):
             if now is None or now.approval is None or now.approval.approval_id != asked.approval_id:
                 return
             try:
-                self.run.decide(by=who)
+                self.run.decide(by=who, groups=_PROVIDED.get(who, ()))
             except InterlockError:
                 continue
         now = self.run.run.current
