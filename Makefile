@@ -20,7 +20,7 @@ PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -m "not bench an
 GOAL ?=
 export GOAL
 
-.PHONY: help install console demo test lint format gen check-gen proto-baseline docs lock up bench bench-full bench-parts torture test-containers test-envoy test-grpc-web test-matrix test-interop clean
+.PHONY: help install console demo test lint format gen check-gen proto-baseline docs lock up bench bench-full bench-parts torture test-containers test-envoy test-grpc-web test-matrix test-litellm test-interop clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,7 +85,7 @@ bench-parts: $(STAMP) ## Measure the feed, snapshots and sandboxes alone (BENCH_
 torture: $(STAMP) ## Long randomized tests: kills, races, hostile steps
 	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-explore} $(BIN)/python -m pytest -n $(WORKERS) -m torture tests $(ARGS)
 
-test-interop: test-containers test-grpc-web test-envoy test-matrix ## What needs other programs: containers, a gRPC-Web client, Envoy, Synapse
+test-interop: test-containers test-grpc-web test-envoy test-matrix test-litellm ## What needs other programs: containers, a gRPC-Web client, Envoy, Synapse, LiteLLM
 
 test-containers: $(STAMP) ## Build the images and run docker-compose.yml on a private Docker engine (as root)
 	@scripts/containers $(BIN)/python -m pytest -p no:xdist -m interop tests/interop/containers $(ARGS)
@@ -100,6 +100,11 @@ test-envoy: $(STAMP) ## Run the gateway's tests through Envoy, as deploy/envoy c
 test-matrix: $(STAMP) ## Run the chat bots: Matrix's with a real Synapse, Slack's with its library
 	@$(BIN)/uv pip install --quiet --target build/chat --no-deps --require-hashes -r requirements/chat.txt
 	@MATRIX_SYNAPSE=$(CURDIR)/build/chat $(BIN)/python -m pytest -n0 -m interop tests/interop/chat $(ARGS)
+
+test-litellm: $(STAMP) ## Ask for plans through a real LiteLLM proxy, before the local model and before one that misbehaves
+	@test -x build/litellm/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python build/litellm
+	@$(BIN)/uv pip install --quiet --python build/litellm/bin/python --require-hashes -r requirements/litellm.txt
+	@LITELLM=$(CURDIR)/build/litellm/bin/litellm $(BIN)/python -m pytest -n0 -m interop tests/interop/litellm $(ARGS)
 
 # Root's demo keeps its executor's state outside the repository: see executor_dir in interlock.common.config.
 clean: ## Remove .venv, caches, build output and the demo's files
