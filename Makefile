@@ -103,7 +103,7 @@ test-matrix: $(STAMP) ## Run the chat bots: Matrix's with a real Synapse, Slack'
 
 test-litellm: $(STAMP) ## Ask for plans through a real LiteLLM proxy, before the local model and before one that misbehaves
 	@test -x build/litellm/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python build/litellm
-	@$(BIN)/uv pip install --quiet --python build/litellm/bin/python --require-hashes -r requirements/litellm.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python build/litellm/bin/python --require-hashes -r requirements/litellm.txt
 	@LITELLM=$(CURDIR)/build/litellm/bin/litellm $(BIN)/python -m pytest -n0 -m interop tests/interop/litellm $(ARGS)
 
 # Root's demo keeps its executor's state outside the repository: see executor_dir in interlock.common.config.

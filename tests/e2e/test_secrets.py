@@ -1,5 +1,7 @@
 """Random secrets through a whole installation, printed in every way; then everything that was stored is looked through.
 
+The keys of a model's gateway are such secrets too, with a server that echoes them in answers and in every fault.
+
 Looked through are: every table of the database, every file below every directory of the installation (the database's
 own files and its log of changes, the content store, the executor's records, logs), the decompressed rows of SQLite
 files, spans that were exported, prompts that a model got, and what the command line shows.
@@ -22,7 +24,7 @@ import psycopg
 import pytest
 from tests.support.background import in_background
 from tests.support.installation import INTERLOCK, Installation, running
-from tests.support.models import MODEL, ScriptedServer, chat, scripted
+from tests.support.models import HTML, MODEL, Answer, ScriptedServer, chat, of, scripted
 from tests.support.otlp import Receiver, receiving
 from tests.support.working import ended, pending, start, state, states
 
@@ -34,7 +36,41 @@ pytestmark = pytest.mark.slow
 TOKEN = secrets.token_urlsafe(30) + "/+<&>\"'\\é"
 KEY = "-----BEGIN KEY-----\n" + "\n".join(secrets.token_hex(32) for _ in range(4)) + "\n-----END KEY-----"
 VARIABLE = secrets.token_hex(20)
-VALUES = {"deploy-token": TOKEN, "signing.key": KEY, "from-variable": VARIABLE}
+MODEL_KEY, MODEL_HEADER = f"planted/{secrets.token_urlsafe(30)}", secrets.token_urlsafe(30)
+VALUES = {
+    "deploy-token": TOKEN,
+    "signing.key": KEY,
+    "from-variable": VARIABLE,
+    "model key": MODEL_KEY,
+    "model header": MODEL_HEADER,
+}
+GATEWAYS = f"""
+gateways:
+  cloud:
+    kind: openai
+    base_url: URL/v1
+    model: {MODEL}
+    key: {MODEL_KEY}
+    headers: {{x-tenant: {{env: INTERLOCK_MODEL_TENANT}}}}
+    attempts: 1
+    timeout: 3
+    breaker: {{failures: 1000}}
+"""
+ECHO = f"You sent {MODEL_KEY} and {MODEL_HEADER}."
+_TOOL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ECHO}}
+FAULTS = (
+    (chat(ECHO), ""),
+    (of({"error": {"message": ECHO}}, 401), "MODEL_UNAUTHENTICATED"),
+    (of({"error": {"message": ECHO}}, 400), "MODEL_UNAVAILABLE"),
+    (of({"error": {"message": ECHO}}, 429, retry_after="3600"), "MODEL_RATE_LIMITED"),
+    (Answer(500, ECHO.encode()), "MODEL_UNAVAILABLE"),
+    (Answer(307, b"", {"location": f"http://127.0.0.1:9/{MODEL_KEY}"}), "MODEL_UNAVAILABLE"),
+    (Answer(200, HTML.body + ECHO.encode()), "MODEL_REPLY_INVALID"),
+    (Answer(200, ECHO.encode() * 3, fault="cut"), "MODEL_REPLY_INVALID"),
+    (Answer(200, ECHO.encode() * 3, fault="stall"), "MODEL_TIMEOUT"),
+    (of({"choices": [{"message": {"refusal": ECHO}}]}), "MODEL_REFUSED"),
+    (of({"choices": [{"message": {"content": None, "tool_calls": [_TOOL]}}]}), "MODEL_REPLY_INVALID"),
+)
 
 PRINT = r"""
 import base64, html, json, os, sys, urllib.parse
@@ -70,6 +106,7 @@ class Done:
 
     up: Installation
     run: Run
+    faults: Run
     model: ScriptedServer
     receiver: Receiver
     tables: dict[str, bytes]
@@ -80,34 +117,46 @@ class Done:
 def done() -> Iterator[Done]:
     with (
         tempfile.TemporaryDirectory(prefix="interlock-secrets-") as directory,
+        tempfile.TemporaryDirectory(prefix="interlock-gateways-") as beside,
         in_background(scripted) as (model, _),
         in_background(receiving) as (receiver, _loop),
     ):
-        for name in ("deploy-token", "signing.key"):
-            path = Path(directory, name)
+        gateways = Path(beside, "gateways.yaml")
+        texts = {gateways: GATEWAYS.replace("URL", model.url)}
+        for path, text in (
+            texts | {Path(directory, n): VALUES[n] for n in ("deploy-token", "signing.key")}
+        ).items():
             path.touch(mode=0o600)
-            path.write_text(VALUES[name])
+            path.write_text(text)
         environment = {
             "INTERLOCK_SECRETS_DIR": directory,
             "INTERLOCK_SECRET_FROM_VARIABLE": VARIABLE,
             "INTERLOCK_LOG_LEVEL": "debug",
-            "INTERLOCK_MODEL_GATEWAY": "openai",
-            "INTERLOCK_MODEL_BASE_URL": f"{model.url}/v1",
-            "INTERLOCK_MODEL_NAME": MODEL,
+            "INTERLOCK_PLANNER_GATEWAYS": str(gateways),
+            "INTERLOCK_MODEL_TENANT": MODEL_HEADER,
+            "INTERLOCK_PLAN_ATTEMPTS": "1",
             **receiver.environment(),
         }
         model.script(chat("It is done."))
         with running(**environment) as up:
             run, shown = asyncio.run(_work(up))
+            model.script(*(answer for answer, _ in FAULTS))
+            faults = asyncio.run(_ask(up))
             services = ("orchestrator", "planner", "approval")
             environments = [psutil.Process(up.pid(service)).environ() for service in services]
             assert not [
                 env for env in environments if any(name.startswith("INTERLOCK_SECRET") for name in env)
             ]
+            others = [
+                psutil.Process(up.pid(each)).environ() for each in ("orchestrator", "executor", "approval")
+            ]
+            assert not [env for env in others if MODEL_HEADER in env.values()]
             tables = dump(psutil.Process(up.pid("orchestrator")).environ()["INTERLOCK_DATABASE_URL"])
             shown += [told(up, "run", "get", run.run_id, "-o", "json"), told(up, "run", "watch", run.run_id)]
+            shown += [told(up, "run", verb, faults.run_id, "-o", "json") for verb in ("get", "cost")]
+            shown += [told(up, "run", "watch", faults.run_id), told(up, "doctor")]
             up.stop()
-            yield Done(up, run, model, receiver, tables, shown)
+            yield Done(up, run, faults, model, receiver, tables, shown)
 
 
 async def _work(up: Installation) -> tuple[Run, list[bytes]]:
@@ -124,6 +173,13 @@ async def _work(up: Installation) -> tuple[Run, list[bytes]]:
             shown.append(text)
             await client.decide(approval, "approve")
         return await ended(client, run), shown
+
+
+async def _ask(up: Installation) -> Run:
+    """A run with a question for each answer and fault of the model's server."""
+    async with up.client() as client:
+        steps = ["{analyze: {instruction: What is it?}, on_failure: continue}"] * len(FAULTS)
+        return await ended(client, await start(client, up.project(a="1"), *steps))
 
 
 def told(up: Installation, *arguments: str) -> bytes:
@@ -185,6 +241,15 @@ def test_the_run_did_what_it_should(done: Done) -> None:
     assert states(done.run) == ["SUCCEEDED", "FAILED", "FAILED", "FAILED", "SUCCEEDED"]
     reasons = [step.failure.reason for step in done.run.steps]
     assert reasons == ["", "COMMAND_FAILED", "EFFECT_NOT_PUBLISHABLE", "SECRET_NOT_FOUND", ""]
+
+
+def test_every_fault_of_the_model_was_there_with_the_key_sent(done: Done) -> None:
+    assert [step.failure.reason for step in done.faults.steps] == [reason for _, reason in FAULTS]
+    asked = done.model.asked[-len(FAULTS) :]
+    assert {request.headers["authorization"] for request in asked} == {f"Bearer {MODEL_KEY}"}
+    assert {request.headers["x-tenant"] for request in asked} == {MODEL_HEADER}
+    assert any(b"breaker closed" in text for text in done.shown)
+    assert any(b"You sent *** and ***." in text for text in done.shown)
 
 
 def test_the_database_has_names_and_no_values(done: Done) -> None:

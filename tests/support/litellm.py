@@ -17,7 +17,7 @@ from tests.support.synapse import free_port
 MASTER_KEY = "sk-litellm-master-0123456789"
 INPUT, OUTPUT = 0.000_001, 0.000_002
 """Prices of a token in US dollars, as the proxy is told them."""
-_SECONDS = 180
+_SECONDS = 400
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,11 @@ def litellm(place: Path, models: Mapping[str, Upstream]) -> Iterator[str]:
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     end = time.monotonic() + _SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/health/liveliness", trust_env=False, timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
+    with httpx.Client(trust_env=False, timeout=5) as client:
+        while time.monotonic() < end and process.poll() is None:
+            try:
+                if client.get(f"{url}/health/liveliness").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.5)
     raise AssertionError(f"LiteLLM does not serve:\n{log.read_text(errors='replace')[-3000:]}")

@@ -19,7 +19,7 @@ from interlock.planner.server import build_spec
 from interlock.v1 import planner_pb2 as pb
 from interlock.v1.planner_pb2_grpc import PlannerStub
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]  # it starts slowly
 
 TOKEN = "litellm-test-token"
 CASES = [case.or_else("MODEL_UNAVAILABLE", "MODEL_TIMEOUT") for case in cases("openai")]
