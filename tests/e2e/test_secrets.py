@@ -24,7 +24,7 @@ import psycopg
 import pytest
 from tests.support.background import in_background
 from tests.support.installation import INTERLOCK, Installation, running
-from tests.support.models import HTML, MODEL, Answer, ScriptedServer, chat, of, scripted
+from tests.support.models import HTML, MODEL, Answer, ScriptedServer, chat, of, scripted, streamed
 from tests.support.otlp import Receiver, receiving
 from tests.support.working import ended, pending, start, state, states
 
@@ -60,6 +60,7 @@ ECHO = f"You sent {MODEL_KEY} and {MODEL_HEADER}."
 _TOOL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ECHO}}
 FAULTS = (
     (chat(ECHO), ""),
+    (streamed(*(ECHO[at : at + 3] for at in range(0, len(ECHO), 3))), ""),
     (of({"error": {"message": ECHO}}, 401), "MODEL_UNAUTHENTICATED"),
     (of({"error": {"message": ECHO}}, 400), "MODEL_UNAVAILABLE"),
     (of({"error": {"message": ECHO}}, 429, retry_after="3600"), "MODEL_RATE_LIMITED"),

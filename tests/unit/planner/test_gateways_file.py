@@ -10,7 +10,6 @@ import pytest
 from interlock.common.errors import InterlockError, Reason
 from interlock.planner.config import load_models
 from interlock.planner.domain.model import PURPOSES, Price
-from interlock.planner.gateways.planted import Keys
 from interlock.planner.model_config import ModelsConfig
 
 KEY = "planted-4f2a-unit-test"
@@ -182,13 +181,3 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> No
 def test_prices_are_whole_micro_dollars_rounded_up() -> None:
     price = Price(Decimal("0.15"), Decimal("0.60"))
     assert (price.of(1_000_000, 0), price.of(0, 1_000_000), price.of(1, 1)) == (150_000, 600_000, 1)
-
-
-@pytest.mark.parametrize(
-    "echo",
-    ['a/4f2a+"<b', 'a\\/4f2a+\\"<b', 'a\\\\/4f2a+\\\\"<b', 'a\\u002f4f2a\\u002B\\"\\u003cb', 'A/4F2A+"<B'],
-)
-def test_a_key_is_taken_out_of_a_reply_however_it_is_escaped(echo: str) -> None:
-    keys = Keys(['a/4f2a+"<b', "short", ""])
-    assert keys.out_of(f"you sent {echo}, short".encode()) == b"you sent ***, short"
-    assert Keys([]).out_of(b"as it is") == b"as it is"

@@ -97,12 +97,14 @@ class OpenAIGateway:
 
     async def _ask(self, request: CompletionRequest, schema: JsonSchema | None) -> Completion:
         for _ in range(_MAX_ADAPTATIONS):
-            joiner = Joiner(request.listener) if request.listener and self._habits.stream else None
+            live = self._http.keys.live(request.listener) if request.listener else None
+            joiner = Joiner(live, self._http.keys) if live and self._habits.stream else None
             body = self._body(request, schema) | (_STREAMED if joiner else {})
             sent = rfc8785.dumps(body)
             tap = joiner.feed if joiner else None
             reply = await self._http.post("chat/completions", sent, request.timeout_s, tap=tap)
-            if joiner and joiner.heard:
+            if live and joiner and joiner.heard:
+                live.flush()
                 return self._joined(joiner, reply, sent)
             if reply.status in (400, 404, 415, 422, 501) and self._adapt(reply, schema is not None):
                 continue

@@ -13,6 +13,7 @@ from typing import Any
 
 from interlock.common.errors import Reason
 from interlock.planner.gateways.base import Listener, ModelError
+from interlock.planner.gateways.planted import Keys
 from interlock.planner.gateways.replies import NotJson, read_object
 from interlock.planner.gateways.status import error_says
 
@@ -22,8 +23,9 @@ _OF_ALL = ("id", "created", "model", "system_fingerprint")
 class Joiner:
     """Takes a body's bytes as they come, tells the text to ``listener``, and has the whole reply in the end."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, keys: Keys | None = None) -> None:
         self._listener = listener
+        self._keys = keys or Keys(())
         self._rest = bytearray()
         self._whole: dict[str, Any] = {"object": "chat.completion"}
         self._text: list[str] = []
@@ -49,7 +51,7 @@ class Joiner:
         self._line(bytes(self._rest))
         self._rest.clear()
         if self._error is not None:
-            said = error_says(self._error)
+            said = error_says(json.loads(self._keys.out_of(json.dumps(self._error, default=str).encode())))
             text = f"The model's server ended its reply with an error: {said}"
             raise ModelError(Reason.MODEL_UNAVAILABLE, text)
         if not self._done and self._finish is None:
@@ -61,7 +63,7 @@ class Joiner:
         if self._called:
             message["tool_calls"] = [{}]
         choice = {"index": 0, "finish_reason": self._finish, "message": message}
-        return json.dumps({**self._whole, "choices": [choice]}, default=float).encode()
+        return self._keys.out_of(json.dumps({**self._whole, "choices": [choice]}, default=float).encode())
 
     def _line(self, line: bytes) -> None:
         field, _, value = line.partition(b":")

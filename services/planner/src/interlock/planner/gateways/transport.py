@@ -64,7 +64,7 @@ class Transport:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._limits = limits
-        self._keys = Keys(keys)
+        self.keys = Keys(keys)
         self._clock = clock or SystemClock()
         self._sleep = sleep
         self._jitter = jitter
@@ -170,7 +170,7 @@ class Transport:
                 raise
             raw = await self._read(response, tap if _streams(response) else None)
         elapsed = max(0, round((self._clock.monotonic() - started) * 1000))
-        return HttpReply(response.status_code, response.headers, self._keys.out_of(raw), elapsed)
+        return HttpReply(response.status_code, response.headers, self.keys.out_of(raw), elapsed)
 
     async def _read(self, response: httpx.Response, tap: Tap | None) -> bytes:
         if response.headers.get("content-encoding", "identity") != "identity":
