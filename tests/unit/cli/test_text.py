@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, strategies
 
 from interlock.cli.text import (
-    age_text,
     cost_text,
     enum_choices,
     enum_number,
@@ -106,9 +103,6 @@ def test_times() -> None:
     moment = Timestamp(seconds=1_795_348_800, nanos=5)
     assert time_text(moment) == "2026-11-22T12:00:00Z"
     assert time_text(Timestamp()) == ""
-    now = datetime(2026, 11, 24, 13, 0, tzinfo=UTC)
-    assert age_text(moment, now) == "2d"
-    assert age_text(Timestamp(), now) == ""
 
 
 def test_lines_are_cut_visibly() -> None:

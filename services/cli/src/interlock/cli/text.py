@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -86,16 +85,6 @@ def seconds_text(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m {whole % 60:02d}s"
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-
-
-def age_text(moment: Timestamp, now: datetime) -> str:
-    """How long ago a time was; empty when it is not set."""
-    if not moment.seconds:
-        return ""
-    seconds = now.timestamp() - moment.seconds
-    if seconds < 86400:
-        return seconds_text(int(max(seconds, 0)) if seconds >= 1 else 0)
-    return f"{int(seconds // 86400)}d"
 
 
 def time_text(moment: Timestamp) -> str:

@@ -156,10 +156,6 @@ class WorkspaceCalls(Connection):
             request.retention.FromTimedelta(retention)
         return (await self.call(self.orchestrator.CollectStorage, request, seconds=STORAGE_TIMEOUT)).executor
 
-    async def executor_info(self) -> pb.GetExecutorInfoResponse:
-        """Sandbox tier, limits and findings of the executor's self-test."""
-        return await self.call(self.executor.GetExecutorInfo, pb.GetExecutorInfoRequest())
-
 
 def _spellings(path: str | Path) -> tuple[str, str]:
     """The path made absolute, and the same without symbolic links."""

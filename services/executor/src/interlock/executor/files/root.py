@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from types import TracebackType
 from typing import Final
 
@@ -97,8 +96,3 @@ class Root:
 def chmod_fd(fd: int, mode: int) -> None:
     """chmod through an O_PATH descriptor (fchmod refuses those)."""
     os.chmod(f"/proc/self/fd/{fd}", mode)
-
-
-def is_plain(status: os.stat_result) -> bool:
-    """Whether it is one of the three things a tree can hold: a regular file, a directory, a symlink."""
-    return stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)

@@ -15,7 +15,6 @@ from interlock.executor.sandbox.base import MAX_ARGUMENT, MAX_ARGUMENTS, MAXIMUM
 HOSTNAME = "step"
 INNER_UID = 1000
 HOME = "/tmp/home"  # noqa: S108 - inside the sandbox, on its own tmpfs
-UMASK = 0o022
 
 FIXED: Mapping[str, str] = {
     "HOME": HOME,

@@ -219,11 +219,6 @@ def preview_digest(doc: Mapping[str, Any]) -> str:
     return str(doc.get("preview_payload", ""))
 
 
-def pending_row(run: Run, step: Step, at: datetime) -> ApprovalUpsert | None:
-    """The row of a step's open question, rebuilt from the run; None when nothing is open."""
-    return requested(run, step, step.approval, at) if step.approval is not None else None
-
-
 def _ruling(step: Step) -> rules_pb2.Ruling | None:
     """What the rules said that the question follows from."""
     known = step.observed or step.ruling

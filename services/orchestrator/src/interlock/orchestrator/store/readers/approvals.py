@@ -82,12 +82,5 @@ async def overdue(database: Database, now: datetime, limit: int = 100) -> list[A
     return await _rows(database, query.order_by(approvals.c.expires_at).limit(page(limit)))
 
 
-async def next_expiry(database: Database) -> datetime | None:
-    """When the next open approval expires; None if none does."""
-    query = _PENDING.with_only_columns(approvals.c.expires_at).where(text("approvals.expires_at IS NOT NULL"))
-    row = await database.first(query.order_by(approvals.c.expires_at).limit(1))
-    return row[0] if row else None
-
-
 async def _rows(database: Database, query: Select[Any]) -> list[ApprovalRow]:
     return [ApprovalRow(*row) for row in await database.all(query)]
