@@ -17,6 +17,7 @@ from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.clients.collecting import Collection
 from interlock.orchestrator.clients.collecting import collect as run_collection
+from interlock.orchestrator.store.readers import others
 from interlock.orchestrator.worker.collector import Collector
 from interlock.v1 import executor_pb2 as x
 from interlock.v1 import orchestrator_pb2 as o
@@ -258,6 +259,8 @@ async def test_it_happens_by_itself(stack: Stack, live: Path) -> None:
     old = await finished(stack, workspace, "1\n", "2\n", "3\n")
     await age_executor(stack)
     await age_run(stack, old.run_id)
+    request = "INSERT INTO requests VALUES ('M', 'old', 'f', 'r', now() - interval '31 days') RETURNING 1"
+    await deps.database.write(text(request))
     collector = Collector(
         deps.database, deps.executor, "here", interval=3600.0, retention=timedelta(days=30), look=0.01
     )
@@ -268,3 +271,4 @@ async def test_it_happens_by_itself(stack: Stack, live: Path) -> None:
                 await asyncio.sleep(0.05)
     finally:
         await collector.close()
+    assert await others.recorded(deps.database, "M", "old", b"f") is None

@@ -60,20 +60,20 @@ async def test_pending_approvals_page_and_expire(journal: Journal, database: Dat
     assert [row.step for row in await approvals.pending(database, after=first[-1].id)] == [4, 5]
     assert [row.step for row in await approvals.pending(database, run_id="run-b")] == [4, 5]
     assert [row.step for row in await approvals.of_run(database, "run-a", step=2)] == [2]
-    assert await approvals.next_expiry(database) == START + timedelta(minutes=5)
     late = await approvals.overdue(database, START + timedelta(minutes=7))
     assert [row.step for row in late] == [5, 3]
     await journal.append(append("run-b", 1, approvals=(approval(5, "expired", step=5),)))
-    assert await approvals.next_expiry(database) == START + timedelta(minutes=7)
+    left = await approvals.overdue(database, START + timedelta(minutes=7))
+    assert [row.step for row in left] == [3]
 
 
 async def test_old_requests_are_forgotten(database: Database) -> None:
-    await database.write(
-        text(
-            "INSERT INTO requests VALUES ('M', 'old', 'f', 'r', '2020-01-01'), ('M', 'new', 'f', 'r', '2030-01-01')"
-        )
-    )
-    assert await others.forget_requests(database, START) == 1
+    for name, age in (("oldest", "40 days"), ("old", "31 days"), ("new", "29 days")):
+        insert = f"INSERT INTO requests VALUES ('M', '{name}', 'f', 'r', now() - interval '{age}')"
+        await database.write(text(insert))
+    assert await others.forget_requests(database, timedelta(days=30), limit=1) == 1
+    assert await others.recorded(database, "M", "oldest", b"f") is None
+    assert await others.forget_requests(database, timedelta(days=30)) == 1
     assert await others.recorded(database, "M", "old", b"f") is None
     assert await others.recorded(database, "M", "new", b"f") == b"r"
 

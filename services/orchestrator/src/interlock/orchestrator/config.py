@@ -33,8 +33,8 @@ class Config:
         pool: INTERLOCK_DATABASE_POOL, connections for queries and commands, 2 to 100.
         collect_seconds: INTERLOCK_COLLECT_INTERVAL_SECONDS, between collections of garbage on the executor; 6 hours
             by default, 0 is never.
-        retention_days: INTERLOCK_RUN_RETENTION_DAYS, how long the trees of ended runs are kept: 1 to 3,650, 30 by
-            default.
+        retention_days: INTERLOCK_RUN_RETENTION_DAYS, how long the trees of ended runs are kept, and the answers that
+            repeated requests get: 1 to 3,650, 30 by default.
         feed_hours: INTERLOCK_FEED_RETENTION_HOURS, how old a cursor of the approvals' feed may be: 168 by default.
         feed_events: INTERLOCK_FEED_RETENTION_EVENTS, and how many events behind: 1,000,000 by default.
         policy: INTERLOCK_POLICY, the installation's policy: a shipped one's name or a file (docs/policy.md); none by

@@ -1,4 +1,4 @@
-"""Collects garbage on the executor at intervals; of all orchestrators on a database, one at a time."""
+"""Collects garbage on the executor at intervals, and forgets old requests; of all orchestrators, one at a time."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from interlock.orchestrator.clients.collecting import Collection, collect
 from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.store import turns
 from interlock.orchestrator.store.engine import Database
+from interlock.orchestrator.store.readers import others
 
 _HOLD: Final = 120.0
 """Seconds a turn is held without a sign of life; signs come three times as often."""
 
 _LOOK: Final = 60.0
+_REQUESTS: Final = 10_000
+"""Forgotten in one statement."""
+
 _log = logs.get("collector")
 
 
@@ -30,7 +34,7 @@ class Collector:
     Args:
         executor_address: names the turn.
         interval: seconds between collections, whoever does them; 0 is never.
-        retention: how far back ended runs are kept.
+        retention: how far back ended runs are kept, and for how long a repeated request gets its first answer.
         look: seconds between looks at whether it is due.
     """
 
@@ -64,6 +68,8 @@ class Collector:
             return False
         try:
             async with self._kept():
+                while await others.forget_requests(self._database, self._retention, _REQUESTS) == _REQUESTS:
+                    pass
                 done = await collect(self._database, self._executor, Collection(self._retention))
         except InterlockError as error:
             _log.warning("not collected", reason=error.reason.value)

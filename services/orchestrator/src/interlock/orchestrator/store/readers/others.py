@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import delete, exists, func, select, tuple_
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.store.engine import Database
@@ -63,10 +63,12 @@ async def recorded(database: Database, method: str, request_id: str, fingerprint
     return bytes(row[1])
 
 
-async def forget_requests(database: Database, before: datetime) -> int:
-    """Deletes records older than that; how many."""
-    query = delete(requests).where(requests.c.created_at < before).returning(requests.c.request_id)
-    return len(await database.write(query))
+async def forget_requests(database: Database, age: timedelta, limit: int = 10_000) -> int:
+    """Deletes records of requests older than that, the oldest `limit` of them at most; how many."""
+    old = select(requests.c.method, requests.c.request_id).where(requests.c.created_at < func.now() - age)
+    some = old.order_by(requests.c.created_at).limit(limit)
+    query = delete(requests).where(tuple_(requests.c.method, requests.c.request_id).in_(some))
+    return len(await database.write(query.returning(requests.c.request_id)))
 
 
 async def workspace(database: Database, workspace_id: str) -> WorkspaceRow:
