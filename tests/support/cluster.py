@@ -11,13 +11,9 @@ again, without its fault, unless it is to stay away.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import select
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,56 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.faults import MARK
+from tests.support.forked import Zygote
 from tests.support.orchestrator import TOKEN
-from tests.support.processes import ROOT
 
 from interlock.client import Client, Retry
 
 SECONDS = 60.0
-
-
-class Zygote:
-    """The process that forks them."""
-
-    def __init__(self, log: Path) -> None:
-        env = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            "GRPC_ENABLE_FORK_SUPPORT": "0",
-        }
-        self._asking = threading.Lock()
-        with open(log, "wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.zygote"],
-                cwd=ROOT,
-                env=env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-        assert self._read() == "ready", log.read_text()
-
-    def start(self, module: str, arguments: list[str], env: dict[str, str], log: Path) -> int:
-        """The pid of a new one."""
-        wanted = {"module": module, "arguments": arguments, "env": env, "log": str(log)}
-        assert self._process.stdin is not None
-        with self._asking:  # services are started in threads, and each answer belongs to one of them
-            self._process.stdin.write(json.dumps(wanted) + "\n")
-            self._process.stdin.flush()
-            return int(self._read())
-
-    def close(self) -> None:
-        """End it, and all that it has started."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
-
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
 
 
 @dataclass

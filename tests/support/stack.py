@@ -20,8 +20,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.forked import forked_module
 from tests.support.orchestrator import TOKEN, Running, orchestrator, until
-from tests.support.processes import Child, python_module
+from tests.support.processes import Child
 from typer.testing import CliRunner, Result
 
 from interlock.cli.main import app
@@ -86,7 +87,7 @@ class ExecutorProcess:
         }
         log = self.place / f"log{self.starts}"
         name = "tests.support.armed_executor" if failpoint else self.program
-        module = python_module(log, name, "--ready-file", str(ready), env=env)
+        module = forked_module(log, name, "--ready-file", str(ready), env=env)
         self.child = await self._stack.enter_async_context(module)
         self.address = await self.child.wait_for_file(ready)
         opened = await self._stack.enter_async_context(channel(self.address, TOKEN, timeout=60))

@@ -8,6 +8,7 @@ with it.
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -32,6 +33,7 @@ def main() -> None:
     """Until the end of standard input."""
     for module in MODULES:
         importlib.import_module(module)
+    gc.freeze()  # a fork does not write to what it shares with the others
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever waits for a child looks at its pidfd
     print("ready", flush=True)
     for line in sys.stdin:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from tests.contract.sandbox.conftest import skip_unless_usable
 from tests.contract.sandbox.test_limits import alive, marked_sleep, token
-from tests.support.processes import Child, python_module
+from tests.support.forked import forked_module
+from tests.support.processes import Child
 
 from interlock.common.client import channel, rpc_errors
 from interlock.common.errors import InterlockError, Reason
@@ -98,7 +99,7 @@ async def executor(place: Path, backend: str, **env: str) -> AsyncIterator[Execu
     ready = place / "ready"
     ready.unlink(missing_ok=True)
     async with AsyncExitStack() as stack:
-        module = python_module(
+        module = forked_module(
             place / "log", "interlock.executor", "--ready-file", str(ready), env=environment
         )
         child = await stack.enter_async_context(module)

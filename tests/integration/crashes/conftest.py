@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.cluster import Zygote
+from tests.support.forked import Zygote
+from tests.support.forked import zygote as forks
 
 
-@pytest.fixture(scope="session")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+@pytest.fixture
+def zygote() -> Zygote:
     """The process that forks services."""
-    started = Zygote(tmp_path_factory.mktemp("zygote") / "log")
-    yield started
-    started.close()
+    return forks()
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests.support.feed_story import Happened, journal, told
+from tests.support.forked import forked_module
 from tests.support.orchestrator import TOKEN, create, edit, executor_server, until
-from tests.support.processes import Child, python_module
+from tests.support.processes import Child
 from tests.support.scripted_executor import Script, ScriptedExecutor
 
 from interlock.client import Client, InterlockError, Reason, Retry
@@ -47,7 +48,7 @@ class Services:
         ready = self._place / f"ready{self._starts}"
         env = {**self._env, "INTERLOCK_READY_FILE": str(ready)}
         arguments = ("--ready-file", str(ready)) if name == "approval" else ()
-        module = python_module(self._place / f"log{self._starts}", f"interlock.{name}", *arguments, env=env)
+        module = forked_module(self._place / f"log{self._starts}", f"interlock.{name}", *arguments, env=env)
         self._children[name] = child = await self._stack.enter_async_context(module)
         await child.wait_for_file(ready)
 

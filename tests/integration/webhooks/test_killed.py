@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from tests.integration.webhooks.test_webhooks import TYPES, add, deliveries
+from tests.support.forked import forked_module
 from tests.support.orchestrator import TOKEN, create, decide, edit, executor_server, pending, until
-from tests.support.processes import python_module
 from tests.support.scripted_executor import Script, ScriptedExecutor
 from tests.support.webhook_receiver import STALL, Received, receiving
 
@@ -40,7 +40,7 @@ async def process(place: Path, database_url: str, executor: str) -> AsyncIterato
         "INTERLOCK_WEBHOOK_TIMEOUT_SECONDS": "100",
         "INTERLOCK_WEBHOOK_FIRST_DELAY_SECONDS": "0.05",
     }
-    async with python_module(place / f"log{number}", "interlock.orchestrator", env=env) as child:
+    async with forked_module(place / f"log{number}", "interlock.orchestrator", env=env) as child:
         await child.wait_for_file(ready)
         async with channel(address, TOKEN) as opened:
             yield (

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.forked import forked_module
 from tests.support.processes import Child, python_module
 
 from interlock.common.client import channel, rpc_errors
@@ -39,6 +40,7 @@ class Executor:
         self.state = place / "state"
         self.live = place / "live"
         self.env: dict[str, str] = {}
+        self.module = forked_module
         self._stack = AsyncExitStack()
         self.child: Child
         self.stub: Any
@@ -56,7 +58,7 @@ class Executor:
             **env,
         }
         log = self.place / f"log{self.starts}"
-        module = python_module(log, "interlock.executor", "--ready-file", str(ready), env=environment)
+        module = self.module(log, "interlock.executor", "--ready-file", str(ready), env=environment)
         self.child = await self._stack.enter_async_context(module)
         await self.connect(await self.child.wait_for_file(ready))
 
@@ -116,14 +118,25 @@ class Executor:
 
 
 @pytest.fixture
-async def lone(place: Path) -> AsyncIterator[Executor]:
-    """An executor of the test's own, to be killed and started again."""
-    running = Executor(place)
-    await running.start()
-    yield running
-    log = running.child.log
-    await running.close()
+async def idle(place: Path, request: pytest.FixtureRequest) -> AsyncIterator[Executor]:
+    """An executor of the test's own, to be started.
+
+    Forked, which is quicker, unless the test's module has `OWN_PROCESS`: how it ends, its command line or environment.
+    """
+    own = Executor(place)
+    if getattr(request.module, "OWN_PROCESS", False):
+        own.module = python_module
+    yield own
+    log = own.child.log if own.starts else ""
+    await own.close()
     assert "Traceback" not in log, log
+
+
+@pytest.fixture
+async def lone(idle: Executor) -> Executor:
+    """The same, started: to be killed and started again."""
+    await idle.start()
+    return idle
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -115,11 +115,11 @@ async def attempt(executor: Any, name: str, request: Any) -> Any:
         return error
 
 
-async def test_a_secret_of_the_executor_is_not_in_a_step(lone: Any, act: Any) -> None:
-    await lone.restart(PLANTED_SECRET="planted-7f3a")
-    ws = await lone.workspace()
+async def test_a_secret_of_the_executor_is_not_in_a_step(idle: Any, act: Any) -> None:
+    await idle.start(PLANTED_SECRET="planted-7f3a")
+    ws = await idle.workspace()
     line = "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; ls -l /proc/*/fd"
-    answer = await lone.prepare(ws, act.command(line))
+    answer = await idle.prepare(ws, act.command(line))
     assert b"planted-7f3a" not in answer.effect.stdout.head + answer.effect.stderr.head
     assert b"test-token" not in answer.effect.stdout.head
 

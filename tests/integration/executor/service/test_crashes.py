@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.support.processes import python_module
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.sandbox import orphans
@@ -116,16 +117,18 @@ async def test_a_caller_that_goes_away_does_not_stop_the_step(lone: Any, act: An
     assert answer.effect.usage.wall.ToMicroseconds() >= 400_000
 
 
-async def test_sigterm_ends_steps_and_the_process(lone: Any, act: Any) -> None:
-    ws = await lone.workspace()
-    running = asyncio.create_task(lone.prepare(ws, act.command("sleep 1000")))
-    await recorded(lone, b"preparing")
-    lone.child.process.terminate()
-    lone.child.process.terminate()
-    assert await lone.child.wait(60) == 0
+async def test_sigterm_ends_steps_and_the_process(idle: Any, act: Any) -> None:
+    idle.module = python_module  # of a fork nobody is told how it ended
+    await idle.start()
+    ws = await idle.workspace()
+    running = asyncio.create_task(idle.prepare(ws, act.command("sleep 1000")))
+    await recorded(idle, b"preparing")
+    idle.child.process.terminate()
+    idle.child.process.terminate()
+    assert await idle.child.wait(60) == 0
     with pytest.raises(InterlockError):
         await running
-    assert not [name for name in os.listdir("/proc") if name.isdigit() and holds(name, lone.state)]
+    assert not [name for name in os.listdir("/proc") if name.isdigit() and holds(name, idle.state)]
 
 
 def holds(pid: str, directory: Any) -> bool:

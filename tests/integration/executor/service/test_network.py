@@ -49,15 +49,15 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def net(lone: Any, server: Server) -> Any:
-    lone.env = {
+async def net(idle: Any, server: Server) -> Any:
+    idle.env = {
         "INTERLOCK_NETWORK": "allowlist",
         "INTERLOCK_NETWORK_HOSTS": f"good.test:{server.port},*.inner.test:443",
         "INTERLOCK_NETWORK_RANGES": "127.0.0.0/8",
         "INTERLOCK_NETWORK_ADDRESSES": "good.test=127.0.0.1",
     }
-    await lone.restart()
-    return lone
+    await idle.start()
+    return idle
 
 
 def hosts(server: Server) -> list[str]:
@@ -207,29 +207,29 @@ def told(info: pb.GetExecutorInfoResponse) -> pb.ProbeResult:
 
 
 async def test_without_a_setting_every_public_name_can_be_asked_for_and_no_address(
-    lone: Any, act: Any
+    idle: Any, act: Any
 ) -> None:
-    await lone.restart(INTERLOCK_NETWORK_ADDRESSES="local.test=127.0.0.1")
-    ws = await lone.workspace()
-    info = told(await lone.call("GetExecutorInfo", pb.GetExecutorInfoRequest()))
+    await idle.start(INTERLOCK_NETWORK_ADDRESSES="local.test=127.0.0.1")
+    ws = await idle.workspace()
+    info = told(await idle.call("GetExecutorInfo", pb.GetExecutorInfoRequest()))
     assert (info.available, "what a step names and is approved" in info.detail) == (True, True)
     line = "curl -s -o /dev/null -w '%{http_connect} ' https://local.test:443/; "
     line += "curl -s -o /dev/null -w '%{http_code}' http://x.test/"
-    prepared = await lone.prepare(ws, act.command(line, network=["local.test:443"]))
+    prepared = await idle.prepare(ws, act.command(line, network=["local.test:443"]))
     assert prepared.effect.stdout.head == b"403 403"
     assert [each.reason for each in prepared.effect.network.attempts] == ["address_refused", "not_listed"]
     with pytest.raises(InterlockError) as caught:
-        await lone.prepare(ws, act.command("true", network=["192.0.2.1:443"]))
+        await idle.prepare(ws, act.command("true", network=["192.0.2.1:443"]))
     assert (caught.value.reason, caught.value.field) == (Reason.NETWORK_NOT_AVAILABLE, "network[0]")
 
 
-async def test_switched_off_it_refuses_every_step_that_asks(lone: Any, act: Any) -> None:
-    await lone.restart(INTERLOCK_NETWORK="off")
-    ws = await lone.workspace()
+async def test_switched_off_it_refuses_every_step_that_asks(idle: Any, act: Any) -> None:
+    await idle.start(INTERLOCK_NETWORK="off")
+    ws = await idle.workspace()
     with pytest.raises(InterlockError) as caught:
-        await lone.prepare(ws, act.command("true", network=["example.org:443"]))
+        await idle.prepare(ws, act.command("true", network=["example.org:443"]))
     assert caught.value.reason is Reason.NETWORK_NOT_AVAILABLE
-    assert (await lone.prepare(ws, act.command("true"))).state == pb.EFFECT_STATE_PREPARED
+    assert (await idle.prepare(ws, act.command("true"))).state == pb.EFFECT_STATE_PREPARED
 
 
 async def test_a_step_in_a_container_of_its_own_has_it_too(net: Any, act: Any, server: Server) -> None:

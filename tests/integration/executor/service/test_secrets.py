@@ -25,18 +25,19 @@ from interlock.v1 import step_pb2
 TOKEN = "tok/" + secrets.token_urlsafe(24) + "+&\"'\\<é>"
 KEY = "-----BEGIN KEY-----\n" + "\n".join(secrets.token_hex(32) for _ in range(5)) + "\n-----END KEY-----"
 OTHER = "other-" + secrets.token_hex(12)
+OWN_PROCESS = True  # what /proc tells of it is looked at
 
 
 @pytest.fixture
-async def armed(lone: Any, place: Path) -> Any:
+async def armed(idle: Any, place: Path) -> Any:
     """An executor that has three secrets: two in files, one in its environment."""
     directory = place / "secrets"
     directory.mkdir(mode=0o700)
     for name, value in (("token", TOKEN + "\n"), ("signing.key", KEY)):
         (directory / name).write_text(value)
         (directory / name).chmod(0o600)
-    await lone.restart(INTERLOCK_SECRETS_DIR=str(directory), INTERLOCK_SECRET_OTHER_ONE=OTHER)
-    return lone
+    await idle.start(INTERLOCK_SECRETS_DIR=str(directory), INTERLOCK_SECRET_OTHER_ONE=OTHER)
+    return idle
 
 
 def uses(**places: str) -> list[step_pb2.SecretUse]:
@@ -134,7 +135,7 @@ REFUSED: list[tuple[dict[str, str], Reason, str]] = [
 ]
 
 
-async def test_what_cannot_be_given_is_refused_before_anything_runs(lone: Any, act: Any, place: Path) -> None:
+async def test_what_cannot_be_given_is_refused_before_anything_runs(idle: Any, act: Any, place: Path) -> None:
     directory = place / "secrets"
     directory.mkdir()
     contents = {
@@ -152,22 +153,22 @@ async def test_what_cannot_be_given_is_refused_before_anything_runs(lone: Any, a
         (directory / name).write_bytes(value)
         (directory / name).chmod(0o644 if name == "open" else 0o600)
     (directory / "folder").mkdir()
-    await lone.restart(INTERLOCK_SECRETS_DIR=str(directory), INTERLOCK_SECRET_TWICE="in a variable")
-    workspace = await lone.workspace()
+    await idle.start(INTERLOCK_SECRETS_DIR=str(directory), INTERLOCK_SECRET_TWICE="in a variable")
+    workspace = await idle.workspace()
     for given, reason, named in REFUSED:
         action = act.command("touch ran", env={"E": "1"}, secrets=uses(**given))
         for method, request in (
-            ("Propose", pb.ProposeRequest(key=lone.key(), workspace_id=workspace, action=action)),
-            ("Prepare", pb.PrepareRequest(key=lone.key(), workspace_id=workspace, action=action)),
+            ("Propose", pb.ProposeRequest(key=idle.key(), workspace_id=workspace, action=action)),
+            ("Prepare", pb.PrepareRequest(key=idle.key(), workspace_id=workspace, action=action)),
         ):
             with pytest.raises(InterlockError) as caught:
-                await lone.call(method, request)
+                await idle.call(method, request)
             assert caught.value.reason is reason
             assert repr(named) in caught.value.message
             assert caught.value.field == "secrets"
             assert TOKEN not in str(caught.value)
         with pytest.raises(InterlockError) as unknown:
-            await lone.call("GetEffect", pb.GetEffectRequest(key=lone.key()))
+            await idle.call("GetEffect", pb.GetEffectRequest(key=idle.key()))
         assert unknown.value.reason is Reason.EFFECT_NOT_FOUND
 
 
@@ -202,25 +203,25 @@ LEFT: dict[str, str] = {
 
 @pytest.mark.parametrize("fork", ["overlay", "copy"])
 async def test_a_secret_left_in_the_workspace_is_refused_and_nothing_is_stored(
-    lone: Any, act: Any, fork: str
+    idle: Any, act: Any, fork: str
 ) -> None:
     value = secrets.token_hex(12)
     halves = value[:12] + "/" + value[12:]
-    await lone.restart(INTERLOCK_SECRET_DEPLOY=value, INTERLOCK_SECRET_PARTED=halves, INTERLOCK_FORK=fork)
-    workspace = await lone.workspace()
-    before = await lone.head(workspace)
+    await idle.start(INTERLOCK_SECRET_DEPLOY=value, INTERLOCK_SECRET_PARTED=halves, INTERLOCK_FORK=fork)
+    workspace = await idle.workspace()
+    before = await idle.head(workspace)
     for number, (what, line) in enumerate(LEFT.items(), 1):
         action = act.command(line, secrets=uses(T="deploy", P="parted"))
-        prepared = await lone.prepare(workspace, action, number)
+        prepared = await idle.prepare(workspace, action, number)
         assert prepared.failure.reason == "EFFECT_NOT_PUBLISHABLE", (what, prepared)
         assert prepared.failure.metadata["secrets"] in ("deploy", "parted"), what
         assert prepared.failure.metadata["path"] in prepared.failure.message
         assert prepared.effect.result_tree == prepared.effect.base_tree == before
         assert_absent(prepared.SerializeToString(), value, halves)
-    for data in stored(lone.state):
+    for data in stored(idle.state):
         assert_absent(data, value, halves)
-    assert await lone.head(workspace) == before
-    assert not [data for _, data in files_of(lone.live) if value.encode() in data]
+    assert await idle.head(workspace) == before
+    assert not [data for _, data in files_of(idle.live) if value.encode() in data]
 
 
 async def test_what_the_workspace_held_before_is_no_reason_to_refuse_and_is_redacted(

@@ -57,7 +57,7 @@ def stored(place: Path) -> list[Path]:
 
 @pytest.mark.parametrize("sandbox", ["bubblewrap", "oci:runc", "oci:crun"])
 async def test_nothing_is_left_of_secrets_when_the_executor_is_killed(
-    lone: Any, act: Any, sandbox: str
+    idle: Any, act: Any, sandbox: str
 ) -> None:
     backend, _, runtime = sandbox.partition(":")
     settings = {"INTERLOCK_SANDBOX": backend, "INTERLOCK_SECRET_ONE": SECRET}
@@ -66,28 +66,28 @@ async def test_nothing_is_left_of_secrets_when_the_executor_is_killed(
             pytest.skip(f"{runtime} is not installed, or this is not root")
         settings["INTERLOCK_OCI_RUNTIME"] = runtime
     try:
-        await lone.restart(**settings)
+        await idle.start(**settings)
     except AssertionError:
-        assert "SANDBOX_UNAVAILABLE" in lone.child.log
+        assert "SANDBOX_UNAVAILABLE" in idle.child.log
         pytest.skip(f"{sandbox} cannot be used here")
-    workspace = await lone.workspace()
+    workspace = await idle.workspace()
     uses = [step_pb2.SecretUse(name="one", appears_as=place) for place in ("T", "/run/secrets/x")]
     line = "cat /run/secrets/x; sleep 1000"
-    work = asyncio.create_task(lone.prepare(workspace, act.command(line, secrets=uses)))
-    await begun(lone)
-    assert holders(lone.state), "the step has what is looked for below"
-    await lone.kill()
+    work = asyncio.create_task(idle.prepare(workspace, act.command(line, secrets=uses)))
+    await begun(idle)
+    assert holders(idle.state), "the step has what is looked for below"
+    await idle.kill()
     with pytest.raises(InterlockError):
         await work
-    while holders(lone.state):  # noqa: ASYNC110 - the kernel ends them
+    while holders(idle.state):  # noqa: ASYNC110 - the kernel ends them
         await asyncio.sleep(0.01)
-    assert stored(lone.place) == []
-    for states in lone.state.rglob("oci/state"):
+    assert stored(idle.place) == []
+    for states in idle.state.rglob("oci/state"):
         (
             states / "interlock-0123456789abcdef"
         ).mkdir()  # as a runtime leaves it that was killed in its first moment
-    await lone.start(**settings)
-    assert holders(lone.state) == []
+    await idle.start(**settings)
+    assert holders(idle.state) == []
     for directory in ("bundles", "state"):
-        assert [path for path in lone.state.rglob(f"oci/{directory}/*") if path.is_dir()] == []
-    assert stored(lone.place) == []
+        assert [path for path in idle.state.rglob(f"oci/{directory}/*") if path.is_dir()] == []
+    assert stored(idle.place) == []

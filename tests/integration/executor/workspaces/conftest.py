@@ -74,29 +74,39 @@ def stride(request: pytest.FixtureRequest) -> int:
     return request.param
 
 
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Callable[[int | None], subprocess.Popen[bytes]]]:
+    """`tests/support/workspace_program.py` as this process's user (None) or another, started once for each.
+
+    What it is asked is done in a fork of it.
+    """
+    started: dict[int | None, subprocess.Popen[bytes]] = {}
+
+    def process(uid: int | None) -> subprocess.Popen[bytes]:
+        if uid not in started:
+            user: dict[str, Any] = {"user": uid, "group": uid, "extra_groups": []} if uid is not None else {}
+            started[uid] = subprocess.Popen(
+                ["/usr/bin/python3" if user else sys.executable, "-m", "tests.support.workspace_program"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd="/",
+                env={"PYTHONPATH": ":".join(map(str, SOURCES)), "PYTHONDONTWRITEBYTECODE": "1"},
+                **user,
+            )
+        return started[uid]
+
+    yield process
+    for each in started.values():
+        with each:
+            assert each.stdin is not None
+            each.stdin.close()
+
+
 class Program:
-    """Runs `tests/support/workspace_program.py`; `uid` None is this process's user."""
+    """Asks the program's process of one user about one executor's directory."""
 
-    def __init__(self, root: Path, uid: int | None) -> None:
-        self.root, self.uid = root, uid
-        user: dict[str, Any] = {}
-        python = sys.executable
-        if uid is not None:
-            user = {"user": uid, "group": uid, "extra_groups": []}
-            python = "/usr/bin/python3"
-        self.process = subprocess.Popen(
-            [python, "-m", "tests.support.workspace_program"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd="/",
-            env={"PYTHONPATH": ":".join(map(str, SOURCES)), "PYTHONDONTWRITEBYTECODE": "1"},
-            **user,
-        )
-
-    def close(self) -> None:
-        with self.process:
-            assert self.process.stdin is not None
-            self.process.stdin.close()
+    def __init__(self, root: Path, uid: int | None, process: subprocess.Popen[bytes]) -> None:
+        self.root, self.uid, self.process = root, uid, process
 
     def run(self, do: str, failpoint: str = "", **arguments: Any) -> dict[str, Any] | None:
         """The program's answer, or None when it was killed at its failpoint."""
@@ -118,7 +128,9 @@ class Program:
 
 
 @pytest.fixture(params=["own-user", "ordinary-user"])
-def program(request: pytest.FixtureRequest, room: Path) -> Iterator[Program]:
+def program(
+    request: pytest.FixtureRequest, room: Path, processes: Callable[[int | None], subprocess.Popen[bytes]]
+) -> Program:
     """As this process's user (as root with a step user, if it is root), and as an ordinary user."""
     (room / "state").mkdir()
     uid = None
@@ -126,7 +138,6 @@ def program(request: pytest.FixtureRequest, room: Path) -> Iterator[Program]:
         if not IS_ROOT:
             pytest.skip("this process is an ordinary user: the other parameter shows it")
         uid = 65434
-    made = Program(room / "state" / "executor", uid)
+    made = Program(room / "state" / "executor", uid, processes(uid))
     made.give(room / "state")
-    yield made
-    made.close()
+    return made

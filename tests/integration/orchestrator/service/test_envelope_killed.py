@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from tests.support.forked import forked_module
 from tests.support.orchestrator import TOKEN, create, edit, executor_server, until
-from tests.support.processes import python_module
+from tests.support.processes import Process
 from tests.support.scripted_executor import Script, ScriptedExecutor
 
 from interlock.common.addresses import parse_address
@@ -42,10 +43,10 @@ async def test_a_use_outlives_the_orchestrator_that_recorded_it(database_url: st
         connection = await stack.enter_async_context(channel(parse_address(address), TOKEN))
         stub = orchestrator_pb2_grpc.OrchestratorStub(connection)
 
-        async def start(name: str) -> asyncio.subprocess.Process:
+        async def start(name: str) -> Process:
             ready = tmp_path / f"ready-{name}"
             settings = {**env, "INTERLOCK_READY_FILE": str(ready)}
-            module = python_module(tmp_path / f"log-{name}", "interlock.orchestrator", env=settings)
+            module = forked_module(tmp_path / f"log-{name}", "interlock.orchestrator", env=settings)
             child = await stack.enter_async_context(module)
             await child.wait_for_file(ready)
             return child.process
