@@ -64,8 +64,9 @@ def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     directory = _shared_dir(request.config)
     directory.mkdir(mode=0o711, exist_ok=True)
-    # As in production, fsync included: what tests see is what people get. Only the connections are more.
-    with EmbeddedPostgres(directory, {"max_connections": "400"}) as server:
+    # As in production but for the number of connections and fsync, which only a machine that loses its power could
+    # tell: dropping a test's database would write the files of all others' to the disk, a second on a busy one.
+    with EmbeddedPostgres(directory, {"max_connections": "400", "fsync": "off"}) as server:
         with _locked(directory / "template.lock"):
             _make_template(server.url)
         yield server.url

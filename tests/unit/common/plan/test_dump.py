@@ -93,7 +93,7 @@ def plans(draw: st.DrawFn) -> Plan:
     return Plan(draw(some_text), tuple(steps), policy, budget, labels)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(plans())
 def test_what_is_written_reads_back_as_the_same_plan(plan: Plan) -> None:
     assert parse_plan(dump_yaml(plan)) == plan
