@@ -39,7 +39,7 @@ async def test_the_local_models_run_is_replayed_to_the_same_journal(database_url
             recorded = await journal(it.stub, first.run_id)
             for step in done.steps:  # what was told live is the reply, where the model was asked once
                 if len(step.model_calls) == 1:
-                    assert heard[step.number].decode().strip() == step.text.content.decode().strip()
+                    assert heard[step.number].decode().strip() == step.reply.strip()
 
             # Again with the model there, and then by a planner that has none and an orchestrator that begins anew.
             again = await create(it.stub, *steps, replay_from=first.run_id)
