@@ -12,6 +12,7 @@ import { followSelection } from "./state/inbox.ts";
 import { applyLook } from "./state/look.ts";
 import { listen } from "./state/route.ts";
 import { caller, came, restore, token } from "./state/session.ts";
+import { comeBack } from "./state/signin.ts";
 import { App } from "./view/app.tsx";
 
 async function learnCaller(): Promise<void> {
@@ -30,6 +31,7 @@ async function learnCaller(): Promise<void> {
 }
 
 restore();
+void comeBack();
 applyLook();
 listen();
 followSelection();

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -111,6 +112,58 @@ async def test_a_person_of_a_provider_decides_over_https(browser: Browser, secur
     assert (decision["subject"], decision["channel"]) == ("grace", "console")
     assert decision["authentication"].startswith("oidc:")
     ended(secure.gateway, run, "COMPLETED")
+
+
+async def test_the_page_signs_in_at_the_provider(browser: Browser, secure: Secure, goal: str) -> None:
+    run, _ = started(secure.gateway, goal, EDIT)
+    url = secure.gateway.url
+    async with console_page(browser, url, ignore_https_errors=True) as console:
+        page = console.page
+        # The provider's page has style sheets elsewhere.
+        await page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
+        await page.goto(url)
+        await page.get_by_role("button", name="Sign in with 127.0.0.1").click()
+        await page.locator("input[name=sub]").fill("grace")
+        await page.locator("input[name=sub]").press("Enter")
+        await expect(page.get_by_role("button", name="You are grace")).to_be_visible()
+        assert page.url == f"{url}/#/pending", "no code stays in the address"
+        assert await page.evaluate("Object.keys(sessionStorage)") == ["interlock.token"]
+        back = next(
+            n for n, each in enumerate(console.requests) if each.startswith(f"{url}/console/signed-in?")
+        )
+        gone = next(n for n, each in enumerate(console.requests) if each.startswith(secure.provider.issuer))
+        code = parse_qs(urlsplit(console.requests[back]).query)["code"][0]
+        assert code not in secure.up.log("gateway")
+        del console.requests[gone:back]  # the provider's own; everything else is looked at in the end
+        await console.look_at(goal)
+        await console.button("Approve")
+        await expect(console.card(goal)).to_have_count(0)
+    decision = asked(secure.gateway, run, "APPROVED")["decision"]
+    assert (decision["subject"], decision["channel"]) == ("grace", "console")
+    assert decision["authentication"].startswith("oidc:")
+
+
+@pytest.mark.parametrize(
+    ("kept", "query", "said"),
+    [
+        (None, "code=theirs&state=theirs", "asked for no sign-in"),
+        ({"state": "ours"}, "code=theirs&state=theirs", "asked for no sign-in"),
+        ({"state": "ours"}, "error=access_denied&state=ours", "access_denied"),
+        ({"state": "ours", "verifier": "v" * 43}, "code=nonsense&state=ours", "gave no token"),
+    ],
+    ids=["nothing begun", "another state", "refused", "unknown code"],
+)
+async def test_an_answer_that_is_not_ours_signs_nobody_in(
+    browser: Browser, secure: Secure, kept: dict[str, str] | None, query: str, said: str
+) -> None:
+    async with console_page(browser, secure.gateway.url, ignore_https_errors=True) as console:
+        await console.page.goto(secure.gateway.url)
+        if kept is not None:
+            set_item = "text => sessionStorage.setItem('interlock.signing-in', text)"
+            await console.page.evaluate(set_item, json.dumps(kept))
+        await console.page.goto(f"{secure.gateway.url}/console/signed-in?{query}")
+        await expect(console.page.get_by_role("alert")).to_contain_text(said)
+        assert await console.page.evaluate("sessionStorage.length") == 0
 
 
 async def test_a_login_that_has_ended_says_so(browser: Browser, secure: Secure) -> None:

@@ -37,6 +37,7 @@ class App:
 
     Args:
         pages: what is served by path alone, by GET: health, the API's description, the documentation.
+        posts: the same by POST.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class App:
         hosts: Hosts,
         limits: Limits,
         pages: dict[str, Page],
+        posts: dict[str, Page],
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -54,6 +56,7 @@ class App:
         self._hosts = hosts
         self._limits = limits
         self._pages = pages
+        self._posts = posts
         self._clock = clock
         self._ids = ids
         self._turns = Turns(limits.requests)
@@ -91,7 +94,10 @@ class App:
                 await page(exchange)
                 return
             with self._turns.take():
-                await self._routed(exchange)
+                if exchange.method == "POST" and (post := self._posts.get(exchange.raw_path)):
+                    await post(exchange)
+                else:
+                    await self._routed(exchange)
         except ClientGone:
             return
         except InterlockError as error:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from interlock.common.access.oidc.settings import ISSUER, check_url
 from interlock.common.addresses import Address
 from interlock.common.config import (
     bad_variable,
@@ -61,6 +62,16 @@ class Https:
 
 
 @dataclass(frozen=True, slots=True)
+class Provider:
+    """The OpenID provider at which people of the console sign in, and who the console is to it; a public client has
+    no secret."""
+
+    issuer: str
+    client: str
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Where to listen, who is behind, who may come from where."""
 
@@ -73,6 +84,7 @@ class Config:
     ready_file: Path | None = None
     ready_fd: int | None = None
     https: Https | None = None
+    provider: Provider | None = None
 
 
 def load(
@@ -81,7 +93,8 @@ def load(
     """Read INTERLOCK_GATEWAY_ADDRESS, the addresses of the other services, INTERLOCK_GATEWAY_HOSTS (names under which
     it may be asked, besides loopback and its own), INTERLOCK_GATEWAY_ORIGINS (of pages on other servers that may call
     it), the limits INTERLOCK_GATEWAY_MAX_REQUESTS, _TIMEOUT_SECONDS, _MAX_TIMEOUT_SECONDS, _WRITE_SECONDS,
-    _HEAD_SECONDS and _HEARTBEAT_SECONDS, INTERLOCK_GRACE_SECONDS, and for HTTPS INTERLOCK_GATEWAY_TLS_CERT and _KEY.
+    _HEAD_SECONDS and _HEARTBEAT_SECONDS, INTERLOCK_GRACE_SECONDS, for HTTPS INTERLOCK_GATEWAY_TLS_CERT and _KEY, and
+    for signing in INTERLOCK_OIDC_ISSUER, _CLIENT_ID (or the first of _AUDIENCE) and _CLIENT_SECRET.
     """
     origins = env_list("INTERLOCK_GATEWAY_ORIGINS", env=env)
     for origin in origins:
@@ -97,7 +110,17 @@ def load(
         ready_file=ready_file,
         ready_fd=ready_fd,
         https=_https(env),
+        provider=_provider(env),
     )
+
+
+def _provider(env: Mapping[str, str] | None) -> Provider | None:
+    issuer, audiences = env_text(ISSUER, env=env), env_list("INTERLOCK_OIDC_AUDIENCE", env=env)
+    client = env_text("INTERLOCK_OIDC_CLIENT_ID", audiences[0] if audiences else "", env)
+    if not issuer or not client:
+        return None
+    check_url(issuer, ISSUER)
+    return Provider(issuer, client, env_text("INTERLOCK_OIDC_CLIENT_SECRET", env=env))
 
 
 def _https(env: Mapping[str, str] | None) -> Https | None:

@@ -27,6 +27,7 @@ _HEADERS: Final = (
 _HTML: Final = "text/html; charset=utf-8"
 _FILES: Final = {
     "/": ("index.html", _HTML),
+    "/console/signed-in": ("index.html", _HTML),
     "/console/app.js": ("app.js", "text/javascript; charset=utf-8"),
     "/console/style.css": ("style.css", "text/css; charset=utf-8"),
     "/console/icon.svg": ("icon.svg", "image/svg+xml"),

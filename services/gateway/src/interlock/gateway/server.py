@@ -26,6 +26,7 @@ from interlock.gateway.http.guard import Hosts
 from interlock.gateway.http.listening import bind
 from interlock.gateway.http.protocol import Connection
 from interlock.gateway.rest.service import SERVICE, AgentRuns
+from interlock.gateway.signin import SignIn
 from interlock.gateway.streams.streaming import Streaming
 
 _log = logs.get("server")
@@ -62,12 +63,15 @@ async def serve(config: Config, *, stop: asyncio.Event | None = None, signals: b
 
 def _application(config: Config, backends: Backends, streaming: Streaming) -> Any:
     clock = SystemClock()
+    hosts = Hosts(config.address, config.hosts)
+    signing_in = SignIn(config.provider, hosts, clock)
     app = App(
         backends,
         streaming,
-        Hosts(config.address, config.hosts),
+        hosts,
         config.limits,
-        {**health.pages(backends), **pages.pages(), **console.pages()},
+        {**health.pages(backends), **pages.pages(), **console.pages(), **signing_in.pages()},
+        signing_in.posts(),
         clock,
         UlidIds(clock),
     )
