@@ -89,11 +89,18 @@ function Top() {
       </button>
       <button type="button" class="quiet" onClick={() => signOut()} aria-label="Sign out" title="Sign out">
         <span class="wide-only">Sign out</span>
-        <span class="narrow-only" aria-hidden="true">
-          ⏻
-        </span>
+        <Out />
       </button>
     </header>
+  );
+}
+
+/** A door and an arrow, drawn: few fonts have a sign for it. */
+function Out() {
+  return (
+    <svg class="narrow-only" aria-hidden="true" width="18" height="18" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2">
+      <path d="M10 4H5v16h5M9 12h11m-4-4 4 4-4 4" stroke-linecap="round" stroke-linejoin="round" />
+    </svg>
   );
 }
 

@@ -65,7 +65,7 @@ function Shown({ approval }: { approval: Approval }) {
       <Rulings rulings={[approval.ruling]} />
       <Say approval={approval} />
       <Spec spec={approval.spec} argv={approval.preview?.argv} titled={!approval.spec?.name} />
-      <Effect effect={approval.preview} gate={approval.gate} limits={approval.limits} />
+      <Effect effect={approval.preview} gate={approval.gate} limits={approval.limits} spec={approval.spec} />
       <p class="fine digest">
         A decision is about <code>{approval.digest}</code>
       </p>

@@ -12,14 +12,16 @@ interface Props {
   gate?: string | undefined;
   /** Bounds that it runs within. */
   limits?: Approval["limits"];
+  /** What was asked: which exit codes count as success. */
+  spec?: Approval["spec"];
 }
 
-export function Effect({ effect, gate, limits }: Props) {
+export function Effect({ effect, gate, limits, spec }: Props) {
   if (!effect) return null;
   const paths = Number(effect.changesTotal ?? 0);
   return (
     <>
-      <Facts effect={effect} gate={gate} limits={limits} />
+      <Facts effect={effect} gate={gate} limits={limits} spec={spec} />
       {(paths > 0 || effect.diff) && (
         <Section title={paths === 1 ? "1 path changes" : `${paths} paths change`} aside={<DiffLook />}>
           <Diff of={effect} />
@@ -33,9 +35,11 @@ export function Effect({ effect, gate, limits }: Props) {
   );
 }
 
-function ended(effect: EffectMessage): { text: string; good: boolean } | null {
+function ended(effect: EffectMessage, spec: Approval["spec"]): { text: string; good: boolean } | null {
   if (effect.signal) return { text: `ended by signal ${effect.signal}`, good: false };
-  if (effect.exitCode !== undefined) return { text: String(effect.exitCode), good: effect.exitCode === 0 };
+  const code = effect.exitCode;
+  const fine = [0, ...(spec?.input?.runCommand?.allowedExitCodes ?? [])];
+  if (code !== undefined) return { text: String(code), good: fine.includes(code) };
   return null;
 }
 
@@ -51,8 +55,8 @@ function within(limits: NonNullable<Approval["limits"]>): string {
     .join(", ");
 }
 
-function Facts({ effect, gate, limits }: Props & { effect: EffectMessage }) {
-  const end = ended(effect);
+function Facts({ effect, gate, limits, spec }: Props & { effect: EffectMessage }) {
+  const end = ended(effect, spec);
   const { wall, user, system, maxRssBytes } = effect.usage ?? {};
   const unrun = gate === "GATE_COMMAND";
   return (

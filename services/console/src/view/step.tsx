@@ -148,7 +148,7 @@ function Details({ step, run }: { step: Step; run: Run }) {
       {approval && <Say approval={approval} />}
       <Spec spec={step.spec} argv={whole.effect?.argv} />
       {flowing && <Streaming live={flowing} />}
-      <Effect effect={whole.effect} />
+      <Effect effect={whole.effect} spec={step.spec} />
       {whole.reply && <Words title="Reply" text={whole.reply} />}
       <Calls calls={whole.modelCalls ?? []} />
     </div>
