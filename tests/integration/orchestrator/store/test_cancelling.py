@@ -88,7 +88,7 @@ async def reconnecting(database: Database) -> None:
 USES: list[Use] = [query, write, connection, feed, journal, notifier, reconnecting]
 
 
-@pytest.fixture(params=[3, pytest.param(1, marks=pytest.mark.torture)], ids=["one in three", "every one"])
+@pytest.fixture(params=[5, pytest.param(1, marks=pytest.mark.torture)], ids=["one in five", "every one"])
 def stride(request: pytest.FixtureRequest) -> int:
     """From one place where it is cancelled to the next that is tried: `make torture` tries every one."""
     assert isinstance(request.param, int)
