@@ -97,7 +97,9 @@ async def survives(zygote: Zygote, place: Path, database_url: str, case: Case) -
     """Tells the story with the fault in it; whether the fault happened."""
     server = await model()
     try:
-        async with cluster(zygote, place, database_url, **model_env(server)) as them:
+        # Long leases: that an orchestrator is gone has to be seen by its connection.
+        env = {"INTERLOCK_LEASE_SECONDS": "300", **model_env(server)}
+        async with cluster(zygote, place, database_url, **env) as them:
             others = [s for s in ("executor", "planner", "approval", "orchestrator") if s != case.service]
             for service in others:
                 if service != "orchestrator":

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from tests.support.store import IDLE, append
 
-from interlock.orchestrator.store import leases
+from interlock.orchestrator.store import leases, turns
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.errors import LeaseLost
 from interlock.orchestrator.store.journal import Journal
@@ -132,3 +132,19 @@ async def test_leases_and_flushes_do_not_deadlock(journal: Journal, database: Da
     await asyncio.gather(*writers)
     owners = {row.lease_owner for row in await runs.list_runs(database, limit=100)}
     assert owners <= {None, "one", "two"}
+
+
+async def test_of_many_everybody_gets_as_many(journal: Journal, database: Database) -> None:
+    """Among those who live; what they take turns at is nobody who drives runs."""
+    names = await create(journal, 48)
+    await leases.claim(database, "gone", LONG)
+    for owner in ("one", "two", "three"):
+        await leases.renew(database, owner, LONG)
+    assert await turns.take(database, "a turn", LONG)
+    await leases.retire(database, "gone")
+    counts = {owner: len(await leases.claim(database, owner, LONG)) for owner in ("one", "two", "three")}
+    assert counts == {"one": 16, "two": 11, "three": 8}, "a third of what is left, and not less than a few"
+    for owner in ("three", "two", "one", "three"):
+        counts[owner] += len(await leases.claim(database, owner, LONG))
+    assert sum(counts.values()) == len(names)
+    assert max(counts.values()) <= 24

@@ -114,8 +114,8 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         thinkers = Thinking(asking, executor, payloads), PlanAsking(asking, executor, payloads, policies)
         does = executing, *thinkers, Judging(policies, payloads)
         performer = Performer(*does, policies, drivers.line, clock, troubles)
-        await drivers.start(feed, transactions, performer)
         stack.push_async_callback(drivers.close)
+        await drivers.start(feed, transactions, performer)
         retention = timedelta(days=config.retention_days)
         anchorer = _now_and_then(stack, config, database, executor, clock)
         deps = Deps(

@@ -12,6 +12,7 @@ It is never more than a hint when to claim: what keeps two owners apart is the e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -29,7 +30,9 @@ LOOK: Final = 0.25
 CONFIRMED: Final = 0.5
 """Seconds for which a lock must have been free before its owner counts as gone."""
 _PATIENCE: Final = 5.0
-"""Seconds for one statement, and between two tries to connect."""
+"""Seconds for one statement."""
+_LONGEST: Final = 1.0
+"""Seconds between two tries to connect."""
 _LOCK: Final = "SELECT pg_advisory_lock(hashtextextended('driver ' || %s, 0))"
 _WHERE: Final = "SELECT pg_backend_pid(), pg_postmaster_start_time()"
 # Shared: those who look at the same time do not take each other for the owner.
@@ -68,6 +71,7 @@ class Presence:
         self._changed = changed
         self._free_since: dict[str, float] = {}
         self._known: set[str] = set()
+        self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.server: datetime | None = None
         """The start of the server on which the lock is held; None while it is not held."""
@@ -75,8 +79,11 @@ class Presence:
         """Whether no other orchestrator lived at the last look; False where that is not known."""
 
     async def start(self) -> None:
-        """Does not wait for the lock."""
+        """Returns when the lock was taken, or could not be at the first try: that goes on by itself."""
         self._task = asyncio.create_task(self._run(), name="drivers-presence")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self._tried.wait()
 
     async def close(self) -> None:
         """Gives the lock back."""
@@ -96,11 +103,13 @@ class Presence:
                     await driver.close()
             except _PooledError:
                 _log.warning("a pooler keeps orchestrators from seeing at once that another one is gone")
+                self._tried.set()
                 return
             except (InterlockError, psycopg.Error, TimeoutError) as error:
                 _log.warning("presence is not known; trying again", extra={"error": type(error).__name__})
+            self._tried.set()
             await asyncio.sleep(delay)
-            delay = min(delay * 2, _PATIENCE)
+            delay = min(delay * 2, _LONGEST)
 
     def _lost(self) -> None:
         self.server, self.alone = None, False
@@ -112,6 +121,7 @@ class Presence:
         pid, server = await self._one(driver, _WHERE)
         self._same(driver, pid)
         self.server = server
+        self._tried.set()
         self._changed()
 
     async def _look(self, driver: psycopg.AsyncConnection[Any]) -> None:

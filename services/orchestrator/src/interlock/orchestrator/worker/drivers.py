@@ -64,12 +64,15 @@ class Drivers:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, feed: Feed, transactions: Transactions, performer: Performer) -> None:
-        """Starts the heartbeat, which also claims runs that nobody drives, and listens to other replicas."""
+        """Starts the heartbeat, which also claims runs that nobody drives, and listens to other replicas.
+
+        `close` ends what it began, also when it was cancelled or raised.
+        """
         self._transactions = transactions
         self._performer = performer
-        # Before the first lease is taken: an owner without a heartbeat counts as dead.
-        await leases.renew(self._database, self._owner, self._ttl)
         await self._presence.start()
+        # Before the first lease is taken: an owner without a heartbeat counts as dead.
+        await leases.renew(self._database, self._owner, self._ttl, self._presence.server)
         self._tasks = [
             asyncio.create_task(self._beat(), name="drivers-heartbeat"),
             asyncio.create_task(self._listen(feed), name="drivers-feed"),
