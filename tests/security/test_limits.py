@@ -137,6 +137,22 @@ async def test_tmp_counts_as_memory_where_a_cgroup_counts(inner: Inner) -> None:
     exceeded(result, "memory_bytes")
 
 
+async def test_watches_of_files_that_everybody_of_the_uid_shares(inner: Inner) -> None:
+    if not inner.sandbox.bounds_counts:
+        pytest.skip("its steps have none of the machine's")
+    code = """
+import ctypes
+libc = ctypes.CDLL(None)
+print(sum(libc.inotify_init1(0) >= 0 for _ in range(100)))
+try: open("/proc/sys/user/max_inotify_instances", "w").write("200")
+except OSError: print("refused")
+"""
+    most, refused = (await inner.python(code)).stdout.head.split()
+    assert int(most) <= 16, "others of the uid may leave fewer"
+    assert refused == b"refused"
+    assert inner.sandbox.counts_bounded
+
+
 async def test_fork_bomb(arena: Arena) -> None:
     result = await arena.run("bomb() { bomb | bomb & }; bomb; sleep 1000", processes=64, wall_us=20 * SECOND)
     exceeded(result, "processes")

@@ -8,13 +8,11 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import psutil
 import pytest
 
 from interlock.common.errors import InterlockError
 from interlock.executor.sandbox.nursery import client
 from interlock.executor.sandbox.nursery.order import Order
-from interlock.executor.sandbox.nursery.program import NAME
 
 
 @pytest.fixture
@@ -38,11 +36,6 @@ def run(output: tuple[int, int], order: Order, more: Mapping[int, int] | None = 
 def shell(text: str, **changes: int) -> Order:
     order = {"parent": os.getpid(), "argv": ("sh", "-c", text), "program": "/bin/sh", **changes}
     return Order(**order)  # type: ignore[arg-type]
-
-
-def nursery() -> psutil.Process:
-    [found] = [process for process in psutil.Process().children() if NAME in process.cmdline()]
-    return found
 
 
 def test_it_has_nothing_that_it_was_not_given(output: tuple[int, int]) -> None:
@@ -86,18 +79,18 @@ def test_nobody_elses_child_goes_on(output: tuple[int, int]) -> None:
 
 def test_one_that_was_killed_is_made_anew(output: tuple[int, int]) -> None:
     assert run(output, shell("exit 7"))[0] == 7
-    before = nursery()
-    os.kill(before.pid, signal.SIGKILL)
-    os.waitid(os.P_PID, before.pid, os.WEXITED | os.WNOWAIT)
+    before = client.mine().pid
+    os.kill(before, signal.SIGKILL)
+    os.waitid(os.P_PID, before, os.WEXITED | os.WNOWAIT)
     read, write = os.pipe()
     assert run((read, write), shell("exit 8"))[0] == 8
     os.close(read)
-    assert nursery().pid != before.pid
+    assert client.mine().pid != before
 
 
 def test_its_process_keeps_nothing(output: tuple[int, int]) -> None:
     run(output, shell("exit 0"))
-    place = Path(f"/proc/{nursery().pid}")
+    place = Path(f"/proc/{client.mine().pid}")
     deadline = time.monotonic() + 30
     while len(os.listdir(place / "fd")) > 4:  # it closes them while the new process begins
         assert time.monotonic() < deadline

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from interlock.executor.domain.model import JsonValue
-from interlock.executor.sandbox import cgroups, ends, seccomp
+from interlock.executor.sandbox import cgroups, counts, ends, seccomp
 from interlock.executor.sandbox.base import FILES, WORKSPACE, Capabilities, Check, Level, Probe, SandboxSpec
 from interlock.executor.sandbox.binary import find_binary
 from interlock.executor.sandbox.confinement import Confinement
@@ -56,6 +56,7 @@ class BubblewrapSandbox(Confined):
 
     capabilities = CAPABILITIES
     own_tasks = 2  # its two processes
+    bounds_counts = True
 
     def __init__(self, confinement: Confinement) -> None:
         super().__init__(confinement, "bubblewrap")
@@ -81,7 +82,7 @@ class BubblewrapSandbox(Confined):
     async def probe(self, state: Path) -> Probe:
         found = Check("bubblewrap", True, f"{self.binary.path} {self.binary.version_text}")
         forks = await self.try_forks(state, FIX_NAMESPACES)
-        return self_test(self, [found, *forks], self.controller)
+        return self_test(self, [found, *forks, counts.check(self.counts_bounded)], self.controller)
 
     def start(self, spec: SandboxSpec, group: cgroups.Group | None) -> Started:
         hold = ends.Hold(self._holds) if ends.can_tell() else None

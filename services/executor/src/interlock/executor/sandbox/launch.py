@@ -47,6 +47,17 @@ async def readable(fd: int) -> None:
         loop.remove_reader(fd)
 
 
+async def outlive(task: asyncio.Task[Any]) -> None:
+    """Wait for `task` however often the waiting is cancelled; its result no longer matters to anybody."""
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            continue
+    if not task.cancelled():
+        task.exception()
+
+
 def _settle(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)

@@ -20,7 +20,7 @@ from typing import Final
 from interlock.common.digests import canonical_json
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.model import JsonValue
-from interlock.executor.sandbox import cgroups
+from interlock.executor.sandbox import cgroups, counts
 from interlock.executor.sandbox.base import Capabilities, Check, Level, Overhead, Probe, SandboxSpec
 from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.oci_bundle import (
@@ -64,6 +64,7 @@ class OciSandbox(Confined):
 
     capabilities = CAPABILITIES
     root_made = True
+    bounds_counts = True
 
     def __init__(self, confinement: Confinement) -> None:
         home = confinement.private / "oci"
@@ -95,7 +96,8 @@ class OciSandbox(Confined):
 
     async def probe(self, state: Path) -> Probe:
         found = Check("oci runtime", True, f"{self.runtime.path}: {self._version}")
-        return self_test(self, [found, *await self.try_forks(state, _FIX)], self.controller)
+        forks = await self.try_forks(state, _FIX)
+        return self_test(self, [found, *forks, counts.check(self.counts_bounded)], self.controller)
 
     def end_orphans(self) -> int:
         ended = super().end_orphans()

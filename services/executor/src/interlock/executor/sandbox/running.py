@@ -16,7 +16,7 @@ from typing import Protocol
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.executor.domain.model import JsonValue
-from interlock.executor.sandbox import cgroups, orphans
+from interlock.executor.sandbox import cgroups, counts, orphans
 from interlock.executor.sandbox.base import (
     NO_OVERHEAD,
     Capabilities,
@@ -35,7 +35,7 @@ from interlock.executor.sandbox.confinement import Confinement
 from interlock.executor.sandbox.devices import require_devices
 from interlock.executor.sandbox.environment import check_spec
 from interlock.executor.sandbox.identity import Identity
-from interlock.executor.sandbox.launch import become_subreaper
+from interlock.executor.sandbox.launch import become_subreaper, outlive
 from interlock.executor.sandbox.limits import Limiter, prefer_as_victim, tasks_of
 from interlock.executor.sandbox.network.link import Link
 from interlock.executor.sandbox.output import Delivery, Pump
@@ -116,8 +116,13 @@ class Confined(ABC):
     """Whether root makes a step's namespaces, and not the uid of steps."""
     rlimits_inside = False  # the runner sets the limits of processes itself, and must not be below them
     overhead: Overhead = NO_OVERHEAD
-    own_tasks = 1
-    """Processes of the runner that a control group counts besides the step's: a reaper, or a child until exec."""
+    own_tasks = (
+        1  # of the runner, counted by a control group with the step's: a reaper, or a child until exec
+    )
+    bounds_counts = (
+        False  # a step has a user namespace of its own on the machine's kernel, to be bounded there
+    )
+    counts_bounded: bool | None = None  # whether the last one was
 
     def __init__(self, confinement: Confinement, backend: str) -> None:
         require_devices(confinement.identity.uid)
@@ -190,7 +195,7 @@ class Confined(ABC):
             return await asyncio.shield(inner)
         except asyncio.CancelledError:
             stop.set()
-            await _outlive(inner)
+            await outlive(inner)
             raise
 
     async def _run(
@@ -311,6 +316,8 @@ class _Step:
                 await asyncio.to_thread(self._group.attach, pid)
             if not self._sandbox.rlimits_inside:
                 await self._limit(pid)
+            if self._sandbox.bounds_counts:
+                self._sandbox.counts_bounded = await counts.bound(pid)
         except (ProcessLookupError, FileNotFoundError):
             return  # it failed before the gate; the runner says why
         except OSError as error:
@@ -388,14 +395,3 @@ class _Step:
             max_rss_bytes=peak or max(tree.max_rss, watchdog.memory_peak),
             processes_peak=max(1, watchdog.tasks_peak),
         )
-
-
-async def _outlive(task: asyncio.Task[SandboxResult]) -> None:
-    """Wait for `task` however often the waiting is cancelled; its result no longer matters to anybody."""
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            continue
-    if not task.cancelled():
-        task.exception()

@@ -29,7 +29,8 @@ _own = threading.local()
 
 
 class Nursery:
-    """A nursery of this thread's. `inherited`: bytes of memory that what it forks has from it, at most.
+    """A nursery of this thread's. `pid`: its process; `inherited`: bytes of memory that what it forks has from it, at
+    most.
 
     Blocks for tens of milliseconds. Raises InterlockError(SANDBOX_UNAVAILABLE) when it does not start.
     """
@@ -62,6 +63,7 @@ class Nursery:
                 process_group=0,
             )
             process.returncode = 0  # waited for by `_end`
+            self.pid = process.pid
             theirs.close()
             self._finalizer = weakref.finalize(self, _end, self._channel, process.pid)
             said = self._answer()
@@ -112,15 +114,21 @@ class Nursery:
         return not self._finalizer.alive
 
 
+def mine() -> Nursery:
+    """This thread's; made where there is none, or where it has ended. Raises InterlockError(SANDBOX_UNAVAILABLE)."""
+    found: Nursery | None = getattr(_own, "nursery", None)
+    if found is None or found.closed:
+        found = _own.nursery = Nursery()
+    return found
+
+
 def start(order: Order, descriptors: Mapping[int, int]) -> tuple[int, int]:
     """Start a process by this thread's nursery, on the event loop's thread: its number, and `Nursery.inherited`.
 
     Blocks for about a millisecond. Raises InterlockError(SANDBOX_UNAVAILABLE).
     """
     for _ in range(2):
-        nursery = getattr(_own, "nursery", None)
-        if nursery is None or nursery.closed:
-            nursery = _own.nursery = Nursery()
+        nursery = mine()
         pid = nursery.start(order, descriptors)
         if pid is not None:
             return pid, nursery.inherited

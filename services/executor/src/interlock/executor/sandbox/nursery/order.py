@@ -16,6 +16,7 @@ class Order:
         argv: the program's arguments; with `supervise`, the name to go by.
         program: path of what to execute.
         supervise: number of the descriptor of a plan: be the supervisor of that step, and execute nothing.
+        bound: number of the descriptor of a user namespace: bound what is counted for it (`counts`), and end.
         uid, gid: whom to become, where `switch`.
         joins: numbers of descriptors, open files of control groups that it enters before anything else.
     """
@@ -24,6 +25,7 @@ class Order:
     argv: tuple[str, ...]
     program: str = ""
     supervise: int = -1
+    bound: int = -1
     uid: int = 0
     gid: int = 0
     switch: bool = False

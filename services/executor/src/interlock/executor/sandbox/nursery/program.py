@@ -19,6 +19,7 @@ import sys
 from contextlib import suppress
 from typing import Final, NoReturn
 
+from interlock.executor.sandbox.nursery.counts import bound_counts
 from interlock.executor.sandbox.nursery.order import Order, join
 from interlock.executor.sandbox.rules import kernel, supervisor
 from interlock.executor.sandbox.rules.command import fail
@@ -79,6 +80,9 @@ def _begin(channel: socket.socket, fds: list[int], places: tuple[int, ...], name
         if order.supervise >= 0:
             _rename(name_at, order.argv[0])
             supervisor.main(order.supervise)
+        if order.bound >= 0:
+            bound_counts(order.bound)
+            os._exit(0)
         _execute(order)
     except OSError as error:
         fail(f"{error.strerror or error}")
