@@ -81,6 +81,7 @@ def test_codes(code: int, ending: Ending, exit_code: int | None, signal: int) ->
     [
         ({"counted": Group(oom=1)}, "memory_bytes"),
         ({"counted": Group(forks=3)}, "processes"),
+        ({"counted": Group(forks=3), "ending": Ending.TIMED_OUT}, "processes"),
         ({"code": 137, "usage": Usage(1, 900_000, 100_000, 1, 1)}, "cpu_us"),
         ({"code": 152, "usage": Usage(1, 2_000_000, 0, 1, 1)}, "cpu_us"),
         ({"code": 153}, "file_bytes"),
