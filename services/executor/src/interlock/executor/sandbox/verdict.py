@@ -88,10 +88,13 @@ def verdict(spec: SandboxSpec, seen: Observation) -> SandboxResult:
     ending, exceeded = seen.ending, seen.exceeded
     if ending is Ending.EXITED and (late := _late(spec.limits, seen)) is not None:
         ending, exceeded = Ending.LIMIT, late
-    if ending is Ending.TIMED_OUT and seen.counted is not None:
+    if (
+        ending is Ending.TIMED_OUT
+        and seen.counted is not None
+        and (first := counted(seen.counted, spec.limits))
+    ):
         # The kernel saw another limit passed before; on a starved machine the watchdog may come too late to say so.
-        if (first := counted(seen.counted, spec.limits)) is not None:
-            ending, exceeded = Ending.LIMIT, first
+        ending, exceeded = Ending.LIMIT, first
     signal = seen.ended_by() if ending is Ending.EXITED else 0
     if signal:
         ending = Ending.SIGNALED
