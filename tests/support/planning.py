@@ -115,13 +115,13 @@ def cases(kind: str) -> Iterator[Case]:
         text = completed(f"Here you are: {json.dumps(_ROUTER)}")
         yield Case("500, then JSON as text", (of({"detail": "structuring failed"}, 500), text), calls=1)
     yield _fails("500", "MODEL_UNAVAILABLE", of({"error": {"message": "boom"}}, 500))
-    yield Case("stall in the middle", (replace(good, fault="stall"),), frozenset({"MODEL_TIMEOUT"}), 0, 2.0)
-    yield _fails("broken off", "MODEL_REPLY_INVALID", replace(good, fault="cut"))
+    yield Case("stall in the middle", (replace(good, fault="stall"),), frozenset({"MODEL_TIMEOUT"}), 1, 2.0)
+    yield _fails("broken off", "MODEL_REPLY_INVALID", replace(good, fault="cut"), calls=1)
     yield Case("cut JSON", (replace(good, body=good.body[:-30]),), frozenset({"MODEL_REPLY_INVALID"}), 3)
     yield Case("cut JSON in the answer, then a plan", (cut, good), calls=2)
     yield Case("wrong schema", (wrong,), frozenset({"MODEL_REPLY_INVALID"}), 3)
     yield Case("wrong schema, then a plan", (wrong, good), calls=2)
-    yield _fails("10 MB", "MODEL_REPLY_INVALID", _say(kind)("x" * (10 * 1024 * 1024)))
+    yield _fails("10 MB", "MODEL_REPLY_INVALID", _say(kind)("x" * (10 * 1024 * 1024)), calls=1)
     if kind == "openai":
         refusal, tool = _message(refusal="I will not."), _message(tool_calls=[_TOOL_CALL])
         yield Case("refusal", (refusal,), frozenset({"MODEL_REFUSED"}), 1)
@@ -136,8 +136,9 @@ def cases(kind: str) -> Iterator[Case]:
 _TOOL_CALL = {"id": "call_1", "type": "function", "function": {"name": "rm", "arguments": "{}"}}
 
 
-def _fails(name: str, reason: str, answer: Answer) -> Case:
-    return Case(name, (answer,), frozenset({reason}), 0)
+def _fails(name: str, reason: str, answer: Answer, calls: int = 0) -> Case:
+    """What a server refuses is no call; what was sent and got no whole reply is one, at a cost that nobody knows."""
+    return Case(name, (answer,), frozenset({reason}), calls)
 
 
 def _say(kind: str) -> Callable[[object], Answer]:

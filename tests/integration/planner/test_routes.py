@@ -125,7 +125,7 @@ async def test_one_that_hangs_leaves_time_for_the_next(
         of_the_caller = await stub.Analyze(ASK, timeout=6.0)
     for answer in (of_its_own, of_the_caller):
         assert answer.text == "in time"
-        assert answer.exchanges[0].call.passed_over[0].reason == "MODEL_TIMEOUT"
+        assert answer.exchanges[-1].call.passed_over[0].reason == "MODEL_TIMEOUT"
 
 
 async def test_a_gateway_that_keeps_failing_is_not_asked_for_a_while(
@@ -215,3 +215,20 @@ async def test_deadlines_are_typed_errors_also_when_every_gateway_hangs(
         assert error.code != grpc.StatusCode.UNKNOWN.name
     assert error.reason is Reason.MODEL_TIMEOUT
     assert error.metadata["passed_over"] == "cloud MODEL_TIMEOUT"
+
+
+async def test_a_call_without_a_reply_is_on_record_and_fails_the_same_in_a_replay(
+    routed: Routed, server: ScriptedServer, spare: ScriptedServer
+) -> None:
+    server.script(HANG)
+    spare.script(completed("fine"))
+    async with routed(more=", timeout: 1") as stub:
+        first = await stub.Analyze(ASK)
+        terms = pb.ModelTerms(record=pb.ReplyRecord(origin="run-1", exchanges=first.exchanges))
+        again = await stub.Analyze(pb.AnalyzeRequest(instruction="What is it?", terms=terms))
+    lost, answered = (exchange.call for exchange in first.exchanges)
+    assert (lost.gateway, lost.model, lost.finish_reason) == ("cloud", MODEL, "no reply: MODEL_TIMEOUT")
+    assert (lost.cost.unpriced_calls, lost.cost.HasField("total")) == (1, False)
+    assert (answered.gateway, answered.passed_over[0].reason) == ("spare", "MODEL_TIMEOUT")
+    assert again == first
+    assert len(server.asked) == 1

@@ -130,7 +130,7 @@ class Asker:
             try:
                 data, replies = await self._once(question, replace(request, timeout_s=left))
             except ModelError as error:
-                done += self._exchanges(question, request, error.completions)
+                done += self._exchanges(question, request, (*error.completions, *error.lost))
                 if error.reason is not Reason.MODEL_REPLY_INVALID or not error.completions:
                     raise self._spent(error, question, done) from None
                 problems = f"- {error.message}"
@@ -192,7 +192,7 @@ class Asker:
         return Exchange(
             purpose=question.purpose,
             gateway=self.gateway.info.name,
-            model=reply.model,
+            model=reply.model or self.gateway.info.model,
             prompt_version=question.prompt_id,
             request=address,
             prompt=reply.sent,

@@ -122,7 +122,8 @@ class Gateway(Protocol):
 class ModelError(InterlockError):
     """A model call that failed. ``completions`` are the replies received before and at the failure.
 
-    ``exchanges`` are the same as they are journaled; they are known once the question has failed as a whole.
+    ``lost`` is a call that was sent and got no whole reply: it may have to be paid for, and nobody knows what.
+    ``exchanges`` are both as they are journaled; they are known once the question has failed as a whole.
     """
 
     def __init__(
@@ -137,7 +138,12 @@ class ModelError(InterlockError):
     ) -> None:
         super().__init__(reason, message, fix=fix, metadata=metadata, retry_after=retry_after)
         self.completions = completions
+        self.lost: tuple[Completion, ...] = ()
         self.exchanges: tuple[Exchange, ...] = ()
+
+
+NO_REPLY = "no reply: "
+"""Begins the finish reason of a call without a whole reply; the reason of its error follows."""
 
 
 def shown(raw: bytes, limit: int = 300) -> str:

@@ -17,6 +17,7 @@ import rfc8785
 
 from interlock.common.errors import Reason
 from interlock.planner.gateways.base import (
+    NO_REPLY,
     Completion,
     CompletionRequest,
     GatewayInfo,
@@ -34,6 +35,7 @@ from interlock.planner.gateways.transport import HttpReply, Transport
 _FORMATS = ("json_schema", "json_object", "text")
 _MAX_ADAPTATIONS = 5
 _HEALTH_TIMEOUT_S = 5.0
+_KEPT_OF_LOST = 64 * 1024
 _STREAMED: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 
 
@@ -115,7 +117,12 @@ class OpenAIGateway:
     def _joined(self, joiner: Joiner, reply: HttpReply, sent: bytes) -> Completion:
         """What was told in pieces, as if it had come whole. Headers came before anything had a price."""
         priced = any(name.startswith("x-litellm-") for name in reply.headers)
-        whole = replace(reply, body=joiner.whole(), headers=httpx.Headers())
+        try:
+            whole = replace(reply, body=joiner.whole(), headers=httpx.Headers())
+        except ModelError as error:
+            why = f"{NO_REPLY}{error.reason.value}"
+            error.lost = (Completion("", "", why, sent, reply.body[:_KEPT_OF_LOST], reply.latency_ms),)
+            raise
         completion = reread(whole, sent, self._info.model)
         if priced and completion.cost_micros is None:
             self._habits.stream = (

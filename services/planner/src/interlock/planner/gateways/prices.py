@@ -37,6 +37,8 @@ def worst_of(info: GatewayInfo, prompt_bytes: int, max_tokens: int) -> int | Non
 
 def settled(info: GatewayInfo, prompt_tokens: int | None, completion_tokens: int | None) -> int | None:
     """What a call costs by the price that is settled for its gateway; None where there is none, or no count."""
+    if info.free:
+        return 0
     if info.price is None:
         return None
     if not (info.price.prompt or info.price.completion):

@@ -15,6 +15,7 @@ from interlock.planner.domain.model import Exchange
 from interlock.planner.domain.recorded import first_difference, nearest
 from interlock.planner.gateways import openai, router
 from interlock.planner.gateways.base import (
+    NO_REPLY,
     Completion,
     CompletionRequest,
     GatewayInfo,
@@ -92,7 +93,10 @@ class RecordedGateway:
         left = self._left.get(asked)
         if not left:
             raise self._missing(asked)
-        return left.popleft() if len(left) > 1 else left[0]
+        found = left.popleft() if len(left) > 1 else left[0]
+        if found.finish_reason.startswith(NO_REPLY):
+            raise _lost(found)
+        return found
 
     def _missing(self, asked: bytes) -> ModelError:
         request = read_object(asked)
@@ -147,6 +151,15 @@ def _read(exchange: Exchange) -> tuple[Any, Completion]:
         error.completions = tuple(_known(exchange, each) for each in error.completions)
         raise
     return data, _known(exchange, completion)
+
+
+def _lost(exchange: Exchange) -> ModelError:
+    """The error of a call that got no whole reply, as it was."""
+    reason = Reason(exchange.finish_reason.removeprefix(NO_REPLY))
+    error = ModelError(reason, "The model's server gave no whole reply when this was recorded.")
+    bare = Completion("", "", "", exchange.prompt, exchange.reply, exchange.latency_ms)
+    error.lost = (_known(exchange, bare),)
+    return error
 
 
 def _of_router(raw: bytes) -> bool:

@@ -15,12 +15,13 @@ import httpx
 
 from interlock.common.clock import Clock, SystemClock
 from interlock.common.errors import Reason
-from interlock.planner.gateways.base import ModelError
+from interlock.planner.gateways.base import NO_REPLY, Completion, ModelError
 from interlock.planner.gateways.planted import Keys
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 20.0
+_KEPT_OF_LOST = 64 * 1024
 
 Sleep = Callable[[float], Awaitable[None]]
 Tap = Callable[[bytes], None]
@@ -111,13 +112,24 @@ class Transport:
         tap: Tap | None = None,
     ) -> HttpReply:
         end = self._clock.monotonic() + timeout_s
+        under_way = _UnderWay()
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._attempts(method, path, body, end, retried, tap)
+                return await self._attempts(method, path, body, end, retried, tap, under_way)
         except TimeoutError:
-            raise ModelError(
-                Reason.MODEL_TIMEOUT, f"The model's server did not answer within {timeout_s:.3g} s."
-            ) from None
+            text = f"The model's server did not answer within {timeout_s:.3g} s."
+            error = ModelError(Reason.MODEL_TIMEOUT, text)
+        except ModelError as caught:
+            error = caught
+        if body is not None and under_way.sent:
+            error.lost = (self._lost(body, under_way, error.reason),)
+        raise error from None
+
+    def _lost(self, body: bytes, under_way: _UnderWay, reason: Reason) -> Completion:
+        """A call that was sent and has no whole reply, with as much as came."""
+        elapsed = max(0, round((self._clock.monotonic() - under_way.since) * 1000))
+        received = self.keys.out_of(bytes(under_way.received))
+        return Completion("", "", f"{NO_REPLY}{reason.value}", body, received, elapsed)
 
     async def _attempts(
         self,
@@ -127,13 +139,14 @@ class Transport:
         end: float,
         retried: frozenset[int],
         tap: Tap | None,
+        under_way: _UnderWay,
     ) -> HttpReply:
         attempt = 1
         while True:
             failure: ModelError | None = None
             reply: HttpReply | None = None
             try:
-                reply = await self._once(method, path, body, tap)
+                reply = await self._once(method, path, body, tap, under_way)
                 if reply.status not in retried or _final(reply):
                     return reply
             except httpx.TransportError as error:
@@ -157,22 +170,28 @@ class Transport:
         ceiling = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** (attempt - 1))
         return self._jitter() * ceiling
 
-    async def _once(self, method: str, path: str, body: bytes | None, tap: Tap | None) -> HttpReply:
+    async def _once(
+        self, method: str, path: str, body: bytes | None, tap: Tap | None, under_way: _UnderWay
+    ) -> HttpReply:
         started = self._clock.monotonic()
+        under_way.begin(started)
         headers = {"content-type": "application/json"} if body is not None else {}
         async with contextlib.AsyncExitStack() as stack:
             try:
-                stream = self._client.stream(method, path, content=body, headers=headers)
+                stream = self._client.stream(
+                    method, path, content=body, headers=headers, extensions={"trace": under_way.trace}
+                )
                 response = await stack.enter_async_context(stream)
             except (httpx.RemoteProtocolError, httpx.ReadError) as error:
                 if isinstance(error, httpx.ReadError) or "without sending a response" in str(error):
                     raise _NoReply(str(error)) from None
                 raise
-            raw = await self._read(response, tap if _streams(response) else None)
+            raw = await self._read(response, tap if _streams(response) else None, under_way)
+        under_way.sent = False  # it has its reply
         elapsed = max(0, round((self._clock.monotonic() - started) * 1000))
         return HttpReply(response.status_code, response.headers, self.keys.out_of(raw), elapsed)
 
-    async def _read(self, response: httpx.Response, tap: Tap | None) -> bytes:
+    async def _read(self, response: httpx.Response, tap: Tap | None, under_way: _UnderWay) -> bytes:
         if response.headers.get("content-encoding", "identity") != "identity":
             message = "The model's server sent a compressed reply, which was not asked for."
             raise ModelError(Reason.MODEL_REPLY_INVALID, message)
@@ -185,6 +204,7 @@ class Transport:
                 message = f"The model's server sent more than {self._limits.reply_bytes:,} bytes."
                 raise ModelError(Reason.MODEL_REPLY_INVALID, message)
             parts.append(part)
+            under_way.keep(part)
             if tap is not None:
                 tap(part)
         return b"".join(parts)
@@ -193,6 +213,28 @@ class Transport:
 def _streams(response: httpx.Response) -> bool:
     kind = str(response.headers.get("content-type", ""))
     return response.status_code == 200 and kind.partition(";")[0].strip().lower() == "text/event-stream"
+
+
+class _UnderWay:
+    """A request on its way: whether it was sent and has no whole reply, since when, and the beginning of what came."""
+
+    def __init__(self) -> None:
+        self.begin(0.0)
+
+    def begin(self, since: float) -> None:
+        """The next attempt."""
+        self.sent = False
+        self.since = since
+        self.received = bytearray()
+
+    def keep(self, part: bytes) -> None:
+        """More of the reply came."""
+        self.received += part[: _KEPT_OF_LOST - len(self.received)]
+
+    async def trace(self, event: str, _facts: object) -> None:
+        """Hears of the connection's events, of HTTP/1.1 only; see https://www.encode.io/httpcore/extensions/."""
+        if event == "http11.send_request_body.complete":
+            self.sent = True
 
 
 class _NoReply(httpx.TransportError):
