@@ -55,6 +55,8 @@ gateways:
     attempts: 1
     timeout: 3
     breaker: {{failures: 1000}}
+  gone: {{kind: router, base_url: "http://127.0.0.1:9", key: {MODEL_KEY}, attempts: 1}}
+routes: {{summarize: [gone, cloud], default: [cloud]}}
 """
 ECHO = f"You sent {MODEL_KEY} and {MODEL_HEADER}."
 _TOOL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ECHO}}
@@ -141,7 +143,7 @@ def done() -> Iterator[Done]:
         model.script(chat("It is done."))
         with running(**environment) as up:
             run, shown = asyncio.run(_work(up))
-            model.script(*(answer for answer, _ in FAULTS))
+            model.script(*(answer for answer, _ in FAULTS), chat(ECHO))
             faults = asyncio.run(_ask(up))
             services = ("orchestrator", "planner", "approval")
             environments = [psutil.Process(up.pid(service)).environ() for service in services]
@@ -180,6 +182,7 @@ async def _ask(up: Installation) -> Run:
     """A run with a question for each answer and fault of the model's server."""
     async with up.client() as client:
         steps = ["{analyze: {instruction: What is it?}, on_failure: continue}"] * len(FAULTS)
+        steps.append("summarize: {instruction: Say it.}")
         return await ended(client, await start(client, up.project(a="1"), *steps))
 
 
@@ -245,12 +248,19 @@ def test_the_run_did_what_it_should(done: Done) -> None:
 
 
 def test_every_fault_of_the_model_was_there_with_the_key_sent(done: Done) -> None:
-    assert [step.failure.reason for step in done.faults.steps] == [reason for _, reason in FAULTS]
-    asked = done.model.asked[-len(FAULTS) :]
+    assert [step.failure.reason for step in done.faults.steps] == [*(reason for _, reason in FAULTS), ""]
+    asked = done.model.asked[-len(FAULTS) - 1 :]
     assert {request.headers["authorization"] for request in asked} == {f"Bearer {MODEL_KEY}"}
     assert {request.headers["x-tenant"] for request in asked} == {MODEL_HEADER}
-    assert any(b"breaker closed" in text for text in done.shown)
+    assert any(b"model routes" in text for text in done.shown)
     assert any(b"You sent *** and ***." in text for text in done.shown)
+
+
+def test_the_fallback_stands_in_the_run(done: Done) -> None:
+    (call,) = done.faults.steps[-1].model_calls
+    assert call.gateway == "cloud"
+    assert [(each.gateway, each.reason) for each in call.passed_over] == [("gone", "MODEL_UNAVAILABLE")]
+    assert any(b"gone" in text and b"does not answer" in text for text in done.shown)
 
 
 def test_the_database_has_names_and_no_values(done: Done) -> None:

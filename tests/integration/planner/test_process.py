@@ -9,6 +9,7 @@ import psutil
 import pytest
 from tests.support.models import KEY, MODEL, ScriptedServer, chat
 from tests.support.otlp import receiving
+from tests.support.planning import check_record
 from tests.support.processes import python_module
 
 from interlock.common.client import channel
@@ -75,7 +76,10 @@ async def test_the_local_model_is_the_default_and_ends_with_the_planner(tmp_path
             found = await stub.GetCapabilities(pb.GetCapabilitiesRequest())
             assert "tiny local model: small and often wrong" in found.notice
             request = pb.PlanRequest(goal="Fix a.py", files=[pb.ContextFile(path="a.py")], max_steps=3)
-            assert (await stub.Plan(request, timeout=100)).steps
+            plan = await stub.Plan(request, timeout=100)
+        assert plan.steps
+        check_record(plan)
+        assert {each.call.cost.total.micros for each in plan.exchanges} == {0}
         (model,) = planner.children()
         child.process.send_signal(signal.SIGTERM)
         assert await child.wait() == 0
