@@ -11,6 +11,7 @@ from interlock.common.addresses import Address, parse_address
 from interlock.common.client import channel
 from interlock.common.server import ServerSpec, running
 from interlock.orchestrator import server
+from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.config import Config
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.scope import RunScope
@@ -39,6 +40,12 @@ class Running:
     deps: Deps
     address: Address
     stub: Any
+
+
+def only_executor(deps: Deps) -> ExecutorClient:
+    """The executor of an orchestrator that has one."""
+    (client,) = deps.executor.clients.values()
+    return client
 
 
 @asynccontextmanager

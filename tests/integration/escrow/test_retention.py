@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from tests.support.orchestrator import only_executor
 from tests.support.stack import EFFECT, NONE, Stack, edit
 
 from interlock.common.client import rpc_errors
@@ -201,7 +202,7 @@ async def test_whatever_fails_while_runs_are_read_ends_the_collection(stack: Sta
     deps = stack.orchestrator.deps
     async with asyncio.timeout(60):
         with pytest.raises(InterlockError) as caught:
-            await run_collection(deps.database, deps.executor, Collection(timedelta(days=3_000_000)))
+            await run_collection(deps.database, only_executor(deps), Collection(timedelta(days=3_000_000)))
     assert caught.value.reason in (Reason.INTERNAL, Reason.INVALID_ARGUMENT)
     assert (await collect(stack)).trees_removed == 0, "the next one is not refused"
 
@@ -239,7 +240,7 @@ async def test_what_happens_while_a_caller_is_still_naming_stays_however_old_it_
 async def test_of_all_orchestrators_one_collects_when_it_is_due(stack: Stack) -> None:
     deps = stack.orchestrator.deps
     both = [
-        Collector(deps.database, deps.executor, "here", interval=3600.0, retention=timedelta(days=30))
+        Collector(deps.database, only_executor(deps), "here", interval=3600.0, retention=timedelta(days=30))
         for _ in range(2)
     ]
     assert sorted(await asyncio.gather(*(each.once() for each in both))) == [False, True]
@@ -262,7 +263,7 @@ async def test_it_happens_by_itself(stack: Stack, live: Path) -> None:
     request = "INSERT INTO requests VALUES ('M', 'old', 'f', 'r', now() - interval '31 days') RETURNING 1"
     await deps.database.write(text(request))
     collector = Collector(
-        deps.database, deps.executor, "here", interval=3600.0, retention=timedelta(days=30), look=0.01
+        deps.database, only_executor(deps), "here", interval=3600.0, retention=timedelta(days=30), look=0.01
     )
     collector.start()
     try:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.orchestrator import create, executor_server, orchestrator, read
+from tests.support.orchestrator import create, executor_server, only_executor, orchestrator, read
 from tests.support.scripted_executor import Script, ScriptedExecutor
 
 from interlock.common.errors import InterlockError, Reason
@@ -79,7 +79,7 @@ async def test_a_run_made_before_the_executor_begins_is_kept(database_url: str, 
     executor = SlowToBegin(somebody_makes_a_run)
     async with executor_server(executor) as at, orchestrator(database_url, at) as running:
         await create(running.stub, read(), start=False)
-        done = await collect(running.deps.database, running.deps.executor, ASK)
+        done = await collect(running.deps.database, only_executor(running.deps), ASK)
     assert seen_first == [0], "rows were read before the executor had begun"
     assert made[0] in executor.told.runs
     assert executor.told.complete
@@ -95,7 +95,7 @@ async def test_an_executor_that_refuses_to_begin_is_heard_and_nothing_is_read(
     executor = SlowToBegin(refuse)
     async with executor_server(executor) as at, orchestrator(database_url, at) as running:
         with pytest.raises(InterlockError) as caught:
-            await collect(running.deps.database, running.deps.executor, ASK)
+            await collect(running.deps.database, only_executor(running.deps), ASK)
     assert caught.value.reason is Reason.UNAVAILABLE
     assert "Another collection" in caught.value.message
     assert reads == []
@@ -115,7 +115,7 @@ async def test_a_reading_that_fails_ends_the_collection_unfinished(
     executor = SlowToBegin(nothing)
     async with executor_server(executor) as at, orchestrator(database_url, at) as running:
         with pytest.raises(InterlockError) as caught:
-            await collect(running.deps.database, running.deps.executor, ASK)
+            await collect(running.deps.database, only_executor(running.deps), ASK)
     assert caught.value.reason is Reason.DATABASE_UNAVAILABLE
     assert executor.told.messages == 1
     assert not executor.told.complete

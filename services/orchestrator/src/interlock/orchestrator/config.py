@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from interlock.common import journal_keys
 from interlock.common.access.oidc import settings as oidc
-from interlock.common.addresses import Address
+from interlock.common.addresses import Address, parse_address
 from interlock.common.config import env_float, env_int, env_text, load_token, service_address
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.journal_keys import SigningKey
@@ -15,6 +16,9 @@ from interlock.common.policy.model import PolicyDocument
 from interlock.common.policy.named import named_policy
 from interlock.orchestrator.webhooks import settings as webhooks
 from interlock.orchestrator.webhooks.settings import WebhookSettings
+
+_EXECUTORS: Final = "INTERLOCK_EXECUTOR_ADDRESSES"
+_MOST_EXECUTORS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Config:
         database_url: INTERLOCK_DATABASE_URL, PostgreSQL 15 or newer; required.
         address: INTERLOCK_ORCHESTRATOR_ADDRESS, where to listen.
         executor, planner: where those services are.
+        more_executors: the others, where INTERLOCK_EXECUTOR_ADDRESSES names several, separated by commas; at most 64
+            in all. It is used in place of INTERLOCK_EXECUTOR_ADDRESS.
         token: the shared bearer token.
         lease_seconds: INTERLOCK_LEASE_SECONDS, silence after which another orchestrator may take over, 1 to 300. One
             whose connections have ended is not waited for.
@@ -64,6 +70,12 @@ class Config:
     anchor_seconds: float = 3600.0
     ready_file: Path | None = None
     provider_groups: frozenset[str] = frozenset()
+    more_executors: tuple[Address, ...] = ()
+
+    @property
+    def executors(self) -> tuple[Address, ...]:
+        """All of them."""
+        return self.executor, *self.more_executors
 
 
 def from_env() -> Config:
@@ -79,11 +91,13 @@ def from_env() -> Config:
     ready = env_text("INTERLOCK_READY_FILE")
     provider = oidc.from_env()
     policy = env_text("INTERLOCK_POLICY")
+    executors = executor_addresses()
     key_file = env_text("INTERLOCK_JOURNAL_KEY_FILE")
     return Config(
         database_url=url,
         address=service_address("orchestrator"),
-        executor=service_address("executor"),
+        executor=executors[0],
+        more_executors=executors[1:],
         planner=service_address("planner"),
         token=load_token(),
         lease_seconds=env_float("INTERLOCK_LEASE_SECONDS", 6.0, minimum=1.0, maximum=300.0),
@@ -104,3 +118,19 @@ def from_env() -> Config:
         ready_file=Path(ready) if ready else None,
         provider_groups=frozenset(provider.approvers if provider else ()),
     )
+
+
+def executor_addresses() -> tuple[Address, ...]:
+    """INTERLOCK_EXECUTOR_ADDRESSES, else the one of INTERLOCK_EXECUTOR_ADDRESS. Raises INVALID_ARGUMENT."""
+    texts = [text.strip() for text in env_text(_EXECUTORS).split(",") if text.strip()]
+    if not texts:
+        return (service_address("executor"),)
+    found = tuple(parse_address(text, field=_EXECUTORS) for text in texts)
+    if len(set(found)) < len(found) or len(found) > _MOST_EXECUTORS:
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            f"{_EXECUTORS} names an address twice, or more than {_MOST_EXECUTORS} of them.",
+            field=_EXECUTORS,
+            fix="Name each executor once, separated by commas.",
+        )
+    return found

@@ -8,7 +8,7 @@ from datetime import timedelta
 from interlock.common.clock import Clock
 from interlock.common.ids import Ids
 from interlock.common.journal_keys import SigningKey
-from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.clients.executors import Executors
 from interlock.orchestrator.clients.replies import Replies
 from interlock.orchestrator.policies import Policies
 from interlock.orchestrator.queries.shared import SharedEvents
@@ -36,8 +36,7 @@ class Deps:
     asked: Asked
     labels: WorkspaceLabels
     transactions: Transactions
-    executor: ExecutorClient
-    executor_address: str
+    executor: Executors
     replies: Replies
     clock: Clock
     ids: Ids

@@ -14,6 +14,7 @@ from interlock.common.clock import Clock, SystemClock
 from interlock.common.ids import UlidIds
 from interlock.common.server import ServerSpec, Service, serve
 from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.clients.executors import Executors
 from interlock.orchestrator.clients.replies import Replies
 from interlock.orchestrator.config import Config
 from interlock.orchestrator.deps import Deps
@@ -102,9 +103,8 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         for part in (journal, notifier, feed):
             await part.start()
             stack.push_async_callback(part.close)
-        executor_channel, planner_channel = await _channels(stack, config)
-        executor = ExecutorClient(executor_channel)
-        stack.push_async_callback(executor.session.close)
+        executor, planner_channel = await _clients(stack, config)
+        stack.push_async_callback(executor.close)
         policies = Policies(config.policy, provider_groups=config.provider_groups)
         known = (database, journal, book, payloads, asked, clock, ids)
         transactions = Transactions(*known, owner=owner, policy=policies.digest, on_lease=drivers.own)
@@ -127,7 +127,6 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
             WorkspaceLabels(database),
             transactions,
             executor,
-            str(config.executor),
             Replies(planner_channel),
             clock,
             ids,
@@ -145,11 +144,14 @@ async def parts(config: Config) -> AsyncIterator[Deps]:
         yield deps
 
 
-async def _channels(stack: AsyncExitStack, config: Config) -> tuple[Channel, Channel]:
-    """To the executor and to the planner."""
-    to_executor = channel(config.executor, config.token, service="executor")
+async def _clients(stack: AsyncExitStack, config: Config) -> tuple[Executors, Channel]:
+    """The executors, and the channel to the planner."""
+    clients = {}
+    for address in config.executors:
+        opened = await stack.enter_async_context(channel(address, config.token, service="executor"))
+        clients[str(address)] = ExecutorClient(opened)
     to_planner = channel(config.planner, config.token, service="planner")
-    return await stack.enter_async_context(to_executor), await stack.enter_async_context(to_planner)
+    return Executors(clients), await stack.enter_async_context(to_planner)
 
 
 def _forget(payloads: Payloads, asked: Asked, run_id: str, digests: Sequence[str]) -> None:
@@ -158,15 +160,16 @@ def _forget(payloads: Payloads, asked: Asked, run_id: str, digests: Sequence[str
 
 
 def _now_and_then(
-    stack: AsyncExitStack, config: Config, database: Database, executor: ExecutorClient, clock: Clock
+    stack: AsyncExitStack, config: Config, database: Database, executors: Executors, clock: Clock
 ) -> Anchorer:
     """Starts what one of all orchestrators does at intervals."""
     retention = timedelta(days=config.retention_days)
-    collector = Collector(
-        database, executor, str(config.executor), interval=config.collect_seconds, retention=retention
-    )
-    collector.start()
-    stack.push_async_callback(collector.close)
+    for address, executor in executors.clients.items():
+        collector = Collector(
+            database, executor, address, interval=config.collect_seconds, retention=retention
+        )
+        collector.start()
+        stack.push_async_callback(collector.close)
     anchorer = Anchorer(database, config.journal_key, clock, interval=config.anchor_seconds)
     anchorer.start()
     stack.push_async_callback(anchorer.close)

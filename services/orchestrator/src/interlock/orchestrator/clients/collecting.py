@@ -12,6 +12,7 @@ from interlock.common import logs
 from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError, Reason
 from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.clients.executors import Executors
 from interlock.orchestrator.store.engine import Database
 from interlock.orchestrator.store.readers import kept
 from interlock.v1 import executor_pb2 as pb
@@ -19,6 +20,7 @@ from interlock.v1 import executor_pb2 as pb
 PAGE: Final = 10_000
 _RUNS: Final = 200
 _SECONDS: Final = 3600.0
+_COUNTED: Final = [f.name for f in pb.CollectGarbageResponse.DESCRIPTOR.fields if f.name != "dry_run"]
 _log = logs.get("collect")
 
 
@@ -29,6 +31,19 @@ class Collection:
     retention: timedelta
     dry_run: bool = False
     request_id: str = ""
+
+
+async def collect_all(database: Database, executors: Executors, ask: Collection) -> pb.CollectGarbageResponse:
+    """A collection on each executor in turn; the sums. Raises as `collect` does, at the first that fails.
+
+    Who repeats the `request_id` after that gets the first answers of those that were done.
+    """
+    total = pb.CollectGarbageResponse(dry_run=ask.dry_run)
+    for client in executors.clients.values():
+        done = await collect(database, client, ask)
+        for name in _COUNTED:
+            setattr(total, name, getattr(total, name) + getattr(done, name))
+    return total
 
 
 async def collect(database: Database, executor: ExecutorClient, ask: Collection) -> pb.CollectGarbageResponse:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.orchestrator.clients.collecting import Collection, collect
+from interlock.orchestrator.clients.collecting import Collection, collect_all
 from interlock.orchestrator.deps import Deps
 from interlock.v1 import orchestrator_pb2 as o
 
@@ -20,7 +20,7 @@ async def collect_storage(deps: Deps, message: o.CollectStorageRequest) -> o.Col
     Raises INVALID_ARGUMENT for a retention of more than 36,500 days.
     """
     ask = Collection(_retention(deps, message), message.dry_run, message.request_id)
-    return o.CollectStorageResponse(executor=await collect(deps.database, deps.executor, ask))
+    return o.CollectStorageResponse(executor=await collect_all(deps.database, deps.executor, ask))
 
 
 def _retention(deps: Deps, message: o.CollectStorageRequest) -> timedelta:

@@ -43,7 +43,7 @@ async def create_run(deps: Deps, message: o.CreateRunRequest) -> o.CreateRunResp
         steps_at_a_time=message.steps_at_a_time,
         most_steps=message.max_steps,
     )
-    new = new_workspace(deps, workspace)
+    new = await new_workspace(deps, workspace)
     create = partial(
         deps.transactions.create,
         deps.ids.new("run"),
@@ -72,10 +72,11 @@ async def replayed(deps: Deps, run_id: str) -> str:
     return (await deps.book.refresh(run_id)).run_id if run_id else ""
 
 
-def new_workspace(deps: Deps, workspace: workspace_pb2.Workspace) -> NewWorkspace:
+async def new_workspace(deps: Deps, workspace: workspace_pb2.Workspace) -> NewWorkspace:
     """How a workspace is registered with its first run. Its labels never change."""
     doc = {"labels": dict(workspace.labels)}
-    return NewWorkspace(deps.executor_address, workspace.path, workspace.head_tree, doc)
+    address = await deps.executor.address(workspace.workspace_id)
+    return NewWorkspace(address, workspace.path, workspace.head_tree, doc)
 
 
 def new_trace() -> str:

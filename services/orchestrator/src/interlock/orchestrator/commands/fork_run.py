@@ -59,7 +59,7 @@ async def fork_run(deps: Deps, message: f.ForkRunRequest) -> f.ForkRunResponse:
         events_of(workspace_id=workspace.workspace_id, workspace_labels=dict(workspace.labels)),
         WorkspaceChange(
             workspace.workspace_id,
-            create=new_workspace(deps, workspace),
+            create=await new_workspace(deps, workspace),
         ),
         request=request,
         goal=begin.parent.goal,
@@ -94,8 +94,9 @@ async def _workspace(
         source=workspace_pb2.WorkspaceSource(tree=source),
         labels=await others.workspace_labels(deps.database, parent.workspace_id),
     )
+    executor = await deps.executor.at(parent.workspace_id)  # which has the tree
     with rpc_errors("executor"):
-        return (await deps.executor.stub.CreateWorkspace(request, timeout=_CHECKOUT_SECONDS)).workspace
+        return (await executor.stub.CreateWorkspace(request, timeout=_CHECKOUT_SECONDS)).workspace
 
 
 def _labels(parent: Run, message: f.ForkRunRequest) -> dict[str, str]:

@@ -14,10 +14,11 @@ from typing import Final
 from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.identity import current_identity
+from interlock.orchestrator.clients.executor import ExecutorClient
 from interlock.orchestrator.deps import Deps
 from interlock.orchestrator.domain import decide_run
 from interlock.orchestrator.domain.model import RUN_FINAL
-from interlock.orchestrator.store.readers import runs
+from interlock.orchestrator.store.readers import others, runs
 from interlock.v1 import executor_pb2
 from interlock.v1 import orchestrator_pb2 as o
 
@@ -37,8 +38,9 @@ async def remove_workspace(deps: Deps, message: o.RemoveWorkspaceRequest) -> o.R
         workspace_id=message.workspace_id,
         delete_directory=message.delete_directory,
     )
+    executor = await _executor(deps, message.workspace_id)
     with rpc_errors("executor"):
-        gone = await deps.executor.stub.ForgetWorkspace(request, timeout=_SECONDS)
+        gone = await executor.stub.ForgetWorkspace(request, timeout=_SECONDS)
     say = partial(decide_run.workspace_removed, directory_deleted=gone.directory_deleted)
     told = 0
     async for row in _runs(deps, message.workspace_id):
@@ -50,6 +52,17 @@ async def remove_workspace(deps: Deps, message: o.RemoveWorkspaceRequest) -> o.R
         directory_deleted=gone.directory_deleted,
         runs=told,
     )
+
+
+async def _executor(deps: Deps, workspace_id: str) -> ExecutorClient:
+    """Its executor; for one that is removed already, that of its first run, which answers a repeated request."""
+    try:
+        return await deps.executor.at(workspace_id)
+    except InterlockError as error:
+        recorded = await others.workspace_executor(deps.database, workspace_id)
+        if error.reason is not Reason.WORKSPACE_NOT_FOUND or recorded not in deps.executor.clients:
+            raise
+        return deps.executor.clients[recorded]
 
 
 async def _runs(deps: Deps, workspace_id: str) -> AsyncIterator[runs.RunRow]:

@@ -53,8 +53,9 @@ async def difference(
     request = executor_pb2.DiffTreesRequest(
         workspace_id=run.workspace_id, from_tree=answer.previous_tree, to_tree=answer.head_tree
     )
+    executor = await deps.executor.at(run.workspace_id)
     with rpc_errors("executor"):
-        found = await deps.executor.stub.DiffTrees(request)
+        found = await executor.stub.DiffTrees(request)
     answer.changes.extend(found.changes[:_CHANGES])
     answer.changes_total = found.changes_total
     if whole:

@@ -178,8 +178,9 @@ async def _trees(deps: Deps, a: Run, b: Run) -> f.TreeDifference:
         to_workspace_id=b.workspace_id,
     )
     try:
+        executor = await deps.executor.at(a.workspace_id)
         with rpc_errors("executor"):
-            diff = await deps.executor.stub.DiffTrees(request, timeout=_DIFF_SECONDS)
+            diff = await executor.stub.DiffTrees(request, timeout=_DIFF_SECONDS)
     except InterlockError as error:
         trees.unavailable = f"{error.reason.value}: {error.message}"
         return trees

@@ -173,15 +173,15 @@ class _Watcher:
 
     def _start_output_of_current(self) -> None:
         step = self._run.current if self._run else None
-        if step is None or not self._with_output or not (_runs(step) or _thinks(step)):
+        if self._run is None or step is None or not self._with_output or not (_runs(step) or _thinks(step)):
             return
         key = (step.number, step.attempt)
         if key not in self._outputs:
-            relay = self._reply(*key) if _thinks(step) else self._output(*key)
+            relay = self._reply(*key) if _thinks(step) else self._output(self._run.workspace_id, *key)
             self._outputs[key] = asyncio.create_task(relay)
             self._outputs[key].add_done_callback(_report_defect)
 
-    async def _output(self, step: int, attempt: int) -> None:
+    async def _output(self, workspace_id: str, step: int, attempt: int) -> None:
         """Relays live output. What cannot be relayed is not lost: the step's effect has it.
 
         The executor may not have begun when we ask, and may be away for a while: ask again, from where we are.
@@ -194,8 +194,9 @@ class _Watcher:
                 stdout_offset=have.get(step_pb2.OUTPUT_STREAM_STDOUT, 0),
                 stderr_offset=have.get(step_pb2.OUTPUT_STREAM_STDERR, 0),
             )
-            with contextlib.suppress(grpc.aio.AioRpcError):
-                async for response in self._deps.executor.output(request):
+            with contextlib.suppress(grpc.aio.AioRpcError, InterlockError):
+                executor = await self._deps.executor.at(workspace_id)
+                async for response in executor.output(request):
                     if response.HasField("chunk"):
                         chunk = response.chunk
                         have[chunk.stream] = chunk.offset + len(chunk.data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.clients.executors import Executors
 from interlock.orchestrator.convert import results
 from interlock.orchestrator.domain.model import Gate, Run, Step
 from interlock.orchestrator.runs.payloads import Payloads
@@ -13,7 +13,7 @@ _INCOMPARABLE = frozenset({Reason.TREE_NOT_FOUND, Reason.WORKSPACE_LIMIT_EXCEEDE
 
 
 async def changed_since(
-    executor: ExecutorClient, payloads: Payloads, run: Run, step: Step, gate: Gate, effect: step_pb2.Effect
+    executor: Executors, payloads: Payloads, run: Run, step: Step, gate: Gate, effect: step_pb2.Effect
 ) -> step_pb2.ChangedSince | None:
     """What a reviewer of the approval before has not seen of `effect`; None when nothing was approved before.
 

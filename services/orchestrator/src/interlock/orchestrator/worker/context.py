@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from interlock.common import relevance
-from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.clients.executors import Executors
 from interlock.orchestrator.convert import texts, views
 from interlock.orchestrator.domain.model import STEP_FINAL, Run, Step, StepKind
 from interlock.orchestrator.runs.payloads import Payloads
@@ -55,7 +55,7 @@ def cut(text: str, limit: int) -> str:
     return f"{text[:half]}\n[… {len(text) - 2 * half} characters cut …]\n{text[len(text) - half :]}"
 
 
-async def files(executor: ExecutorClient, workspace_id: str, goal: str = "") -> list[planner_pb2.ContextFile]:
+async def files(executor: Executors, workspace_id: str, goal: str = "") -> list[planner_pb2.ContextFile]:
     """Names and sizes of the workspace's regular files, at most MAX_FILES, and what is in the likeliest ones.
 
     A file that changes size in between, or is not UTF-8 text, is told by its name only.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.clients.executors import Executors
 from interlock.orchestrator.convert import envelopes, results, texts, undoing
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_step, undo
@@ -31,7 +31,7 @@ _GONE = frozenset(
 class Executing:
     """Performs the actions that concern the workspace. `keys` show the executor whose the effects are."""
 
-    def __init__(self, executor: ExecutorClient, payloads: Payloads, keys: Keys, policies: Policies) -> None:
+    def __init__(self, executor: Executors, payloads: Payloads, keys: Keys, policies: Policies) -> None:
         self._executor = executor
         self._payloads = payloads
         self._keys = keys
@@ -47,7 +47,7 @@ class Executing:
             driver_key=self._keys.driver(run.run_id),
             policy_digest=_policy(run, action),
         )
-        response = await self._executor.step("propose", request)
+        response = await self._executor.step(run.workspace_id, "propose", request)
         await self._compare(run, action, Gate.COMMAND, response.effect)
         facts, payloads = results.effect(response.effect, response.limits, with_result=False)
         return Done(lambda r, ctx: decide_step.proposed(r, ctx, action.step, action.attempt, facts), payloads)
@@ -64,7 +64,7 @@ class Executing:
             driver_key=self._keys.driver(run.run_id),
             policy_digest=_policy(run, action),
         )
-        response = await self._executor.step("prepare", request)
+        response = await self._executor.step(run.workspace_id, "prepare", request)
         failed = response.failure if response.HasField("failure") else None
         if failed is None:
             await self._compare(run, action, Gate.EFFECT, response.effect)
@@ -92,7 +92,7 @@ class Executing:
             owner_key=self._keys.owner(run.run_id, action.step, action.attempt),
             driver_key=self._keys.driver(run.run_id),
         )
-        response = await self._executor.step("apply", request)
+        response = await self._executor.step(run.workspace_id, "apply", request)
         head, merged, kept = response.head_tree, response.merged_drift, results.kept(response)
         return Done(
             lambda r, ctx: decide_step.applied(
@@ -109,7 +109,7 @@ class Executing:
             driver_key=self._keys.driver(run.run_id),
         )
         try:
-            await self._executor.step("discard", request)
+            await self._executor.step(run.workspace_id, "discard", request)
         except InterlockError as error:
             if error.reason not in _GONE:
                 raise

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from interlock.common.client import Channel, error_from_rpc
 from interlock.common.errors import InterlockError, Reason
-from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.clients.executors import Executors
 from interlock.orchestrator.domain.decide_run import failure_of
 from interlock.orchestrator.domain.model import Failure
 from interlock.orchestrator.worker.troubles import Troubles
@@ -22,7 +22,7 @@ class Looking:
     """`troubles` are what this process's own actions wait for."""
 
     def __init__(
-        self, executor: ExecutorClient, planner: Channel, troubles: Troubles, *, lease_seconds: float
+        self, executor: Executors, planner: Channel, troubles: Troubles, *, lease_seconds: float
     ) -> None:
         self._executor, self._planner = executor, planner
         self.troubles, self.lease_seconds = troubles, lease_seconds

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from interlock.common.errors import InterlockError, Reason
 from interlock.common.policy.model import Verdict
-from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.clients.executors import Executors
 from interlock.orchestrator.convert import inputs, results, texts, views
 from interlock.orchestrator.domain import actions as a
 from interlock.orchestrator.domain import decide_run
@@ -40,9 +40,7 @@ _SHOWN: Final = 300
 class PlanAsking:
     """Performs the action that asks for steps."""
 
-    def __init__(
-        self, asking: Asking, executor: ExecutorClient, payloads: Payloads, policies: Policies
-    ) -> None:
+    def __init__(self, asking: Asking, executor: Executors, payloads: Payloads, policies: Policies) -> None:
         self._asking = asking
         self._executor = executor
         self._payloads = payloads

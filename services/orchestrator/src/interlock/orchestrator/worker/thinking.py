@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from interlock.common.errors import InterlockError, Reason
-from interlock.orchestrator.clients.executor import ExecutorClient
+from interlock.orchestrator.clients.executors import Executors
 from interlock.orchestrator.clients.replies import reply_key
 from interlock.orchestrator.convert import results, texts
 from interlock.orchestrator.domain import actions as a
@@ -21,7 +21,7 @@ from interlock.v1 import planner_pb2
 class Thinking:
     """Performs the actions that ask a model for steps."""
 
-    def __init__(self, asking: Asking, executor: ExecutorClient, payloads: Payloads) -> None:
+    def __init__(self, asking: Asking, executor: Executors, payloads: Payloads) -> None:
         self._asking = asking
         self._executor = executor
         self._payloads = payloads

@@ -50,8 +50,9 @@ class Scratch:
             source=workspace_pb2.WorkspaceSource(tree=source),
             labels=await others.workspace_labels(self._deps.database, self._source),
         )
+        executor = await self._deps.executor.at(self._source)
         with rpc_errors("executor"):
-            made = await self._deps.executor.stub.CreateWorkspace(request, timeout=_SECONDS)
+            made = await executor.stub.CreateWorkspace(request, timeout=_SECONDS)
         self.workspace_id, self._head = made.workspace.workspace_id, tree
 
     async def carry_out(
@@ -60,18 +61,19 @@ class Scratch:
         """Computes the step's effect here, and publishes it here alone."""
         key = executor_pb2.EffectKey(run_id=self._name, step=step, attempt=self._made)
         here = self.workspace_id
+        executor = await self._deps.executor.at(here)
         request = executor_pb2.PrepareRequest(key=key, workspace_id=here, action=action, limits=limits)
         if network:  # such a command runs only when what will run was named before
             ask = executor_pb2.ProposeRequest(key=key, workspace_id=here, action=action, limits=limits)
-            proposed = await self._deps.executor.step("propose", ask)
+            proposed = await executor.step("propose", ask)
             request.expected_request_digest = proposed.effect.request_digest
-        done: executor_pb2.PrepareResponse = await self._deps.executor.step("prepare", request)
+        done: executor_pb2.PrepareResponse = await executor.step("prepare", request)
         effect = done.effect
         if done.HasField("failure") or not effect.effect_digest:
             return done
         digest = request.expected_request_digest or effect.effect_digest
         apply = executor_pb2.ApplyRequest(key=key, effect_digest=effect.effect_digest, approved_digest=digest)
-        self._head = (await self._deps.executor.step("apply", apply)).head_tree
+        self._head = (await executor.step("apply", apply)).head_tree
         return done
 
     async def _remove(self) -> None:
@@ -83,8 +85,9 @@ class Scratch:
             delete_directory=True,
         )
         try:
+            executor = await self._deps.executor.at(self._source)
             with rpc_errors("executor"):
-                await self._deps.executor.stub.ForgetWorkspace(request, timeout=_SECONDS)
+                await executor.stub.ForgetWorkspace(request, timeout=_SECONDS)
         except InterlockError as error:
             _log.warning(
                 "a workspace was left over", workspace_id=self.workspace_id, reason=error.reason.value

@@ -116,8 +116,9 @@ async def _tree_diff(
         to_workspace_id=scratch.workspace_id,
     )
     try:
+        executor = await deps.executor.at(run.workspace_id)
         with rpc_errors("executor"):
-            diff = await deps.executor.stub.DiffTrees(request, timeout=_DIFF_SECONDS)
+            diff = await executor.stub.DiffTrees(request, timeout=_DIFF_SECONDS)
     except InterlockError as error:
         if error.reason is not Reason.TREE_NOT_FOUND:
             raise

@@ -110,6 +110,12 @@ async def workspace_labels(database: Database, workspace_id: str) -> Mapping[str
     return labels if isinstance(labels, dict) else {}
 
 
+async def workspace_executor(database: Database, workspace_id: str) -> str:
+    """The address of its executor when it had its first run; empty for one that is not known."""
+    row = await database.first(select(workspaces.c.executor).where(workspaces.c.id == workspace_id))
+    return str(row.executor) if row else ""
+
+
 async def list_workspaces(
     database: Database, *, executor: str | None = None, after: str = "", limit: int = 100
 ) -> list[WorkspaceRow]:
