@@ -61,7 +61,7 @@ class Scratch:
         """Computes the step's effect here, and publishes it here alone."""
         key = executor_pb2.EffectKey(run_id=self._name, step=step, attempt=self._made)
         here = self.workspace_id
-        executor = await self._deps.executor.at(here)
+        executor = await self._deps.executor.at(self._source)  # it was made there
         request = executor_pb2.PrepareRequest(key=key, workspace_id=here, action=action, limits=limits)
         if network:  # such a command runs only when what will run was named before
             ask = executor_pb2.ProposeRequest(key=key, workspace_id=here, action=action, limits=limits)
