@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from interlock.common.errors import InterlockError
+from interlock.executor.sandbox import orphans
 from interlock.executor.sandbox.nursery import client
 from interlock.executor.sandbox.nursery.order import Order
 
@@ -61,6 +63,21 @@ def test_signals_are_as_programs_expect_them(output: tuple[int, int]) -> None:
     assert said.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
 
 
+def test_signals_that_the_executor_was_started_with_ignored_are_not_ignored(output: tuple[int, int]) -> None:
+    ignored = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGRTMIN)
+    before = [signal.signal(number, signal.SIG_IGN) for number in ignored]
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    client.mine().close()
+    try:
+        _, said = run(output, shell("exec grep -E 'Sig(Ign|Blk)' /proc/self/status"))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for number, handler in zip(ignored, before, strict=True):
+            signal.signal(number, handler)
+        client.mine().close()
+    assert said.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+
+
 def test_what_cannot_be_executed_says_so(output: tuple[int, int]) -> None:
     order = Order(parent=os.getpid(), argv=("x",), program="/nowhere/x")
     assert run(output, order) == (1, "No such file or directory")
@@ -86,6 +103,37 @@ def test_one_that_was_killed_is_made_anew(output: tuple[int, int]) -> None:
     assert run((read, write), shell("exit 8"))[0] == 8
     os.close(read)
     assert client.mine().pid != before
+
+
+def test_one_that_does_not_answer_is_ended_and_starts_nothing(
+    output: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_PATIENCE", 0.2)
+    nursery = client.Nursery()
+    before = orphans.children()
+    os.kill(nursery.pid, signal.SIGSTOP)
+    with pytest.raises(InterlockError, match="no answer came"):
+        nursery.start(shell("echo begun"), {1: output[1], 2: output[1]})
+    assert nursery.closed
+    assert set(orphans.children()) == set(before) - {nursery.pid}
+    os.close(output[1])
+    assert os.read(output[0], 100) == b""
+
+
+def test_one_that_answers_too_late_is_ended(output: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    nursery, answers = client.Nursery(), client.Nursery._answer
+    before = orphans.children()
+
+    def too_late(self: client.Nursery) -> int | None:
+        monkeypatch.setattr(client.Nursery, "_answer", answers)
+        select.select([self._channel], [], [])
+        return None
+
+    monkeypatch.setattr(client.Nursery, "_answer", too_late)
+    with pytest.raises(InterlockError, match="no answer came"):
+        nursery.start(shell("exec sleep 600"), {1: output[1], 2: output[1]})
+    assert set(orphans.children()) == set(before) - {nursery.pid}
+    os.close(output[1])
 
 
 def test_its_process_keeps_nothing(output: tuple[int, int]) -> None:

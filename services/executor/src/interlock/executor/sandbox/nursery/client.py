@@ -93,10 +93,24 @@ class Nursery:
         finally:
             os.close(told)
         answer = self._answer()
-        if answer is None or answer < 0:
+        if answer is None:
+            self._give_up()
+            raise _unavailable("no answer came")
+        if answer < 0:
             self.close()
-            raise _unavailable(os.strerror(-answer) if answer else "no answer came")
+            raise _unavailable(os.strerror(-answer))
         return answer
+
+    def _give_up(self) -> None:
+        """Close it, and see to it that what nobody waits for any more does not run: what was forked and has not
+        answered ends since it cannot answer now, and what has answered meanwhile is ended here."""
+        with suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+        self._channel.setblocking(False)
+        late = self._answer()
+        if late is not None and late > 0:
+            _kill(late)
+        self.close()
 
     def _answer(self) -> int | None:
         with suppress(OSError):
@@ -137,6 +151,10 @@ def start(order: Order, descriptors: Mapping[int, int]) -> tuple[int, int]:
 
 def _end(channel: socket.socket, pid: int) -> None:
     channel.close()
+    _kill(pid)
+
+
+def _kill(pid: int) -> None:
     with suppress(ProcessLookupError, ChildProcessError):
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

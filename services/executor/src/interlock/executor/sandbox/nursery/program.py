@@ -40,6 +40,7 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 def main() -> NoReturn:
     """The first argument is the descriptor of the socket. Ends when its other side does."""
     channel = socket.socket(fileno=int(sys.argv[1]))
+    _forget_signals()
     name_at = _name_at()
     gc.freeze()
     channel.send(ANSWER.pack(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
@@ -54,6 +55,15 @@ def main() -> NoReturn:
             channel.send(ANSWER.pack(pid))
         for fd in fds:
             os.close(fd)
+
+
+def _forget_signals() -> None:
+    """Whoever started the executor may have had signals ignored or blocked (`nohup`, a shell's `&`), and a step would
+    inherit that."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _fork() -> int:
