@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 import secrets
 import signal
@@ -11,6 +13,8 @@ from pathlib import Path
 import pytest
 from tests.support.arena import Arena
 
+from interlock.common.errors import InterlockError, Reason
+from interlock.executor.sandbox import orphans
 from interlock.executor.sandbox.base import MIB, SECOND, Ending, Exceeded, SandboxResult
 
 
@@ -306,3 +310,38 @@ async def test_tmp_is_bounded(arena: Arena) -> None:
 
 async def test_output(arena: Arena) -> None:
     exceeded(await arena.run("yes", output_bytes=20 * MIB), "output_bytes")
+
+
+async def test_when_the_machine_has_no_memory_left_a_step_goes_first(arena: Arena, backend: str) -> None:
+    if backend == "gvisor":
+        pytest.skip("a kernel of its own, which has no such order")
+    result = await arena.run("read -r order < /proc/$$/oom_score_adj; echo $order")
+    assert result.stdout.head == b"1000\n"
+
+
+def pipes() -> list[str]:
+    """This process's ends of pipes."""
+    names = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            names.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return sorted(name for name in names if name.startswith("pipe:"))
+
+
+async def test_a_step_that_cannot_be_followed_is_ended(
+    arena: Arena, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend.startswith("oci"):
+        pytest.skip("its runtime is followed otherwise")
+    assert (await arena.run("true")).exit_code == 0
+    before = set(orphans.children()), pipes()
+
+    def no_more(pid: int, flags: int = 0) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pidfd_open", no_more)
+        with pytest.raises(InterlockError, match="Too many open files") as refused:
+            await arena.run("true")
+    assert refused.value.reason is Reason.SANDBOX_UNAVAILABLE
+    assert (set(orphans.children()), pipes()) == before

@@ -100,8 +100,9 @@ class BubblewrapSandbox(Confined):
                 tuple(files.values()),
                 joins=group.entrances() if group is not None else (),
             )
+            tree = Tree(spawned, hold)
             failed.pop_all()
-        return Started(Tree(spawned, hold), spawned.stdout, spawned.stderr)
+        return Started(tree, spawned.stdout, spawned.stderr)
 
     def end_orphans(self) -> int:
         ended = super().end_orphans()

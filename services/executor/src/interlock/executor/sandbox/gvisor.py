@@ -117,10 +117,11 @@ class GvisorSandbox(Confined):
                     joins=group.entrances() if group is not None else (),
                     mapped=True,
                 )
+            tree = GuestTree(spawned, log)
         except BaseException:
             os.close(log)
             raise
-        return Started(GuestTree(spawned, log), spawned.stdout, spawned.stderr)
+        return Started(tree, spawned.stdout, spawned.stderr)
 
     def _options(self, spec: SandboxSpec, files: Mapping[str, int], config: int, runsc: int) -> list[str]:
         # The capabilities are those of the user namespace: runsc sets up its own walls with them, then drops them.

@@ -23,6 +23,7 @@ from interlock.executor.sandbox.launch import (
     open_entrances,
     pipe,
     readable,
+    watch,
 )
 from interlock.executor.sandbox.nursery import client as nursery
 from interlock.executor.sandbox.nursery.order import Order
@@ -64,8 +65,8 @@ class RulesTree:
 
     def __init__(self, spawned: Spawned, scratch: Path) -> None:
         self._spawned = spawned
+        self._supervisor = watch(spawned)
         self._status = Status(spawned.status)
-        self._supervisor = os.pidfd_open(spawned.pid)
         self.root, self.waiting, self.beside = spawned.pid, 0, 0
         self.user_us = self.system_us = self.max_rss = 0
         self.signal: int | None = None

@@ -136,6 +136,19 @@ class Spawned:
     map_write: int = -1
 
 
+def watch(spawned: Spawned) -> int:
+    """A descriptor of the process. Where none can be had it is ended, and its pipes are closed. Raises OSError."""
+    try:
+        return os.pidfd_open(spawned.pid)
+    except OSError:
+        os.kill(spawned.pid, signal.SIGKILL)
+        os.waitpid(spawned.pid, 0)
+        for fd in (spawned.status, spawned.gate_write, spawned.stdout, spawned.stderr, spawned.map_write):
+            if fd >= 0:
+                os.close(fd)
+        raise
+
+
 def spawn(
     binary: Binary,
     options: Sequence[str],
@@ -234,8 +247,8 @@ class Tree:
     def __init__(self, spawned: Spawned, hold: Hold | None = None) -> None:
         self._spawned, self._hold = spawned, hold
         self.signal: int | None = None
+        self._runner_fd = watch(spawned)
         self._status = Status(spawned.status)
-        self._runner_fd = os.pidfd_open(spawned.pid)
         self._init_fd = -1
         self.root = self.waiting = self.beside = 0
         self.user_us = self.system_us = self.max_rss = 0

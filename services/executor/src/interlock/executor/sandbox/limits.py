@@ -19,6 +19,8 @@ from interlock.executor.sandbox import memfds, unlinked
 from interlock.executor.sandbox.base import Limits
 from interlock.executor.sandbox.identity import Identity, has_capability
 
+VICTIM: Final = 1000
+"""A step's oom_score_adj: when the machine itself runs out of memory, a step goes before the executor."""
 _SLACK: Final = 64
 _UNSEEN: Final = 1 << 30
 """Bytes that a process fills, at a few GiB a second, while nobody looks."""
@@ -79,10 +81,10 @@ def apply_rlimits(pid: int, limits: Limits, *, counted: bool, others: int | None
 
 
 def prefer_as_victim(pid: int) -> None:
-    """When the machine itself runs out of memory, a step goes before the executor."""
+    """See `VICTIM`."""
     try:
         with open(f"/proc/{pid}/oom_score_adj", "w") as file:
-            file.write("1000")
+            file.write(str(VICTIM))
     except OSError:
         return
 

@@ -23,6 +23,7 @@ from interlock.executor.domain.model import JsonValue
 from interlock.executor.sandbox import cgroups, counts
 from interlock.executor.sandbox.base import Capabilities, Check, Level, Overhead, Probe, SandboxSpec
 from interlock.executor.sandbox.confinement import Confinement
+from interlock.executor.sandbox.limits import VICTIM
 from interlock.executor.sandbox.oci_bundle import (
     INIT_DESCRIPTORS,
     container,
@@ -116,6 +117,7 @@ class OciSandbox(Confined):
         joins = group.entrances() if group and self.runtime.within else []
         name = group.name if group and not joins else ""
         config = container(spec, self._roots[bool(spec.files)], self._system, self.identity, name)
+        config["process"]["oomScoreAdj"] = VICTIM  # also of the command, which the runtime starts
         if self.runtime.name == "crun":
             config["linux"]["maskedPaths"] += INIT_DESCRIPTORS
         bundle.mkdir(mode=0o700)
@@ -156,15 +158,17 @@ def _around_crun() -> tuple[str, ...]:
     """What runs crun where it works.
 
     It looks for its control group in one place of every hierarchy, where the executor's own need not be, and lifts
-    limits that it is not told: so it is put into the step's group, and leaves them alone. It refuses machines that
-    have both versions of control groups mounted: then the second is hidden from it.
+    limits that it is not told: so it is put into the step's group, and leaves them alone. A command that is put into
+    a container does not get the order of victims of that: so it has it itself. It refuses machines that have both
+    versions of control groups mounted: then the second is hidden from it.
     """
     both = "/sys/fs/cgroup/unified"
-    join = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 1; shift; done; shift; exec "$@"'
+    join = f"{{ echo {VICTIM} >/proc/$$/oom_score_adj; }} 2>/dev/null; "
+    join += 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 1; shift; done; shift; exec "$@"'
     if not os.path.ismount(both):
         return ("/bin/sh", "-c", join, "sh")
     hide = ("/usr/bin/unshare", "--mount", "--propagation", "private")
-    return (*hide, "/bin/sh", "-c", f"umount {both} && {join}", "sh")
+    return (*hide, "/bin/sh", "-c", f"umount {both} || exit 1; {join}", "sh")
 
 
 def _version(runtime: Runtime) -> str:

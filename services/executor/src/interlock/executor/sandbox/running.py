@@ -40,7 +40,7 @@ from interlock.executor.sandbox.limits import Limiter, prefer_as_victim, tasks_o
 from interlock.executor.sandbox.network.link import Link
 from interlock.executor.sandbox.output import Delivery, Pump
 from interlock.executor.sandbox.selftest import fork_checks
-from interlock.executor.sandbox.verdict import NotStarted, Observation, start_error, verdict
+from interlock.executor.sandbox.verdict import NotStarted, Observation, start_error, starting, verdict
 from interlock.executor.sandbox.watchdog import Watchdog
 
 _counter = itertools.count(1)
@@ -252,7 +252,8 @@ class _Step:
             await self._link.close()
 
     async def _run(self, stops: tuple[asyncio.Event, ...]) -> SandboxResult:
-        started = self._sandbox.start(self._spec, self._group)
+        with starting():
+            started = self._sandbox.start(self._spec, self._group)
         tree, keep, redact = started.tree, self._spec.limits.kept_bytes, self._spec.redact
         pumps = [
             Pump(stream, fd, keep, self._delivery, redact() if redact is not None else None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -29,6 +31,19 @@ class NotStarted:
 
     what: Literal["program", "directory", "sandbox"]
     detail: str
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """What the system refuses while a step is started, said as SANDBOX_UNAVAILABLE."""
+    try:
+        yield
+    except OSError as error:
+        raise InterlockError(
+            Reason.SANDBOX_UNAVAILABLE,
+            f"A step cannot be started: {error.strerror or error}.",
+            fix="Try again; look for limits on open files, memory or disk of the executor.",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
