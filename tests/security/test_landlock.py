@@ -79,6 +79,54 @@ async def test_the_executor_is_out_of_reach(arena: Arena) -> None:
     assert arena.server.process.poll() is None
 
 
+NURSERY = r"""
+import ctypes, os, signal, sys
+libc, pid = ctypes.CDLL(None, use_errno=True), int(sys.argv[1])
+buffer = ctypes.create_string_buffer(64)
+def call(name, number, *arguments):
+    if os.uname().machine == "x86_64" and libc.syscall(number, *arguments) != -1:
+        print("done:", name)
+call("ptrace", 101, 16, pid, 0, 0)
+call("process_vm_readv", 310, pid, buffer, 1, buffer, 1, 0)
+call("pidfd_getfd", 438, libc.syscall(434, pid, 0), 3, 0)
+call("prlimit", 302, pid, 7, buffer, None)
+call("setpriority", 141, 0, pid, 19)
+call("sched_setaffinity", 203, pid, 8, b"\1" + bytes(7))
+call("migrate_pages", 256, pid, 0, buffer, buffer)
+call("kcmp", 312, os.getpid(), pid, 0, 1, 1)
+call("kill", 62, pid, signal.SIGSTOP)
+call("kill its group", 62, -pid, signal.SIGKILL)
+for name in ("environ", "mem", "maps", "fd", "fd/3", "cwd/etc/shadow", "root/etc/shadow", "oom_score_adj", "comm"):
+    for flags in (os.O_RDONLY, os.O_WRONLY):
+        try:
+            os.open(f"/proc/{pid}/{name}", flags)
+            print("done:", name, flags)
+        except OSError:
+            pass
+print("tried")
+"""
+
+
+def nursery_of(executor: int) -> str:
+    """The process that starts an executor's steps."""
+    tasks = Path(f"/proc/{executor}/task").iterdir()
+    pids = [pid for task in tasks for pid in (task / "children").read_text().split()]
+    (found,) = (pid for pid in pids if b"interlock-nursery" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return found
+
+
+def state_of(pid: str) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+async def test_what_starts_steps_is_out_of_their_reach(arena: Arena) -> None:
+    assert arena.server.process is not None
+    assert (await arena.run("true")).exit_code == 0
+    nursery = nursery_of(arena.server.process.pid)
+    assert (await arena.python(NURSERY, nursery)).stdout.head == b"tried\n"
+    assert state_of(nursery) in "SR"
+
+
 async def test_there_is_no_network(arena: Arena) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
