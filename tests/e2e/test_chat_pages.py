@@ -100,7 +100,7 @@ def test_the_matrix_bots_settings_and_tokens(up: Installation, tmp_path: Path) -
     (ada,) = found.people.values()
     assert ada.subject == "ada@example.org"
     assert ada.token == (tmp_path / "ada.token").read_text().strip()
-    assert [dict(each.labels) for each in found.rooms] == [{}, {"team": "payments"}]
+    assert [dict(each.workspace_labels) for each in found.rooms] == [{}, {"team": "payments"}]
     who = told(up, f"interlock whoami --token {ada.token} -o json", tmp_path)
     assert json.loads(who)["subject"] == ada.subject
 
