@@ -23,6 +23,7 @@ import psutil
 import psycopg
 import pytest
 from tests.support.background import in_background
+from tests.support.files_below import files_below
 from tests.support.installation import INTERLOCK, Installation, running
 from tests.support.models import HTML, MODEL, Answer, ScriptedServer, chat, of, scripted, streamed
 from tests.support.otlp import Receiver, receiving
@@ -277,11 +278,9 @@ def test_the_database_has_names_and_no_values(done: Done) -> None:
 
 def test_no_file_of_the_installation_has_a_value(done: Done) -> None:
     seen = 0
-    for path in done.up.home.rglob("*"):
-        if path.is_symlink() or not path.is_file():
-            continue
+    for path, data in files_below(done.up.home):
         seen += 1
-        assert not planted(path.read_bytes()), path
+        assert not planted(data), path
         if path.suffix == ".db":
             assert not [found for value in rows(path) if (found := planted(value))], path
     assert seen > 100

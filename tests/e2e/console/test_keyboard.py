@@ -33,6 +33,7 @@ async def test_from_the_list_to_the_decision(gateway: Gateway, console: Console,
     await expect(dialog.get_by_label("Comment", exact=True)).to_be_focused()
     await console.page.keyboard.type("a j k are letters here")
     await press("Control+Enter")
+    await expect(dialog).to_have_count(0)  # while it is open, letters are no keys
     await console.shown(f"{goal} third")
     await press("e")
     await expect(console.page.get_by_role("dialog", name="Edit this step")).to_be_visible()

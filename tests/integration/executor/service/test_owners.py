@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from tests.support.files_below import files_below
 
 from interlock.common.digests import sha256_text
 from interlock.common.errors import InterlockError, Reason
@@ -304,8 +305,8 @@ async def test_secrets_are_kept_and_told_nowhere(lone: Any, act: Any) -> None:
     for secret in (OWNER, DRIVER, STRANGER):
         for form in (secret, secret.hex().encode(), base64.b64encode(secret)):
             assert form not in said
-            for file in lone.state.rglob("*"):
-                assert not file.is_file() or form not in file.read_bytes(), file
+            for file, content in files_below(lone.state):
+                assert form not in content, file
         assert sha256_text(secret)[7:].encode() not in said
     with sqlite3.connect(lone.state / "effects.db", timeout=10) as db:
         assert db.execute("SELECT owner FROM effects").fetchall() == [(sha256_text(OWNER),)]

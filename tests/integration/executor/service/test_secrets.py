@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.files_below import files_below
 
 from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError, Reason
@@ -44,15 +45,9 @@ def uses(**places: str) -> list[step_pb2.SecretUse]:
     return [step_pb2.SecretUse(name=name, appears_as=place) for place, name in places.items()]
 
 
-def files_of(root: Path) -> Iterator[tuple[Path, bytes]]:
-    for path in root.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            yield path, path.read_bytes()
-
-
 def stored(state: Path) -> Iterator[bytes]:
     """Everything the executor has stored: files as they are, and what databases hold, compressed or not."""
-    for path, data in files_of(state):
+    for path, data in files_below(state):
         yield data
         if path.suffix != ".db":
             continue
@@ -221,7 +216,7 @@ async def test_a_secret_left_in_the_workspace_is_refused_and_nothing_is_stored(
     for data in stored(idle.state):
         assert_absent(data, value, halves)
     assert await idle.head(workspace) == before
-    assert not [data for _, data in files_of(idle.live) if value.encode() in data]
+    assert not [data for _, data in files_below(idle.live) if value.encode() in data]
 
 
 async def test_what_the_workspace_held_before_is_no_reason_to_refuse_and_is_redacted(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.files_below import files_below
 
 from interlock.common.client import rpc_errors
 from interlock.common.errors import InterlockError, Reason
@@ -48,11 +49,7 @@ def holders(place: Path) -> list[str]:
 
 def stored(place: Path) -> list[Path]:
     """Files below it that hold the secret."""
-    return [
-        path
-        for path in place.rglob("*")
-        if path.is_file() and not path.is_symlink() and SECRET.encode() in path.read_bytes()
-    ]
+    return [path for path, data in files_below(place) if SECRET.encode() in data]
 
 
 @pytest.mark.parametrize("sandbox", ["bubblewrap", "oci:runc", "oci:crun"])
