@@ -69,11 +69,24 @@ def step_input(message: step_pb2.StepInput, *, field: str) -> tuple[StepKind, di
     if name is None:
         raise InterlockError(Reason.STEP_KIND_UNKNOWN, "The step names no kind.", field=field)
     kind = StepKind(name)
+    _check_timeout(message, field)
     fields = json_format.MessageToDict(getattr(message, name), preserving_proto_field_name=True)
     if kind is StepKind.READ_FILE:
         _check_lines(message.read_file, field)
     kept, payloads = externalise(fields)
     return kind, kept, payloads
+
+
+def _check_timeout(message: step_pb2.StepInput, field: str) -> None:
+    """A duration whose nanoseconds are a second or more has no JSON form; the declared rules let it pass."""
+    nanos = message.run_command.timeout.nanos
+    if not -1_000_000_000 < nanos < 1_000_000_000:
+        raise InterlockError(
+            Reason.INVALID_ARGUMENT,
+            f"{nanos} nanoseconds are no part of a second.",
+            field=f"{field}.run_command.timeout",
+            fix="Send nanos from 0 to 999,999,999.",
+        )
 
 
 def _check_lines(message: step_pb2.ReadFileInput, field: str) -> None:
