@@ -14,6 +14,7 @@ from interlock.orchestrator.runs.book import RunBook
 from interlock.orchestrator.runs.transaction import Transactions
 from interlock.orchestrator.store.errors import LeaseLost
 from interlock.orchestrator.worker.defects import LIMIT, Defects
+from interlock.orchestrator.worker.done import Done
 from interlock.orchestrator.worker.performer import Performer
 
 _log = logs.get("driver")
@@ -49,6 +50,7 @@ class RunDriver:
         self._defects = defects
         self._behind = behind
         self._under_way: dict[Action, asyncio.Task[None]] = {}
+        self._seen: Run | None = None
         self._wake = asyncio.Event()
         self.lost = False
         self.stale = False
@@ -78,11 +80,13 @@ class RunDriver:
         while not self.lost:
             self._wake.clear()
             run = await self._book.get(self.run_id)
-            wanted = actions(run)
-            self._abandon(wanted)
-            for action in wanted:
-                if action not in self._under_way:
-                    self._under_way[action] = asyncio.create_task(self._do(run, action))
+            if run is not self._seen:
+                self._seen = run
+                wanted = actions(run)
+                self._abandon(wanted)
+                for action in wanted:
+                    if action not in self._under_way:
+                        self._under_way[action] = asyncio.create_task(self._do(run, action))
             if not self._under_way:
                 return
             await self._wake.wait()
@@ -94,19 +98,36 @@ class RunDriver:
                 task.cancel()
                 del self._under_way[action]
 
+    def _goes_on(self, run: Run, action: Action) -> Action | None:
+        """The one thing wanted next, where nothing else is under way: the task of the last goes on with it."""
+        if list(self._under_way) != [action] or self._under_way[action] is not asyncio.current_task():
+            return None
+        wanted = actions(run)
+        if len(wanted) != 1 or wanted[0] == action:
+            return None
+        self._under_way[wanted[0]] = self._under_way.pop(action)
+        self._seen = run
+        return wanted[0]
+
+    async def _write(self, done: Done) -> Run:
+        while True:
+            try:
+                outcome = await self._transactions.change(
+                    self.run_id, done.decide, epoch=self.epoch, payloads=done.payloads
+                )
+                return outcome.run
+            except InterlockError as error:
+                if error.reason is not Reason.DATABASE_UNAVAILABLE:
+                    raise
+                await asyncio.sleep(_RETRY_SECONDS)
+
     async def _do(self, run: Run, action: Action) -> None:
         try:
-            done = await self._performer.perform(run, action, self.epoch)
-            while True:
-                try:
-                    await self._transactions.change(
-                        self.run_id, done.decide, epoch=self.epoch, payloads=done.payloads
-                    )
-                    return
-                except InterlockError as error:
-                    if error.reason is not Reason.DATABASE_UNAVAILABLE:
-                        raise
-                    await asyncio.sleep(_RETRY_SECONDS)
+            following: Action | None = action
+            while following is not None:
+                action = following
+                run = await self._write(await self._performer.perform(run, action, self.epoch))
+                following = self._goes_on(run, action)
         except LeaseLost:
             self.lost = True
         except InterlockError as error:
@@ -126,6 +147,7 @@ class RunDriver:
         finally:
             if self._under_way.get(action) is asyncio.current_task():
                 del self._under_way[action]
+            self._seen = None  # what it was asked for may be wanted again
             self._wake.set()
 
     async def _defect(self, action: str, error: Exception) -> None:
