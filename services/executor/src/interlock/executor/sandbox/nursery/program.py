@@ -31,6 +31,9 @@ MOST: Final = 250
 
 _CLONE: Final = {"x86_64": 56, "aarch64": 220}
 _CLONE_PARENT: Final = 0x8000
+_RT_SIGACTION: Final = {"x86_64": 13, "aarch64": 134}
+_LIBRARYS_OWN: Final = (32, 33)
+"""Signals that the C library keeps for its threads, and lets nobody set."""
 _ARGUMENTS_START, _ARGUMENTS_END = 45, 46  # of /proc/self/stat, counted after the name
 # Keeps the interpreter's lock over a call, as a fork has to.
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -69,6 +72,10 @@ def _forget_signals() -> None:
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    default = ctypes.create_string_buffer(32)  # the kernel's struct sigaction: handler, flags, restorer, mask
+    for number in _LIBRARYS_OWN:
+        arguments = (ctypes.c_long(number), default, None, ctypes.c_long(8))
+        _libc.syscall(ctypes.c_long(_RT_SIGACTION[os.uname().machine]), *arguments)
 
 
 def _fork() -> int:
