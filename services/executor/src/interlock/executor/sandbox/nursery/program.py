@@ -73,8 +73,8 @@ def _forget_signals() -> None:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     default = ctypes.create_string_buffer(32)  # the kernel's struct sigaction: handler, flags, restorer, mask
-    for number in _LIBRARYS_OWN:
-        arguments = (ctypes.c_long(number), default, None, ctypes.c_long(8))
+    for own in _LIBRARYS_OWN:
+        arguments = (ctypes.c_long(own), default, None, ctypes.c_long(8))
         _libc.syscall(ctypes.c_long(_RT_SIGACTION[os.uname().machine]), *arguments)
 
 
